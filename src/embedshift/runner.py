@@ -119,7 +119,12 @@ class _Run:
             self.until = stored.until
             if not self._has_altered_tables() and not self._has_other_groups():
                 state = "complete"
-        _warn_of_changes(*changed_among(study, pixels, changed_images(study.shards, done)))
+        ends = "have changed since they were measured", "cannot be read any more"
+        for names, end in zip(changed_among(study, pixels, changed_images(study.shards, done)), ends, strict=True):
+            if names:
+                log.warning(
+                    "%d images %s (first: %s); their rows describe the earlier pixels", len(names), end, names[0]
+                )
         if state != "complete":
             self.write_info()
             if self.until is not None and not measured:
@@ -234,9 +239,3 @@ class _Run:
             rows=self.files.rows,
             until=self.until,
         ).write(self.reader.folder)
-
-
-def _warn_of_changes(changed: Sequence[str], unreadable: Sequence[str]) -> None:
-    for names, words in ((changed, "have changed since they were measured"), (unreadable, "cannot be read any more")):
-        if names:
-            log.warning("%d images %s (first: %s); their rows describe the earlier pixels", len(names), words, names[0])

@@ -36,10 +36,7 @@ SLANT = {f"corner_{corner}_{axis}": Range(0, 0.02) for corner in range(1, 5) for
 
 @dataclass(frozen=True)
 class Everyday(Traceable):
-    """A change by numbers that are drawn first, so that an equal `rng` draws equal ones for view and geometry.
-
-    Without `change` the image is sampled at the places of `where`; without `where` nothing is moved or hidden.
-    """
+    """A change by numbers drawn first, which view and geometry share; no `change`: sampled by `where`, else unmoved."""
 
     change: Callable[[Pixels, Drawn, np.random.Generator], Pixels] | None
     ranges: Ranges = field(default_factory=dict)

@@ -13,9 +13,9 @@ import typer
 import embedshift
 from embedshift.cli.app import AsJson, GroupOption, Images, Quiet, app, log_lines, with_flags
 from embedshift.cli.options import RARE, given, names, output, rare, with_options
-from embedshift.cli.outputs import open_in_browser, printable, say, write_text
+from embedshift.cli.outputs import open_in_browser, printable, say, say_all, write_text
 from embedshift.cli.studies import measure
-from embedshift.config import BUNDLED, AttackConfig, VectorsConfig, ViewsConfig
+from embedshift.config import BUNDLED, AttackConfig, VectorsConfig, ViewsConfig, make_attack_config, validated
 from embedshift.errors import MissingExtra, UsageError
 from embedshift.registry import one_of, questions
 
@@ -39,8 +39,7 @@ def list_names(kind: Annotated[str, typer.Argument(metavar=LISTED, help="What to
         raise UsageError(f"cannot list {kind!r}: choose one of {', '.join(LISTS)}")
     entries = list(LISTS[kind]())
     width = max(len(name) for name, _ in entries)
-    for name, text in entries:
-        say(with_flags(f"{name:{width}}  {text}"))
+    say_all(with_flags(f"{name:{width}}  {text}") for name, text in entries)
 
 
 def _encoders() -> Iterator[tuple[str, str]]:
@@ -84,17 +83,12 @@ def _figures() -> Iterator[tuple[str, str]]:
         yield name, f"[{number.lstrip('0')}] {title}"
 
 
-def _questions() -> Iterator[tuple[str, str]]:
-    for question in questions():
-        yield question.name, question.sentence
-
-
 LISTS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
     "encoders": _encoders,
     "augmentations": _augmentations,
     "metrics": _metrics,
     "figures": _figures,
-    "questions": _questions,
+    "questions": lambda: ((question.name, question.sentence) for question in questions()),
 }
 
 
@@ -153,7 +147,6 @@ def attack(
 ) -> None:
     """Search for the worst change of each image within a budget; write pairs for `run --pairs`."""
     from embedshift.cli.results import attack_and_print
-    from embedshift.config import make_attack_config
 
     config = make_attack_config({"images": images, **given(settings)})
     log_lines(quiet)
@@ -171,7 +164,6 @@ def views(
 ) -> None:
     """Write the changed images as files, for `run --pairs DIR/views.json` and for other programs."""
     from embedshift.cli.results import write_and_print
-    from embedshift.config import ViewsConfig, validated
 
     config = validated(ViewsConfig, {"images": images, **given(settings)})
     log_lines(quiet)
@@ -224,8 +216,7 @@ def compare(
     if as_json:
         say(json.dumps(comparison.to_dicts()))
         return
-    for sentence in comparison.verdict.splitlines():
-        say(sentence)
+    say_all(comparison.verdict.splitlines())
     tables = comparison_tables(comparison)
     tolerances = [] if comparison.tolerances.is_empty() else [compared_tolerances(comparison)]
     for table in (*ratio_tables(comparison), *tolerances, *tables):
@@ -285,8 +276,7 @@ def search(
         print_table(threshold_table(study))
     else:
         say(no_threshold(study))
-    for line in lines(study):
-        say(with_flags(line))
+    say_all(map(with_flags, lines(study)))
 
 
 @app.command()
@@ -315,10 +305,9 @@ def check(
         raise UsageError(f"{rules}: no such file; `embedshift check {folder} --init` writes rules to start with")
     checked = embedshift.check(folder, rules, against, groups=groups)
     print_checked(checked, strict=strict, as_json=as_json)
-    if junit is not None:
-        write_text(junit, to_junit(checked, strict=strict))
-    if markdown is not None:
-        write_text(markdown, to_markdown(checked, strict=strict))
+    for path, text in ((junit, to_junit), (markdown, to_markdown)):
+        if path is not None:
+            write_text(path, text(checked, strict=strict))
     if not checked.passes(strict=strict):
         raise typer.Exit(BROKEN)
     return None

@@ -83,7 +83,7 @@ def _means_table(
         f"{comparison.studies['compared'][0]} images measured by every study; "
         "means, and differences with 95 % intervals; * = significant, corrected for all augmentations of a metric"
     )
-    if len(comparison.shown) < _augmentations(comparison):
+    if len(comparison.shown) < comparison.side_by_side["augmentation"].n_unique():
         title += f"; {ONE_LEVEL} (in the first study)"
     if len(others) == 1:
         title = f"mean: {others[0]}\nreference: {first}\n{title}"
@@ -107,13 +107,9 @@ def _means_table(
     return table
 
 
-def _augmentations(comparison: Comparison) -> int:
-    return comparison.side_by_side["augmentation"].n_unique()
-
-
 def no_difference(comparison: Comparison) -> str:
-    where = "" if len(comparison.shown) == _augmentations(comparison) else f" ({ONE_LEVEL}, in the first study)"
-    images = comparison.studies["compared"][0]
+    images, augmentations = comparison.studies["compared"][0], comparison.side_by_side["augmentation"].n_unique()
+    where = "" if len(comparison.shown) == augmentations else f" ({ONE_LEVEL}, in the first study)"
     return f"No difference: every metric has the same means in all studies, over {images:,} images{where}."
 
 
@@ -140,8 +136,7 @@ def print_checked(checked: Checked, *, strict: bool, as_json: bool) -> None:
         return
     wide = _rules_table(checked)
     print_table(wide if fits(wide) else _narrow_table(checked))
-    for line in warnings:
-        say(f"warning: {with_flags(line)}")
+    say_all(f"warning: {with_flags(line)}" for line in warnings)
     say(with_flags(headline(checked, strict=strict)))
 
 
@@ -190,10 +185,8 @@ def whiten_and_print(
     for study, table in zip(measured, tables, strict=True):
         print_table(whitening_table(study, table), ())
         info = study.reader().info
-        for line in sentences(
-            table, info.counts.measured, info.encoder.dim, info.groups.chosen if info.groups else None
-        ):
-            say(line)
+        groups = info.groups.chosen if info.groups else None
+        say_all(sentences(table, info.counts.measured, info.encoder.dim, groups))
     tried = {each for table in tables for each in table["map"]}
     if not tables:
         say("No map was tried: these studies have no views of augmentations.")
@@ -204,8 +197,7 @@ def whiten_and_print(
         return
     say(f"Written: {out}, the map {name!r}" + (f"; {onnx}" if onnx else "") + ". Apply it in three lines:")
     say(f"  file = np.load({str(out)!r})")
-    for line in LINES:
-        say(f"  {line}")
+    say_all(f"  {line}" for line in LINES)
 
 
 def whitening_table(study: Study, table: pl.DataFrame) -> Table:

@@ -11,7 +11,7 @@ import typer
 import embedshift
 from embedshift.cli.app import IMAGES_WORDS, AsJson, Quiet, app, log_lines
 from embedshift.cli.options import given, output, with_options
-from embedshift.cli.outputs import say, write_text
+from embedshift.cli.outputs import say, say_all, write_text
 from embedshift.config import Json, Triple, setting_of_study, validated
 from embedshift.errors import UsageError
 
@@ -71,8 +71,7 @@ def parity(
         for step, alteration, before, after, _ in result.table().rows():
             say(f"step {step}, {alteration}: mean 1 − cosine {before:.2g} → {after:.2g}")
         say(f"{result.verdict}.")
-        for line in (result.sentence, *result.changes):
-            say(line)
+        say_all([result.sentence, *result.changes])
     for path, text in ((junit, result.to_junit()), (markdown, result.to_markdown())):
         if path is not None:
             write_text(path, text)

@@ -1,15 +1,13 @@
 """Handles Ctrl-C and other signals that end a command: it exits within seconds, with one line and an exit code."""
 
 import contextlib
-import functools
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
-from typing import Any
 
 STOPPED = "stopped; run the same command again"
 # Commands that go on where they were stopped.
@@ -29,10 +27,7 @@ def stopped() -> str:
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[list[int]]:
-    """Inside the context the first signal raises `Signalled`; a second one or some seconds end the process at once.
-
-    It gives the list to which the number of the signal is added.
-    """
+    """Gives the list of received signals: the first raises `Signalled`, a second or some seconds end the process."""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received
@@ -45,7 +40,7 @@ def stoppable() -> Iterator[list[int]]:
             os.kill(os.getpid(), number)
             return
         for caught_signal in caught:
-            signal.signal(caught_signal, _ignore_signal)
+            signal.signal(caught_signal, lambda *_: None)  # the thread gets further ones
         received.append(number)
         raise Signalled(stopped())
 
@@ -54,7 +49,7 @@ def stoppable() -> Iterator[list[int]]:
         for number in caught:
             signal.signal(number, on_signal)
         hook = sys.unraisablehook
-        sys.unraisablehook = functools.partial(_print_unraisable, hook)
+        sys.unraisablehook = lambda raised: None if isinstance(raised.exc_value, Signalled) else hook(raised)
         try:
             yield received
         finally:
@@ -93,25 +88,11 @@ def _next(receiver: socket.socket, caught: list[signal.Signals]) -> int:
     return number  # 0: the listener has gone
 
 
-def _print_unraisable(hook: Callable[[Any], object], unraisable: Any) -> None:
-    if not isinstance(unraisable.exc_value, Signalled):
-        hook(unraisable)
-
-
-def _ignore_signal(_number: int, _frame: FrameType | None) -> None:
-    """Handles a further signal, which the thread gets."""
-
-
 def _leave(number: int) -> None:
     with contextlib.suppress(OSError):
         os.write(2, (_SHOW_CURSOR if os.isatty(2) else b"") + f"error: {stopped()}\n".encode())
     os._exit(128 + number)
 
 
-def _disconnect_from_parent() -> None:
-    """Disconnects a forked process from its parent's socket, so that its signals do not end the parent."""
-    signal.set_wakeup_fd(-1)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disconnect_from_parent)
+if hasattr(os, "register_at_fork"):  # a fork leaves its parent's socket, so that its signals do not end the parent
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))

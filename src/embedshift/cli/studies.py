@@ -24,7 +24,7 @@ from embedshift.cli.options import (
     with_options,
 )
 from embedshift.cli.outputs import open_in_browser, output_lines, say, say_all
-from embedshift.config import BUNDLED, Json, StudyConfig
+from embedshift.config import BUNDLED, Json, StudyConfig, make_config, read_config
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import switch_kinds
 
@@ -69,8 +69,6 @@ def run(
     **settings: Any,
 ) -> None:
     """Measure an encoder on images; write shards, tables, figures and a report."""
-    from embedshift.config import make_config, read_config
-
     flags = given({**settings, **originals_and_variants(images or [], pairs)})
     given_settings = ({} if config is None else read_config(config)) | flags
     require_images(given_settings)
@@ -82,8 +80,7 @@ def run(
         from embedshift.pipeline.prepare import prepared
 
         with prepared(make_config(given_settings), out) as study:
-            for line in estimate(study):
-                say(line)
+            say_all(estimate(study))
         return
     assert out is not None
     given_study: Json = {"config": make_config(given_settings), "retry_failed": retry_failed, "repair": repair}
@@ -147,7 +144,6 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Measure the bundled encoder on pieces of sixteen photographs from scikit-image and scikit-learn."""
-    from embedshift.config import make_config
     from embedshift.sources.demo import cut_photos
 
     log_lines(quiet)
@@ -192,8 +188,7 @@ def measure(
     else:
         for table, spare in result_tables(study):
             print_table(table, spare)
-        for line in legend(study):
-            say(with_flags(line))
+        say_all(map(with_flags, legend(study)))
         is_new = starts[0].done < starts[0].images and starts[0].state != "complete"
         when = f"in {seconds:.1f} s" if is_new else "before; nothing was left to do"
         say(f"{counts.measured} of {counts.images} images measured {when}.")

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
@@ -31,11 +31,19 @@ def one_thread() -> contextlib.AbstractContextManager[Any]:
     return limits
 
 
-def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
-    """Limits NumPy's and SciPy's OpenBLAS to one thread until the end of a `with` block, and leaves torch as it is.
+@contextlib.contextmanager
+def one_thread_of(count: Callable[[], int], limit: Callable[[int], object]) -> Iterator[None]:
+    """Limits a library that gives and takes the number of its threads to one of them inside the context."""
+    threads = count()
+    limit(1)
+    try:
+        yield
+    finally:
+        limit(threads)
 
-    Its threads spin while they wait, beside those of torch and of the loaders. A user who sets their number keeps it.
-    """
+
+def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
+    """Limits OpenBLAS to one thread inside the context, for its threads spin beside ours; a user's number stays."""
     if "OPENBLAS_NUM_THREADS" in os.environ:
         return contextlib.nullcontext()
     limits: contextlib.AbstractContextManager[Any] = (
@@ -46,11 +54,8 @@ def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
 
 @contextlib.contextmanager
 def collecting_garbage_after(objects: int) -> Iterator[None]:
-    """Looks for garbage after so many new objects until the end of the block; 0 = never.
-
-    Modules are a million objects, all of them needed: looking takes a seventh of the time until the first image. After
-    a block without a look, all objects count as old, so that the next looks pass over them too.
-    """
+    """Looks for garbage after so many new objects until the end of the block, 0 = never; then all count as old."""
+    # Modules are a million objects, all of them needed: looking takes a seventh of the time until the first image.
     before = gc.get_threshold()
     gc.set_threshold(objects, *before[1:])
     try:

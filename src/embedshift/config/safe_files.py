@@ -1,7 +1,4 @@
-"""Safe reading and writing: regular files alone, of a bounded size, and YAML that holds plain values alone.
-
-So no command waits for a FIFO, reads a device without end, or runs what a file says.
-"""
+"""Safe reading and writing: regular files alone, of a bounded size, and YAML that holds plain values alone."""
 
 import contextlib
 import errno

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from embedshift.arrays import Floats, Pixels
 from embedshift.config import Precision
-from embedshift.config.processes import cores
+from embedshift.config.processes import cores, one_thread_of
 from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput, usual_batch
 from embedshift.encoders.images import patterns
 from embedshift.errors import UsageError, reason
@@ -67,14 +67,8 @@ def takes_all_cores(encoder: Encoder) -> bool:
     return str(device).partition(":")[0] == "cpu" and torch.get_num_threads() >= cores()
 
 
-@contextlib.contextmanager
-def one_torch_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def one_torch_thread() -> AbstractContextManager[None]:
+    return one_thread_of(torch.get_num_threads, torch.set_num_threads)
 
 
 def keep_memory() -> None:

@@ -37,10 +37,7 @@ def no_such_folder(model: str) -> str:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuses a model's folder with anything but regular files of limited size, and JSON of limited depth, to read.
-
-    Libraries would wait for a FIFO, and take a file that they cannot open for one that is not there.
-    """
+    """Refuses a model's folder with more than regular files of limited size, where libraries may wait for a FIFO."""
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:

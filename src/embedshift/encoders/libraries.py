@@ -176,7 +176,6 @@ def _weights(file: Path, *, visual: bool = True) -> dict[str, Tensor]:
 def load_timm(model: str, *, size: int | None = None, embedding: str | None = None, **settings: Any) -> ModuleEncoder:
     chosen = TIMM.choose(embedding)
     timm = library("timm")
-    _check_name(timm, model)
     with refusing(f"timm:{model}: cannot be loaded"):
         module = _create(timm, model, size)
         data = timm.data.resolve_model_data_config(module)
@@ -188,8 +187,14 @@ def load_timm(model: str, *, size: int | None = None, embedding: str | None = No
 
 def _create(timm: Any, model: str, size: int | None) -> Any:
     if folder := _folder(model):
+        if not folder.is_dir():
+            raise UsageError(f"{model.removeprefix(LOCAL)}: no such folder")
         check_folder(folder)
         check_timm(folder)
+    elif not model.startswith(HUB) and not timm.is_model(model.split(".")[0]):
+        nearest = difflib.get_close_matches(model.split(".")[0], timm.list_models(), n=1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else "; timm.list_models() has them all"
+        raise UsageError(f"unknown model of timm {model!r}{hint}")
     name = f"{LOCAL}{folder}" if folder else model
     with no_remote_code(local=_is_offline(model)):
         try:
@@ -202,13 +207,3 @@ def _create(timm: Any, model: str, size: int | None) -> Any:
         log_pickle(f"timm:{model}")
     module.reset_classifier(0)
     return module
-
-
-def _check_name(timm: Any, model: str) -> None:
-    if folder := _folder(model):
-        if not folder.is_dir():
-            raise UsageError(f"{model.removeprefix(LOCAL)}: no such folder")
-    elif not model.startswith(HUB) and not timm.is_model(model.split(".")[0]):
-        nearest = difflib.get_close_matches(model.split(".")[0], timm.list_models(), n=1)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else "; timm.list_models() has them all"
-        raise UsageError(f"unknown model of timm {model!r}{hint}")

@@ -51,7 +51,10 @@ def load_onnx(
     name = folder.resolve().name if file.name in {Path(graph).name for graph in GRAPHS} else file.stem
     version, graph, processor = _hash(file), Graph(file, device), None
     if (folder / PROCESSOR).is_file() and mean is None and std is None:
-        processor = _image_processor(folder)
+        check_folder(folder)
+        with quiet(), no_remote_code(local=True), refusing(f"{folder}: its image processor cannot be loaded"):
+            loader: Any = transformers.AutoImageProcessor
+            processor = loader.from_pretrained(folder, backend="pil", local_files_only=True, trust_remote_code=False)
         settings = json.loads(processor.to_json_string())
         if settings.get("do_normalize") is False:
             settings |= {"image_mean": (0, 0, 0), "image_std": (1, 1, 1)}
@@ -159,13 +162,6 @@ def _session(file: Path, device: str) -> tuple[str, Any]:
     if session.get_providers()[0] != provider:  # it would quietly use the CPU
         raise UsageError(f"device {device!r}: onnxruntime cannot start {provider} here; use cpu")
     return f"{kind}:{index}" if settings else kind, session
-
-
-def _image_processor(folder: Path) -> Any:
-    check_folder(folder)
-    with quiet(), no_remote_code(local=True), refusing(f"{folder}: its image processor cannot be loaded"):
-        loader: Any = transformers.AutoImageProcessor
-        return loader.from_pretrained(folder, backend="pil", local_files_only=True, trust_remote_code=False)
 
 
 def _find(path: Path) -> Path:

@@ -90,11 +90,9 @@ class Explainer:
         return torch.einsum("bhqt,bhtd,bhqd->bt", last.weights, last.values, gradient)
 
     def _on_grid(self, row: Tensor) -> Floats:
-        height, width = self._tower.grid(row.shape[1])
-        if height * width > row.shape[1]:
+        if (patches := self._tower.on_grid(row.detach(), len(row))) is None:
             raise self._refusal("its tokens do not form a grid of patches")
-        maps: Floats = row.detach()[:, row.shape[1] - height * width :].reshape(-1, height, width).cpu().float().numpy()
-        return maps
+        return np.asarray(patches.cpu().float().numpy())
 
     def _refusal(self, why: str, instead: str = "it without `maps`") -> UsageError:
         return UsageError(f"{self._encoder.name} cannot provide these maps: {why}; run {instead}")

@@ -103,10 +103,7 @@ def check_hf_text(config: dict[str, Any], model: str, *, local: bool) -> None:
 
 
 def check_sentence_transformer(folder: Path) -> None:
-    """Refuses a folder of sentence-transformers that names code, kernels, other models or files outside of it.
-
-    Of a folder, sentence-transformers imports every class that its modules.json names, the folder's own code too.
-    """
+    """Refuses a folder whose modules.json (each class is imported) or settings name code, models or files outside."""
     modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     if len(modules) > MOST_MODULES:
         raise EmbedshiftError(f"{folder}: its modules.json names {len(modules):,} modules; refused")

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -31,7 +31,7 @@ import cv2
 import numpy as np
 
 from embedshift.arrays import Pixels
-from embedshift.config.processes import end_with_parent, one_thread
+from embedshift.config.processes import end_with_parent, one_thread, one_thread_of
 from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.draw import GRACE, TookTooLong, draw_image, stopped_failure
 from embedshift.pipeline.drawn import DrawnImage
@@ -167,7 +167,7 @@ class _Loader:
     def __enter__(self) -> "_Loader":
         context = _context()
         self._slots = self._images.view_slots(self._workers)  # new ones where a process has ended that may hold some
-        with _ONE_FORK, _one_opencv_thread():
+        with _ONE_FORK, one_thread_of(cv2.getNumThreads, cv2.setNumThreads):
             self._pipe, child_end = context.Pipe()
             arguments = child_end, self._images, self._slots, os.getpid()
             self.process = context.Process(target=_serve, args=arguments, daemon=True)
@@ -258,16 +258,6 @@ def _serve(
             except BaseException as error:
                 result = error
             pipe.send(result)
-
-
-@contextlib.contextmanager
-def _one_opencv_thread() -> Iterator[None]:
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
 
 
 def _is_daemon() -> bool:

@@ -53,10 +53,7 @@ class FigureInput:
 
     @functools.cached_property
     def augmentations(self) -> list[str]:
-        """Names of the shown augmentations, in suite order: all, or one view per family if there are too many.
-
-        That view is of the level nearest to the tolerance, or of the strongest level if the tolerance is not reached.
-        """
+        """Names of the shown augmentations, in suite order: all, or one view a family, the nearest to its tolerance."""
         if not self.shows_one_level:
             return self.reader.augmentations
         tolerances = by_family(self.reader.table("tolerance"))
@@ -137,10 +134,7 @@ class FigureInput:
         return np.array([by_augmentation.get(a) for a in self.augmentations], dtype=np.float64)
 
     def performance(self) -> tuple[list[str], Values]:
-        """The radar metrics that this encoder has, and their means `[M, A]` in suite order.
-
-        A metric without a single mean (attention similarity of an encoder without attention) is left out.
-        """
+        """The radar metrics that have any mean with this encoder, and their means `[M, A]` in suite order."""
         means = {metric: self.statistic("mean", metric) for metric in RADAR_METRICS}
         present = {metric: values for metric, values in means.items() if not np.isnan(values).all()}
         return list(present), np.array(list(present.values())).reshape(len(present), len(self.augmentations))

@@ -146,10 +146,7 @@ def _drawn(reader: Reader, kind: FigureKind, images: Images) -> tuple[RedrawnIma
 
 
 def render(figure: Figure, formats: Iterable[str]) -> dict[str, bytes]:
-    """Returns the content of a figure's file in each format, drawn once for each.
-
-    The figure stays as it is, but that labels without words keep the place that they are given.
-    """
+    """Returns the content of a figure's file in each format, drawn once for each; empty labels keep a place."""
     engine, dpi, canvas = figure.get_layout_engine(), figure.dpi, figure.canvas
     with style.context():
         try:

@@ -188,10 +188,14 @@ def tolerance_mark(
     axes.scatter(position, row, s=26, facecolors=face, edgecolors=colour, zorder=3, clip_on=False)
 
 
-def level_axis(axes: Axes, rows: list[str], last: int) -> None:
-    axes.set_yticks(range(len(rows)), rows)
+def name_rows(axes: Axes, names: Sequence[str], below: float = 0.4) -> None:
+    axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(rows) - 0.5, -0.6)
+    axes.set_ylim(len(names) - below, -0.6)
+
+
+def level_axis(axes: Axes, rows: list[str], last: int) -> None:
+    name_rows(axes, rows, below=0.5)
     axes.set_xlim(-0.05, last + 0.05)
     axes.set_xticks(range(last + 1))
     axes.grid(axis="x", color=FAINT)

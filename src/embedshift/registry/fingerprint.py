@@ -1,7 +1,4 @@
-"""Fingerprints of a user's functions: their source, and the values that they hold.
-
-What a function reads from elsewhere is not part; `embedshift.pipeline.identity` compares what it answers.
-"""
+"""Fingerprints of a user's functions: their source and the values that they hold, not what they read elsewhere."""
 
 import ast
 import enum

@@ -165,10 +165,7 @@ def imported(name: str) -> Any:
 
 
 def metric_names(given: Any) -> Any:
-    """Returns the names of metrics that are names, functions, or a mapping of names to functions; registers functions.
-
-    Anything else is returned as it is; the settings refuse it.
-    """
+    """Returns names of metrics, after functions among them are registered; settings refuse what else is given."""
     if isinstance(given, Mapping):
         return [name if function is None else add_own(name, function) for name, function in given.items()]
     if isinstance(given, str) or not isinstance(given, Iterable):

@@ -73,10 +73,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Chart:
-    """An interactive chart: plotly's `data` and `layout`, without the page's colours.
-
-    It is made of sums and not of rows, so that its size does not grow with the number of images.
-    """
+    """An interactive chart: plotly's `data` and `layout`, of sums, so that it does not grow with the images."""
 
     id: str
     title: str

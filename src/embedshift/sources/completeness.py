@@ -32,7 +32,8 @@ def check(image: TiffImagePlugin.TiffImageFile, data: bytes) -> None:
         raise EmbedshiftError("the image is damaged or ends early (a TIFF that does not say what is black)")
     if image.tile and image.tile[0][0] == "raw":
         samples = _first(tags.get(SAMPLES), 1)
-        covered = sum(_area(tile[1]) for tile in image.tile)
+        boxes = (tile[1] or (0, 0, 0, 0) for tile in image.tile)
+        covered = sum((right - left) * max(0, low - high) for left, high, right, low in boxes)
         if covered != pixels * (samples if tags.get(PLANES) == APART else 1):
             raise EmbedshiftError("the image is damaged or ends early (its strips or tiles do not cover it)")
         depths = _numbers(tags.get(DEPTH)) or (1,)
@@ -88,11 +89,6 @@ def unread(data: bytes) -> str:
     return f"a TIFF of {bits} bits per channel is not read; convert it to 8 or 16 bits" if bits not in (8, 16) else ""
 
 
-def _area(box: tuple[int, int, int, int] | None) -> int:
-    left, high, right, low = box or (0, 0, 0, 0)
-    return (right - left) * max(0, low - high)
-
-
 def _numbers(value: Any) -> tuple[int, ...]:
     """Returns the numbers of a tag, which may hold one, several or anything."""
     values = value if isinstance(value, tuple) else (value,)
@@ -143,10 +139,7 @@ def with_more_codes(data: bytes) -> bytes:
 
 
 def lacks_restarts(data: bytes) -> bool:
-    """Returns whether the one scan of a JPEG has fewer restarts than its size asks for, or more.
-
-    A decoder that looks for a restart in vain reads no code from there on, and puts grey.
-    """
+    """Whether the scan of a JPEG has too few restarts or too many; a decoder that looks in vain for one puts grey."""
     interval, blocks, scan = 0, 0, 0
     for marker, content, at in _segments(data):
         if marker == _INTERVAL:

@@ -1,7 +1,4 @@
-"""The vectors that recipes give for files: from bytes to the input of a network, and the network, altered.
-
-An input goes once through each network, which gives all its poolings at once.
-"""
+"""The vectors that recipes give for files: from bytes to the input of a network, and the network, altered."""
 
 import contextlib
 import copy

@@ -1,7 +1,4 @@
-"""The images of a comparison, those of a user or such as tell steps apart; and a lock, which keeps them with vectors.
-
-A lock is one file of images and the vectors that an encoder gave for them, with which a later stack is compared.
-"""
+"""The images of a comparison, a user's or such as tell steps apart; and a lock: a file of them and their vectors."""
 
 import hashlib
 import importlib.metadata

@@ -215,14 +215,9 @@ def find_causes(encoder: ModuleEncoder, files: Sequence[bytes], served: Floats) 
         found.append(Step(best, undone, left, after, (left - after) / first, tuple(ties)))
         left = after
     floor = search.floor(recipe)
-    notes = [_note(search, recipe, left)] if left > floor else []
+    like = search.precisions_like(left, recipe, search.screen) if left > floor else {}
+    rounding = " or ".join(f"{value} ({size:.1g})" for value, size in like.items())
+    notes = [f"what is left is as large as rounding to {rounding}"] if like else []
     if not encodings.left:
         notes.append(f"the search ended after {len(encodings.passes):,} encodings")
-    return Causes(tuple(found), first, left, floor, "; ".join(filter(None, notes)))
-
-
-def _note(search: Search, recipe: Recipe, unexplained: float) -> str:
-    like = [
-        f"{value} ({size:.1g})" for value, size in search.precisions_like(unexplained, recipe, search.screen).items()
-    ]
-    return f"what is left is as large as rounding to {' or '.join(like)}" if like else ""
+    return Causes(tuple(found), first, left, floor, "; ".join(notes))

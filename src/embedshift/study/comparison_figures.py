@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.figures import style
-from embedshift.figures.shared import level_axis, tolerance_mark
+from embedshift.figures.shared import level_axis, name_rows, tolerance_mark
 from embedshift.figures.style import FAINT, MUTED, human, new_figure, number, verbatim
 from embedshift.registry import METRICS
 from embedshift.registry.names import one_of
@@ -60,9 +60,7 @@ def ratios(data: FigureInput) -> Figure:
     _ratio_axis(axes)
     saturated = set(rows.filter(pl.col("reference_mean") >= SATURATED)["augmentation"])
     labels = [human(name) + (" (not in all)" if name in saturated else "") for name in augmentations]
-    axes.set_yticks(np.arange(len(augmentations)), labels)
-    axes.set_ylim(len(augmentations) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
+    name_rows(axes, labels)
     axes.set_xlabel("ratio of relative shifts (1 = as far)")
     axes.hlines(0.5, 0, 1, MUTED, linewidth=0.8, transform=axes.get_yaxis_transform())
     if len(names) > 1:
@@ -193,8 +191,7 @@ def _panels(data: FigureInput, marked: list[str], title: str, note: str) -> tupl
         above.legend(handles=_patches(data, marked), loc="lower left", borderaxespad=0, borderpad=0)
     first = figure.add_subplot(grid[1, 0])
     panels = [first, *(figure.add_subplot(grid[1, k], sharey=first) for k in range(1, len(metrics)))]
-    first.set_yticks(np.arange(len(augmentations)), [human(name) for name in augmentations])
-    first.set_ylim(len(augmentations) - 0.4, -0.6)
+    name_rows(first, [human(name) for name in augmentations])
     between = np.arange(1, len(augmentations)) - 0.5
     for axes in panels:
         axes.tick_params(axis="y", length=0, labelleft=axes is first)

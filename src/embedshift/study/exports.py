@@ -90,7 +90,8 @@ class Exports:
             raise MissingExtra("to_datasets", "datasets") from error
         reader = replace(Reader(self.folder), images_root=check_images_root(images_root))
         table = _rows_frame(reader, embeddings=embeddings).to_arrow()
-        fields = (field.with_type(pa.string()) if _is_text(field.type) else field for field in table.schema)
+        texts = pa.large_string(), pa.string_view()
+        fields = (field.with_type(pa.string()) if field.type in texts else field for field in table.schema)
         table = table.cast(pa.schema(fields))
         if images:
             table = table.append_column("image", _images(reader, table["image_id"].to_pylist()))
@@ -130,13 +131,8 @@ def _rows_frame(reader: Reader, *, embeddings: bool) -> pl.DataFrame:
     return rows.select([*flat, *(["embedding"] if embeddings else [])]).collect()
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
 def _images(reader: Reader, image_ids: list[str]) -> pa.Array:
-    files: dict[str, str] = {}
-    missing: dict[str, str] = {}
+    files, missing = dict[str, str](), dict[str, str]()
     for image_id in dict.fromkeys(image_ids):
         try:
             files[image_id] = _readable_file(reader, image_id)

@@ -7,7 +7,7 @@ from embedshift.arrays import Pixels
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.base import FigureInput, figure
-from embedshift.figures.shared import drawn_images, overlay, page
+from embedshift.figures.shared import drawn_images, name_rows, overlay, page
 from embedshift.figures.style import INK, MUTED, human, new_figure, wrap
 from embedshift.questions.attention import ALIGNED, DIVERGENCE, PLAIN, RISE, ROLLOUT
 from embedshift.registry import METRICS
@@ -58,8 +58,7 @@ def attention_change(data: FigureInput, title: str) -> Figure:
         axes.set_xlim(
             min(panel.get_xlim()[0] for panel in similarities), max(panel.get_xlim()[1] for panel in similarities)
         )
-    panels[0].set_yticks(rows, [human(name) for name in names])
-    panels[0].set_ylim(len(names) - 0.4, -0.6)
+    name_rows(panels[0], [human(name) for name in names])
     return figure
 
 

@@ -76,14 +76,11 @@ def judge(claims: Sequence[Claim], bootstrap: Bootstrap) -> pl.DataFrame:
             row |= {"estimate": finding.estimate, "ci_low": finding.low, "ci_high": finding.high, "verdict": UNDECIDED}
         if finding is not None and index in p:
             row |= {"p_value": min(p[index]), "p_adjusted": min(adjusted[index])}
-            row["verdict"] = _verdict(adjusted[index], finding.shown)
+            candidates = zip((HOLDS, DOES_NOT_HOLD), adjusted[index], finding.shown, strict=True)
+            decided = (verdict for verdict, p_adjusted, shown in candidates if p_adjusted <= SIGNIFICANCE and shown)
+            row["verdict"] = next(decided, UNDECIDED)
         rows.append(row)
     return pl.DataFrame(rows, schema=SCHEMA).with_columns(pl.col(pl.Float64).fill_nan(None))
-
-
-def _verdict(adjusted: Sequence[float], shown: Sequence[bool]) -> str:
-    candidates = zip((HOLDS, DOES_NOT_HOLD), adjusted, shown, strict=True)
-    return next((verdict for verdict, p, is_shown in candidates if p <= SIGNIFICANCE and is_shown), UNDECIDED)
 
 
 def holm(p: ArrayLike) -> Values:
@@ -131,15 +128,10 @@ def order(metric: str, *groups: Names) -> AllAbove:
     return AllAbove(contrasts, words)
 
 
-def more_spread(metric: str, higher: Names, lower: Names) -> AllAbove:
-    above, below = ([("sd", metric, name) for name in names] for names in (higher, lower))
-    return AllAbove((between(above, below),), _OF_GROUPS, mirrored=True)
-
-
-def more_changed(metric: str, higher: Names, lower: Names) -> AllAbove:
-    """Tests the mean change of one group minus that of the other; change is defined as in `order`."""
-    above, below = ([(metric, name) for name in names] for names in (higher, lower))
-    return AllAbove((between(above, below, SIGN[metric]),), _OF_GROUPS)
+def more(metric: str, higher: Names, lower: Names, *sd: str) -> AllAbove:
+    """Tests the mean of one group minus that of the other: of changes as in `order`, or with "sd" of their spread."""
+    above, below = ([(*sd, metric, name) for name in names] for names in (higher, lower))
+    return AllAbove((between(above, below, 1.0 if sd else SIGN[metric]),), _OF_GROUPS, mirrored=bool(sd))
 
 
 def entropy_rise(name: str) -> AllAbove:

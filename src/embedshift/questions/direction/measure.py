@@ -1,7 +1,4 @@
-"""The direction in which the embedding moves: sums over images, from which cosines of mean shifts are computed.
-
-In this question a shift is the embedding of a view minus that of its original, both scaled to length 1.
-"""
+"""The direction in which the embedding moves, by sums over images; shifts are of embeddings scaled to length 1."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

@@ -15,10 +15,7 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Shifts:
-    """Sums over the images of a study; if images belong to groups, `groups` holds those of each group.
-
-    Then halves, chance and other originals are those of groups; all three are NaN without the sums of groups.
-    """
+    """Sums over images, and over those of each group; halves, chance and others are of groups, NaN without `groups`."""
 
     sums: Mapping[str, Values]
     draws: int

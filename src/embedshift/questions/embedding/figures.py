@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from embedshift.arrays import Values
 from embedshift.errors import EmbedshiftError
 from embedshift.figures.base import FigureInput, figure
-from embedshift.figures.shared import cells, colour_bar, column_width
+from embedshift.figures.shared import cells, colour_bar, column_width, name_rows
 from embedshift.figures.style import INK, MUTED, column_names, halo, human, metric_label, new_figure, number, verbatim
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.sample import OF_A_SET
@@ -103,9 +103,7 @@ def l2_bars(data: FigureInput, title: str) -> Figure:
         end = 0.0 if np.isnan(mean) else mean + sd
         words = "n/a" if np.isnan(mean) else f"{mean:.3g}"
         axes.text(float(end) + 0.012 * longest, float(position), words, va="center")
-    axes.set_yticks(positions, [human(name) for name in names])
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    name_rows(axes, [human(name) for name in names])
     axes.set_xlim(0, longest * 1.12)
     axes.set_xlabel(f"mean {metric_label('l2_distance')}, in the encoder's own units")
     return figure
@@ -136,12 +134,7 @@ def has_relative_shift(data: FigureInput) -> bool:
     return bool(np.isfinite(data.statistic("relative_shift", COSINE)).any())
 
 
-def has_ruler(data: FigureInput) -> bool:
-    """Returns whether there is a scale, and augmentations are not selected levels near one relative shift."""
-    return has_relative_shift(data) and not data.shows_one_level
-
-
-@figure("ruler", section=True, is_available=has_ruler)
+@figure("ruler", section=True, is_available=lambda data: has_relative_shift(data) and not data.shows_one_level)
 def ruler(data: FigureInput, title: str) -> Figure:
     if not has_relative_shift(data):
         raise EmbedshiftError(
@@ -168,9 +161,7 @@ def ruler(data: FigureInput, title: str) -> Figure:
     for row, end, value in zip(rows, right, relative_shift[order], strict=True):
         if np.isfinite(value):
             axes.annotate(number(value), (end, row), xytext=(6, 0), textcoords="offset points", va="center", fontsize=7)
-    axes.set_yticks(rows, [human(name) for name in names])
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    name_rows(axes, [human(name) for name in names])
     axes.set_xlim(ruler_ends(float(np.nanmin(low, initial=0.0)), float(np.nanmax(right, initial=0.0))))
     axes.set_xlabel("relative shift: the shift as a fraction of the distance to another image")
     return drawn

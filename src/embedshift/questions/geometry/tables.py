@@ -1,12 +1,12 @@
 """The table `geometry`: numbers of the whole set of originals, and of the views of each augmentation."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Floats, GroupNumbers, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.statistics.intervals import LEAST_IMAGES, jackknife_interval, mean_interval
 from embedshift.statistics.layout import metric_parts
@@ -104,7 +104,8 @@ def alignment(reader: Reader) -> Iterator[Row]:
 
 
 def _vector_rows(reader: Reader) -> Iterator[Row]:
-    sets = first_embeddings(reader)
+    rows = reader.image_rows.head(OF_A_SET).frame.filter(draw=0).select("view", "embedding").collect()
+    sets = {name: rows.filter(view=name)["embedding"].to_numpy() for name in (ORIGINAL, *reader.augmentations)}
     originals = sets[ORIGINAL].astype(np.float64)
     norms = np.linalg.norm(originals, axis=-1)
     groups = None if reader.groups is None else reader.groups[: len(originals)]
@@ -131,12 +132,6 @@ def _vector_rows(reader: Reader) -> Iterator[Row]:
 def _rows(names: Sequence[str], metric: str, value: Values, low: Values, high: Values) -> Iterator[Row]:
     for name, *numbers in zip(names, value.tolist(), low.tolist(), high.tolist(), strict=True):
         yield (name, metric, *numbers)
-
-
-def first_embeddings(reader: Reader) -> Mapping[str, Floats]:
-    """Returns draw 0 of the embeddings of the first images: view → float32 `[n, D]`, the original first."""
-    rows = reader.image_rows.head(OF_A_SET).frame.filter(draw=0).select("view", "embedding").collect()
-    return {name: rows.filter(view=name)["embedding"].to_numpy() for name in (ORIGINAL, *reader.augmentations)}
 
 
 DOC = "The set of embeddings as a whole, original and by augmentation: alignment, uniformity, rank and norms."

@@ -19,7 +19,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
-from embedshift.figures.shared import colour_bar, drawn_images, page
+from embedshift.figures.shared import colour_bar, drawn_images, name_rows, page
 from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure, wrap
 from embedshift.questions.heads import TOKENS
 from embedshift.questions.heads.tables import COLOURS, ContributionArrays, contributions_of, furthest_first
@@ -129,9 +129,7 @@ def heads_bars(data: FigureInput, title: str) -> Figure:
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.grid(axis="x", color=FAINT)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
-    panels[0].set_yticks(rows, [human(name) for name in names])
-    panels[0].tick_params(axis="y", length=0)
-    panels[0].set_ylim(len(names) - 0.4, -0.6)
+    name_rows(panels[0], [human(name) for name in names])
     panels[0].set_xlabel("contribution × (1 − mean cosine)")
     panels[1].set_xlabel("fraction of the shift")
     panels[1].tick_params(axis="y", length=0)

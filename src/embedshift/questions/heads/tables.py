@@ -180,10 +180,6 @@ def _bank(reader: Reader) -> list[str]:
     return [*reader.identity_of("heads").get("bank", [])]
 
 
-def _can_be_named(reader: Reader) -> bool:
-    return bool(_bank(reader)) and sum(record.images for record in reader.records) >= LEAST_IMAGES
-
-
 TABLES: tuple[Table[Reader], ...] = (
     Table(
         "heads",
@@ -193,7 +189,7 @@ TABLES: tuple[Table[Reader], ...] = (
     Table(
         "head_words",
         lambda reader: head_words(reader.sums("words"), _bank(reader), length_of(reader.rows(), MLPS)),
-        is_available=_can_be_named,
+        is_available=lambda reader: _bank(reader) and sum(one.images for one in reader.records) >= LEAST_IMAGES,
         requires=f"a text tower, and {LEAST_IMAGES} images",
         doc="Texts that describe the heads of the last blocks.",
     ),

@@ -10,7 +10,7 @@ from embedshift.arrays import Floats, Pixels
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
-from embedshift.figures.shared import drawn_images, overlay, page
+from embedshift.figures.shared import drawn_images, name_rows, overlay, page
 from embedshift.figures.style import INK, MUTED, human, new_figure
 from embedshift.questions.maps import ALIGNED_CORRELATION, ATTENTION, CORRELATION, RELEVANCE, TOKENS, map_columns
 from embedshift.questions.maps.tables import image_ids, map_names
@@ -110,6 +110,5 @@ def maps_moved(data: FigureInput, title: str) -> Figure:
         axes.tick_params(axis="y", length=0)
         axes.locator_params(axis="x", nbins=5)
         axes.grid(axis="x")
-    panels[0].set_yticks(rows, [human(name) for name in ranked])
-    panels[0].set_ylim(len(ranked) - 0.4, -0.6)
+    name_rows(panels[0], [human(name) for name in ranked])
     return figure

@@ -98,7 +98,11 @@ class MEASURE(Measure):
     def __init__(self, study: StudySwitches) -> None:
         super().__init__(study)
         config, switches = study.config, study.config.of(Switches)
-        self.names, self.target_setting = _chosen_maps(switches.maps), switches.maps_target.strip()
+        for name in switches.maps:
+            if name not in CHOICES:
+                raise UsageError(f"maps: {unknown_name('map', name, CHOICES)}")
+        self.names = tuple(name for name in CHOICES if name in switches.maps)
+        self.target_setting = switches.maps_target.strip()
         if config.precision not in ("float32", "auto") or config.compile:
             setting = "compile" if config.compile else "precision"
             raise UsageError(f"`maps` need gradients, which are accurate only in float32; run without `{setting}`")
@@ -156,10 +160,3 @@ class MEASURE(Measure):
         random_ranks = random_order(self.seed, image_id, cells)
         orders = {name: ranks(view_maps[0], random_ranks) for name, view_maps in maps.items()}
         return orders | {RANDOM: random_ranks.reshape(self.grid)}
-
-
-def _chosen_maps(chosen: Sequence[str]) -> tuple[str, ...]:
-    for name in chosen:
-        if name not in CHOICES:
-            raise UsageError(f"maps: {unknown_name('map', name, CHOICES)}")
-    return tuple(name for name in CHOICES if name in chosen)

@@ -37,8 +37,7 @@ def maps(study: ImageRows, augmentations: Sequence[str], names: Sequence[str], *
     if not study.layout.images:
         return pl.DataFrame(schema=MAPS)
     pairs = [(name, metric) for name in names for metric in COMPARISONS[name]]
-    columns = [column_of(*pair) for pair in pairs]
-    parts = metric_parts(study, augmentations, columns)
+    parts = metric_parts(study, augmentations, [column_of(*pair) for pair in pairs])
     sample = gather(parts, together=False, groups=study.groups)
     low, high = (np.tile([BOUNDS[metric][end] for _, metric in pairs], len(augmentations)) for end in (0, 1))
     low, high = mean_interval(sample, seed=seed, low=low, high=high)

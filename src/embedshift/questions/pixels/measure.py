@@ -37,10 +37,7 @@ def mean_of_present(values: Values, axes: tuple[int, ...], least: float = 0.0) -
 
 
 def in_patches(levels: Values, cells: int) -> tuple[Values, Values]:
-    """Cuts levels `[..., H, W]` into a grid by integer division, `[..., cells, cells, pixels]`.
-
-    The second array has their means; NaN where less than a tenth of the patch can be compared.
-    """
+    """Cuts `[..., H, W]` to `[..., cells, cells, pixels]`, and their means; NaN where under a tenth can be compared."""
     height, width = (side // cells for side in levels.shape[-2:])
     cut = levels[..., : cells * height, : cells * width].reshape(*levels.shape[:-2], cells, height, cells, width)
     patches = cut.swapaxes(-3, -2).reshape(*levels.shape[:-2], cells, cells, height * width)

@@ -9,7 +9,7 @@ from matplotlib.projections.polar import PolarAxes
 
 from embedshift.arrays import Values
 from embedshift.figures.base import FigureInput, few, figure
-from embedshift.figures.shared import annotation, cells, colour_bar, column_width
+from embedshift.figures.shared import annotation, cells, colour_bar, column_width, name_rows
 from embedshift.figures.style import FAINT, INK, MUTED, column_names, human, new_figure, number, readable, wrap
 from embedshift.registry import METRICS
 from embedshift.statistics.summary import ordered
@@ -42,18 +42,14 @@ def closed(values: Values) -> Values:
     return np.append(values, values[:1])
 
 
-def innermost(means: Values) -> float:
-    """Returns the start of the radius: the tenth below the least mean, so that its point is not at the centre."""
-    return float(np.round(np.floor(np.nanmin(means, initial=1.0) * 10 - 1e-9) / 10 - 0.1, 1))
-
-
 @figure("radar", is_available=lambda data: few(data) and len(data.performance()[0]) > 2)
 def radar(data: FigureInput, title: str) -> Figure:
     metrics, means = data.performance()
     count = len(data.augmentations)
     columns = min(count, 3 if count <= 9 else 4)
     rows = -(-count // columns)
-    low = innermost(means)
+    # The radius starts a tenth below the least mean, so that its point is not at the centre.
+    low = float(np.round(np.floor(np.nanmin(means, initial=1.0) * 10 - 1e-9) / 10 - 0.1, 1))
     note = f"means; 1 (rim) = no change, centre = {low:g}; grey band: from the worst to the best augmentation"
     figure = new_figure(data.caption_of_means(note), 3.0 * columns, 2.35 * rows + 0.4, title)
     layout = figure.get_layout_engine()
@@ -127,11 +123,9 @@ def profile(data: FigureInput, title: str) -> Figure:
         rank, average = ranked[name]
         subtitle = f"rank {rank} of {len(names)}, average {number(np.nan if average is None else average)}"
         axes.set_title(f"{human(name)}\n{subtitle}", fontsize=8, y=1)
-        axes.set_yticks(positions, [METRICS[metric].label for metric in metrics])
-        axes.set_ylim(len(metrics) - 0.4, -0.6)
+        name_rows(axes, [METRICS[metric].label for metric in metrics])
         axes.set_xlim(low * 1.05, high + 0.42 * (high - low))
         axes.set_xticks([0, 0.5, 1])
-        axes.tick_params(axis="y", length=0)
     for axes in grid.flat[len(names) :]:
         axes.set_axis_off()
     for column in range(columns):
@@ -160,8 +154,7 @@ def metric_bars(data: FigureInput, title: str) -> Figure:
         axes.set_title(f"{METRICS[metric].label}\naverage {number(average)}", fontsize=8, y=1)
         axes.tick_params(axis="y", length=0)
         axes.set_xticks([0, 0.5, 1])
-    panels[0].set_yticks(positions, [human(name) for name in data.augmentations])
-    panels[0].set_ylim(len(positions) - 0.4, -0.6)
+    name_rows(panels[0], [human(name) for name in data.augmentations])
     panels[0].set_xlim(low * 1.05, high + 0.3 * (high - low))
     panels[len(panels) // 2].set_xlabel("mean (1 = no change)")
     return figure

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from embedshift.figures.base import FigureInput, figure, has_table
+from embedshift.figures.shared import name_rows
 from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure
 from embedshift.questions.search.matching import RECALLS
 from embedshift.statistics.intervals import LEAST_IMAGES
@@ -37,9 +38,7 @@ def recall(data: FigureInput, title: str) -> Figure:
         if row["ci_low"] is not None:
             axes.hlines(position, row["ci_low"], row["ci_high"], color=colour, linewidth=1.6, zorder=2)
         axes.plot(row["value"], position, "o", color=colour, markersize=5.5, zorder=3, clip_on=False)
-    axes.set_yticks(range(len(names)), [human(name) for name in names])
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(names) - 0.5, -0.6)
+    name_rows(axes, [human(name) for name in names], below=0.5)
     axes.set_xlim(-0.01, 1.01)
     axes.grid(axis="x", color=FAINT)
     axes.set_xlabel("fraction of views whose original is among the first k results (1 = all)")

@@ -1,7 +1,4 @@
-"""Pairs of different images, thresholds that few of them reach, how many views match at these, and recall from ranks.
-
-Cosines of pairs and of views are compared in float32, so that copies are equal whatever the rounding.
-"""
+"""Pairs of images, thresholds that few reach, matching views, and recall; in float32, so that copies are equal."""
 
 import math
 from collections.abc import Mapping, Sequence

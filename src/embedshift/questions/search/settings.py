@@ -72,7 +72,8 @@ def _of_views(reader: Reader) -> Settings:
     stored = [reader.kept_settings(name) for name in SEARCHED]
     previous = next((labels for labels in stored if labels.get("version") == VERSION), {})
     queries = parse_queries(str(previous.get("queries", QUERIES) if chosen.queries is None else chosen.queries))
-    rates = parse_rates(_rates(reader, chosen.false_match_rate))
+    rate, kept = chosen.false_match_rate, reader.kept_settings("thresholds").get("false_match_rate")
+    rates = parse_rates(kept.split(",") if rate is None and kept is not None else rate or FALSE_MATCH_RATES)
     groups = reader.info.groups_digest
     if chosen.gallery and not reader.augmentations:
         raise UsageError("`gallery` is searched with views, which a study of originals alone lacks; leave it out")
@@ -83,11 +84,6 @@ def _of_views(reader: Reader) -> Settings:
         return Settings(queries, rates, previous["gallery"], groups=groups)
     # The search is repeated, and its tables do not hold the path of the gallery.
     return Settings(queries, rates, gallery_is_lost=any(labels.get("gallery") for labels in stored), groups=groups)
-
-
-def _rates(reader: Reader, chosen: Sequence[float | str] | None) -> Sequence[float | str]:
-    stored = reader.kept_settings("thresholds").get("false_match_rate")
-    return stored.split(",") if chosen is None and stored is not None else chosen or FALSE_MATCH_RATES
 
 
 def parse_queries(text: str) -> int | None:

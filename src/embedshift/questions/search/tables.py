@@ -36,10 +36,7 @@ log = logging.getLogger(__name__)
 
 
 def duplicates(reader: Reader) -> pl.DataFrame:
-    """Returns the pairs, the nearest first; `group` numbers the sets of images that they connect.
-
-    Pairs within one group of the user are listed too, but the tail is that of pairs between groups.
-    """
+    """Returns the pairs, nearest first, by a tail of pairs between groups; `group` numbers sets that they connect."""
     chosen, study = settings(reader), originals(reader)
     vectors, has_direction = study.gallery.vectors, np.flatnonzero(study.gallery.lengths > 0)
     if len(has_direction) > COMPARED:
@@ -169,10 +166,7 @@ def near_copies(reader: Reader) -> dict[str, int]:
 
 
 def misses(reader: Reader) -> pl.DataFrame:
-    """Returns by augmentation its misses, those with a near-copy first, and the recall among other images.
-
-    The ranks are the stored ones, less the near-copies that are ahead: `view, missed, copies, recall`.
-    """
+    """Returns `view, missed, copies, recall` by augmentation, from stored ranks less the near-copies ahead."""
     label = near_copies(reader)
     several = [group for group, images in Counter(label.values()).items() if images > 1]
     own, first = (pl.col(name).replace_strict(label, default=None) for name in NAMES)

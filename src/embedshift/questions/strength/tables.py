@@ -60,10 +60,7 @@ def tolerances(reader: Reader) -> pl.DataFrame:
 
 
 def falls_of(reader: Reader) -> dict[str, str]:
-    """Returns by family two levels of which the weaker moves the embedding further, if any do: "1 to 2".
-
-    The intervals of their differences are paired by image and simultaneous over the families' pairs of levels.
-    """
+    """Returns by family two levels of which the weaker moves further ("1 to 2"), by simultaneous paired intervals."""
     families = [family for family in reader.families if family.has_strength]
     views = [view for family in families for view in family.views]
     pairs = [(f, pair) for f in families for pair in itertools.combinations(range(len(f.views)), 2)]

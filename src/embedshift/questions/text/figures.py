@@ -6,7 +6,7 @@ from matplotlib.patches import Rectangle
 
 from embedshift.errors import UsageError
 from embedshift.figures.base import FigureInput, figure, has_table
-from embedshift.figures.shared import annotation, cells, colour_bar, column_width
+from embedshift.figures.shared import annotation, cells, colour_bar, column_width, name_rows
 from embedshift.figures.style import INK, column_names, human, new_figure
 from embedshift.questions.text.tables import matrix
 from embedshift.registry import METRICS
@@ -36,9 +36,7 @@ def text(data: FigureInput, title: str) -> Figure:
         axes.scatter(mean, positions, color=list(data.colours.values()), s=26, zorder=3)
         axes.set_title(METRICS[metric].label)
         axes.set_xlabel(TEXT_AXES.get(metric, f"mean {METRICS[metric].label}"))
-        axes.tick_params(axis="y", length=0)
-        axes.set_yticks(positions, [human(name) for name in data.augmentations])
-        axes.set_ylim(len(positions) - 0.4, -0.6)
+        name_rows(axes, [human(name) for name in data.augmentations])
         axes.margins(x=0.08)
         axes.locator_params(axis="x", nbins=5)
     return figure

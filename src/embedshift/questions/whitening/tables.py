@@ -1,7 +1,4 @@
-"""The table `whitening`: what a search finds before and after each map, for images and changes not fitted.
-
-Maps are fitted to some images and changes, and tried on others, view by view.
-"""
+"""The table `whitening`: what a search finds before and after maps, view by view, of images and changes not fitted."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -120,10 +117,7 @@ def _tried(
 
 
 def _with_pseudovalues(values: Values, lost: Values) -> Values:
-    """Adds the jackknife's pseudovalues (Efron and Stein 1981), around the mean of the values.
-
-    An image is a query, and stands in the galleries of others: from its own number is taken what they lose to it.
-    """
+    """Adds the jackknife's pseudovalues (Efron and Stein 1981): an image's number less what others lose to it."""
     lost = np.where(np.isnan(values), 0.0, lost)
     return np.stack([values, values - lost + lost.sum() / max(1, (~np.isnan(values)).sum())])
 
@@ -274,10 +268,7 @@ def means_of(values: Values, groups: GroupNumbers | None) -> Estimates:
 
 
 def intervals(gain: Values, groups: GroupNumbers | None, metric: str, seed: int) -> tuple[Values, Values]:
-    """Returns 95 % intervals of paired differences of numbers from 0 to 1, `[2, n, draws, A]`, and of their mean.
-
-    Differences of proportions, and those without a bootstrap-t, have Tango's interval at the effective number of views.
-    """
+    """Returns 95 % intervals of paired differences `[2, n, draws, A]` and of their mean; of proportions Tango's."""
     values, sample = gain[0], means_of(gain[1], groups)
     low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
     if sample.group_count < LEAST_IMAGES:

@@ -65,11 +65,7 @@ Margin = tuple[float, float]
 
 
 def margins(reader: Reader, included: Sequence[str]) -> tuple[dict[str, Margin], dict[str, Margin], dict[str, float]]:
-    """Returns how many times as far an equal encoder may move, how much less recall@1 it may have, its least agreement.
-
-    The first two are by augmentation, with "all" over those that are included if they are several, the last is by
-    metric.
-    """
+    """Bounds of equal encoders: ratios, falls of recall@1 (by augmentation, "all" of several), agreement by metric."""
     originals, views = _vectors(reader)
     groups = None if reader.groups is None else reader.groups[: len(originals)]
     in_all = np.isin(reader.augmentations, included)

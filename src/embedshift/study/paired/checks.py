@@ -52,17 +52,16 @@ def check_same_views(readers: Sequence[Reader]) -> list[bool]:
         different = differences(_settings(first.info, names), _settings(other.info, names), words=words)
         # Of the same images, `until` may have ended one study before the other.
         if not (first.info.ended or other.info.ended) or first.info.identity["images"] != other.info.identity["images"]:
-            own, others = (reader.image_ids() | {*reader.failures()["image_id"]} for reader in (first, other))
-            different += _other_images(own, others, words)
+            ids = [reader.image_ids() | {*reader.failures()["image_id"]} for reader in (first, other)]
+            different += _other_images(ids[0], ids[1], words)
         if different:
             raise UsageError(
                 f"{other.folder} does not have the same images and views as {first.folder}: {'; '.join(different)}"
             )
         geometry = differences(_geometry(first.info), _geometry(other.info), words=words)
         same.append(not geometry)
-        versions = [reader.info.identity["versions"] for reader in (first, other)]
-        drawn_by, other_by = ({name: each[name] for name in DRAWN_BY} for each in versions)
-        geometry += differences(drawn_by, other_by, words=words)
+        drawn_by = [{name: reader.info.identity["versions"][name] for name in DRAWN_BY} for reader in (first, other)]
+        geometry += differences(drawn_by[0], drawn_by[1], words=words)
         if geometry:
             log.warning("the views of the studies do not have the same pixels: %s", "; ".join(geometry))
     return same

@@ -184,11 +184,7 @@ def _originals(reader: Reader, image_ids: list[str]) -> Values:
 
 
 def search_difference(paired: PairedStudies, row: Mapping[str, Any], study: int = 1) -> Estimate:
-    """Returns the difference in recall, in mean reciprocal rank, or in the fraction of kept neighbours.
-
-    The row `all` is the mean over the augmentations that are not saturated. Its recall counts the augmentations of an
-    image as images of one group.
-    """
+    """Returns the difference in recall, mean reciprocal rank or kept neighbours; `all`: over what is not saturated."""
     metric, is_all = row["metric"], row["augmentation"] == ALL
     chosen = np.isin(paired.augmentations, unsaturated(paired) if is_all else row["augmentation"])
     reference, own = (search_values(paired, s, metric)[:, chosen] for s in (0, study))

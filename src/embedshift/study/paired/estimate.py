@@ -91,10 +91,7 @@ def fraction_difference(differences: Values, seed: int, groups: GroupNumbers | N
 def mean_of_fractions(
     differences: Values, seed: int, groups: GroupNumbers | None = None, sample: Estimates | None = None
 ) -> Estimate:
-    """Returns the same of means over augmentations; images that are not there count only if fewer than 8 differ.
-
-    `sample`, of the same mean, adds what images have in common.
-    """
+    """The same of means over augmentations; `sample`, of the same mean, adds what images have in common."""
     differ = differences != 0
     if (differ.sum() if groups is None else len(np.unique(groups[differ]))) < LEAST_IMAGES:
         return fraction_difference(differences, seed, groups)

@@ -92,10 +92,7 @@ Row = Mapping[str, Any]
 
 
 def verdict(comparison: pl.DataFrame, agreement: pl.DataFrame, chance: float) -> str:
-    """Returns one sentence for each study, each on a line of its own, from the tables of a comparison.
-
-    `chance` is the fraction of neighbours that two unrelated encoders share.
-    """
+    """Returns a sentence a line for each study; `chance`: the fraction of neighbours that unrelated encoders share."""
     studies = comparison["study"].unique(maintain_order=True)
     parts = [(comparison.filter(study=study), agreement.filter(study=study)) for study in studies]
     return "\n".join(f"{'; '.join(_parts(rows, agreed, chance))}." for rows, agreed in parts)
