@@ -69,6 +69,7 @@ def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return function.end_lineno - function.lineno + 1 - docstring
 
 
+@pytest.mark.slow
 def test_no_file_is_over_600_lines_and_no_function_over_60():
     files = [path for room in ("src", "tests", "benchmarks") for path in (ROOT / room).rglob("*.py")]
     assert len(files) > 300

@@ -147,6 +147,7 @@ def test_what_always_fails_is_seen_before_the_run(transform, words):
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", ["paper", "style", "strength", "corruptions", "everyday", None])
 def test_a_suite_from_its_stored_description_draws_the_same_bytes(known):
     suite = load_suite(known or own_suite())

@@ -157,6 +157,7 @@ USAGE = {
 }
 
 
+@pytest.mark.slow
 def test_what_is_mistyped_is_one_line_and_nothing_is_written(cli, photos, clip, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(photos, tmp_path / "photos")

@@ -306,6 +306,7 @@ def test_centred_relative_shifts_are_those_of_loops():
     assert (value < high).all()
 
 
+@pytest.mark.slow
 def test_views_of_other_images_are_as_far_as_other_images_however_few_there_are():
     found = [
         centred_shifts(

@@ -50,6 +50,7 @@ def test_rebuilds_everything_by_its_options_without_torch(study):
     assert "original" in study.table("clusters")["augmentation"].to_list()
 
 
+@pytest.mark.slow
 def test_wrong_usage_is_named(study, tmp_path, cli):
     for arguments, words in (
         (["--figures", "dendogram"], "did you mean 'dendrogram'?"),

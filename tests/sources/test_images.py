@@ -44,6 +44,7 @@ def test_exif_orientation_is_applied(orientation):
         )
 
 
+@pytest.mark.slow
 def test_pictures_in_strips_are_those_in_one_piece(monkeypatch):
     made = [kind for kind in corpus.whole() if kind.pixels.size < 100_000 and len(kind.data) < 100_000]
     assert len(made) > 120

@@ -170,6 +170,7 @@ def test_the_command_of_a_study_of_vectors_is_taken_and_no_weights_are_named(tmp
     assert "pixels" not in text.partition("###")[0]
 
 
+@pytest.mark.slow
 def test_the_command_prints_or_writes_it_over_no_file_of_a_study_and_waits_for_no_fifo(study, tmp_path, cli):
     before = {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()}
     (tmp_path / "link").symlink_to(study.folder / "study.json")

@@ -42,6 +42,7 @@ def test_one_to_five_lines_and_the_same_in_a_notebook():
         assert html.unescape(result._repr_html_()).startswith(f"<p>{lines[0]}")
 
 
+@pytest.mark.slow
 def test_a_study_shows_its_relative_shifts_and_where_the_report_is():
     study = studies.plain()
     rows = study.summary().filter(metric="cosine_similarity").sort("relative_shift", descending=True)
