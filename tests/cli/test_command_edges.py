@@ -53,7 +53,7 @@ ASCII = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "
 
 
 @pytest.mark.matrix
-def test_ids_are_the_same_in_a_locale_of_ascii(tmp_path):
+def test_names_are_the_same_in_a_locale_of_ascii(tmp_path):
     photos = pictures(tmp_path / "photos", 2)
     (photos / "picture-00.png").rename(photos / "é猫.png")
     (photos / "ü.jpg").write_bytes(b"no image")
@@ -63,6 +63,11 @@ def test_ids_are_the_same_in_a_locale_of_ascii(tmp_path):
     study = embedshift.load(tmp_path / "out")
     assert set(study.rows().collect()["image_id"]) == {"é猫.png", "picture-01.png"}
     assert study.failures()["image_id"].to_list() == ["ü.jpg"]
+    for command_line in (["report", study.folder, "--figures", "views"], ["verify", study.folder]):
+        done = command.finish(command.start(*command_line, **ASCII))
+        assert done.code == 0, done.err
+    page = (study.folder / "report.html").read_text(encoding="utf-8")
+    assert ("é猫.png" in page, "could not be read again" in page) == (True, False)
 
 
 PRINTS = """

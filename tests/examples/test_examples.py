@@ -30,23 +30,6 @@ def run(name, folder):
     return done.returncode, done.stdout, folder / written
 
 
-def execute(name, folder):
-    """A notebook with its outputs, which is kept in build/notebooks; any error in it is raised."""
-    from nbclient import NotebookClient
-
-    notebook = nbformat.read(EXAMPLES / name, as_version=4)
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
-    kept = Path(__file__).parents[2] / "build" / "notebooks" / name
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, kept)
-    return notebook
-
-
-def figures(notebook):
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
-    return sum("image/png" in output.get("data", {}) for output in outputs)
-
-
 def table(path):
     with open(path) as file:
         return list(csv.DictReader(file))
@@ -92,20 +75,32 @@ def test_find_duplicates(tmp_path):
 
 
 @pytest.mark.matrix
-def test_first_look(tmp_path):
-    notebook = execute("first_look.ipynb", tmp_path)
-    assert figures(notebook) == 3
-    assert (tmp_path / "build" / "first_look" / "first-study" / "report.html").is_file()
-    assert len(embedshift.load(tmp_path / "build" / "first_look" / "first-study").rows().collect()) == 80
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_run_and_are_kept_with_their_outputs_in_build(name, tmp_path):
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(EXAMPLES / name, as_version=4)
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+    kept = EXAMPLES.parent / "build" / "notebooks" / name
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, kept)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
+    (content,) = (tmp_path / "build" / Path(name).stem).glob("*/study.json")
+    CHECKS[name](embedshift.load(content.parent))
 
 
-@pytest.mark.matrix
-def test_attention_and_heads(tmp_path):
-    notebook = execute("attention_and_heads.ipynb", tmp_path)
-    assert figures(notebook) == 3
-    heads = embedshift.load(tmp_path / "build" / "attention_and_heads" / "heads-study").heads()
-    for _, part in heads.group_by("augmentation"):
+def has_a_report_and_80_rows(study):
+    assert (study.folder / "report.html").is_file()
+    assert len(study.rows().collect()) == 80
+
+
+def has_contributions_that_sum_to_1(study):
+    for _, part in study.heads().group_by("augmentation"):
         assert part["contribution"].sum() == pytest.approx(1, abs=1e-4)
+
+
+CHECKS = {"first_look.ipynb": has_a_report_and_80_rows, "attention_and_heads.ipynb": has_contributions_that_sum_to_1}
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -122,7 +117,6 @@ def test_notebooks_are_kept_without_outputs(name):
 def test_every_example_has_a_test_and_a_line_in_the_list():
     text = (EXAMPLES / "README.md").read_text()
     assert len(SCRIPTS) == 3
-    assert len(NOTEBOOKS) == 2
-    for name in (*SCRIPTS, *NOTEBOOKS):
-        assert f"]({name})" in text
-        assert f"def test_{Path(name).stem}(" in Path(__file__).read_text()
+    assert {*NOTEBOOKS} == {*CHECKS}
+    assert all(f"]({name})" in text for name in (*SCRIPTS, *NOTEBOOKS))
+    assert all(f"def test_{Path(name).stem}(" in Path(__file__).read_text() for name in SCRIPTS)

@@ -31,10 +31,11 @@ def study(tmp_path_factory) -> Study:
 
 
 @pytest.mark.slow
-def test_rebuilds_everything_without_torch(study):
+def test_rebuilds_everything_by_its_options_without_torch(study):
     for path in (study.folder / "tables").iterdir():
         path.unlink()
-    line = [sys.executable, "-c", PROGRAM, "report", study.folder, "--figures", "dendrogram", "--format", "svg,pdf"]
+    options = "--figures dendrogram --format svg,pdf --linkage average --clusters-on means --pdist-metric cityblock"
+    line = [sys.executable, "-c", PROGRAM, "report", study.folder, *options.split(), "--include-original"]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "False"
@@ -43,18 +44,9 @@ def test_rebuilds_everything_without_torch(study):
     assert written == ["fig04d_dendrogram.pdf", "fig04d_dendrogram.svg"]
     tables = {path.name for path in (study.folder / "tables").iterdir()}
     assert {"summary.csv", "ranking.csv", "pairwise.csv", "clusters.csv", "claims.csv"} <= tables
-    assert (study.folder / "report.html").read_text().count("of the paper</figcaption>") == 1
-
-
-@pytest.mark.matrix
-@pytest.mark.slow
-def test_options_of_the_tree_reach_tables_and_page(study, cli):
-    done = cli(
-        "report", study.folder, "--figures", "dendrogram", "--linkage", "average", "--clusters-on", "means",
-        "--pdist-metric", "cityblock", "--include-original", "--no-pictures", "--quiet",
-    )  # fmt: skip
-    assert (done.code, done.err) == (0, "")
-    assert "average linkage on cityblock distance of mean embeddings" in (study.folder / "report.html").read_text()
+    page = (study.folder / "report.html").read_text()
+    assert page.count("of the paper</figcaption>") == 1
+    assert "average linkage on cityblock distance of mean embeddings" in page
     assert "original" in study.table("clusters")["augmentation"].to_list()
 
 

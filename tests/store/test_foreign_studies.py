@@ -14,11 +14,10 @@ from embedshift.store.files import with_checksum
 from embedshift.store.info import write_content
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import redraw
-from support import command, studies
+from support import studies
 from support.matrix import first_only
 from support.models import Colours, pictures
 from support.revised import say_identity
-from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
 
@@ -106,17 +105,6 @@ def test_a_pipe_in_the_place_of_study_json_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "study.json")
     with pytest.raises(EmbedshiftError, match="not a file"):
         embedshift.load(tmp_path)
-
-
-@pytest.mark.matrix
-def test_names_beyond_ascii_under_an_ascii_locale(tmp_path):
-    study = make_study(tmp_path / "study", ["é.png", "ü.png", "日本.png"], ["noise", "blur"], with_pictures=True)
-    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    for arguments in (["report", study.folder, "--figures", "views"], ["verify", study.folder]):
-        done = command.finish(command.start(*arguments, **ascii_alone))
-        assert done.code == 0, done.err
-    assert "could not be read again" not in (study.folder / "report.html").read_text(encoding="utf-8")
-    assert "日本.png" in (study.folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_folder_whose_name_is_no_text(study, tmp_path, cli):
