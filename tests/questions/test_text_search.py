@@ -155,15 +155,10 @@ class Unsure(Planted):
         return [np.full(16, 3.0) + 2 * self.axis(place) for place in names]
 
 
-@pytest.fixture(scope="module")
-def classified(tmp_path_factory):
-    out = tmp_path_factory.mktemp("classes") / "study"
-    given = {"augmentations": MARKS, "workers": 0, "labels": list(LABELS), "draws": 2}
-    return embedshift.run(studies.pictures(10), out=out, model=Unsure(), shard_size=4, **given)
-
-
-def test_the_table_of_classes_by_slow_loops(classified):
-    rows, table = classified.rows().collect(), classified.zero_shot()
+def test_the_table_of_classes_by_slow_loops(tmp_path):
+    given = {"augmentations": MARKS, "workers": 0, "labels": list(LABELS), "draws": 2, "shard_size": 4}
+    study = embedshift.run(studies.pictures(10), out=tmp_path / "study", model=Unsure(), **given)
+    rows, table = study.rows().collect(), study.zero_shot()
     assert table["augmentation"].to_list() == list(NINE)
     before = dict(rows.filter(view="original").select("image_id", "zero_shot_margin").iter_rows())
     assert len(before) == 10

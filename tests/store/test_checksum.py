@@ -31,13 +31,6 @@ def study(tmp_path):
     return studies.copied(studies.synthetic(6, NAMES, with_tables=False), tmp_path / "study")
 
 
-@pytest.fixture
-def unfinished(study):
-    """As a killed run leaves it: study.json does not record the shard."""
-    write_content(study.folder, study.info() | {"complete": False, "files": {}})
-    return study
-
-
 @pytest.mark.slow
 def test_study_json_records_the_sha_256_of_every_file(study):
     study.report(figures=["l2_density"], formats=["svg"])
@@ -103,8 +96,10 @@ def test_no_flipped_bit_is_called_intact_and_none_changes_a_number(tmp_path):
 
 
 @pytest.mark.matrix
-def test_a_flip_in_a_shard_of_a_killed_run_is_seen_or_changes_nothing(unfinished):
-    path = shard_path(unfinished.folder, 0)
+def test_a_flip_in_a_shard_of_a_killed_run_is_seen_or_changes_nothing(study):
+    """As a killed run leaves it: study.json does not record the shard."""
+    write_content(study.folder, study.info() | {"complete": False, "files": {}})
+    path = shard_path(study.folder, 0)
     content, drawn = path.read_bytes(), random.Random(0)
     table, (record, rows) = pq.read_table(path), read_record(path)
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
@@ -114,12 +109,12 @@ def test_a_flip_in_a_shard_of_a_killed_run_is_seen_or_changes_nothing(unfinished
         changed = bytearray(content)
         changed[place] ^= 1 << drawn.randrange(8)
         path.write_bytes(changed)
-        part = Listing(unfinished.folder).read(1)[0]
+        part = Listing(study.folder).read(1)[0]
         if isinstance(part, Damaged):
             seen += 1
             continue
         assert (part.record, part.rows) == (record, rows)
-        assert Study(unfinished.folder).rows().collect().equals(pl.DataFrame(table), null_equal=True)
+        assert Study(study.folder).rows().collect().equals(pl.DataFrame(table), null_equal=True)
     assert seen > 300
 
 

@@ -19,11 +19,6 @@ def study(tmp_path_factory):
     return with_search(make_study(tmp_path_factory.mktemp("rules") / "a", 20, [*views]), views)
 
 
-@pytest.fixture(scope="module")
-def other(study, tmp_path_factory):
-    return variant(study, tmp_path_factory.mktemp("rules") / "b", moved(0.0, 1), **OTHER)
-
-
 RECALL, COSINE = "table: search, metric: recall@1", "table: summary, metric: cosine_similarity"
 BLUR, CLOSER = "table: differences, augmentation: blur, other: noise", "table: tolerance, family: closer, at_most: 0.5"
 # A rule → a part of its line. First, rules of one study.
@@ -98,10 +93,10 @@ def refusal(call):
 
 
 @pytest.mark.slow
-def test_a_mistake_gives_one_line_that_names_the_rule(study, other):
+def test_a_mistake_gives_one_line_that_names_the_rule(study, tmp_path):
     for given, reference, cases in (
         (study, None, ALONE),
-        (study, other, OF_TWO),
+        (study, variant(study, tmp_path / "b", moved(0.0, 1), **OTHER), OF_TWO),
         (studies.families(), None, OF_FAMILIES),
     ):
         lines = {text: refusal(lambda: embedshift.check(given, [rule(text)], reference)) for text in cases}  # noqa: B023

@@ -1,11 +1,10 @@
 """Images and what OpenCV makes of them at two qualities: the pairs that the tests measure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 from PIL import Image
 from skimage import data
 
@@ -23,16 +22,6 @@ def tiles(count: int, size: int = 32) -> list[Pixels]:
     photo: Pixels = data.astronaut()  # type: ignore[no-untyped-call]
     each = photo.shape[1] // size
     return [photo[size * (i // each) :, size * (i % each) :][:size, :size].copy() for i in range(count)]
-
-
-def re_encoded(quality: int) -> Callable[[Pixels, np.random.Generator], Pixels]:
-    """The same change as an augmentation: written by OpenCV and read by OpenCV."""
-
-    def change(image: Pixels, rng: np.random.Generator) -> Pixels:
-        read = cv2.imdecode(np.frombuffer(jpeg(image, quality), np.uint8), cv2.IMREAD_COLOR)
-        return np.ascontiguousarray(np.asarray(read, np.uint8)[..., ::-1])
-
-    return change
 
 
 def jpeg(image: Pixels, quality: int) -> bytes:

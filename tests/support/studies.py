@@ -56,11 +56,6 @@ def every() -> Study:
     return synthetic(40, ["noise", "elastic", "blur"], shard_size=20, with_pictures=True, **asked)
 
 
-def every_reported() -> Study:
-    """The same with a report and the figures of layers and heads."""
-    return reported(every(), figures=["depth", "heads_map", "heads_bars"], formats=["svg"])
-
-
 def few(images: int) -> Study:
     """A study of so few images that numbers lack intervals, or CKA; its report has no figure."""
     return reported(synthetic(images, ["noise", "blur"], layers=3, heads=(2, 2), looks=True), figures=[])
