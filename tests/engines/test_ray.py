@@ -151,11 +151,14 @@ def test_an_actor_that_dies_is_replaced_and_its_shard_done_again(photos, tmp_pat
 @pytest.mark.matrix
 def test_a_run_that_is_killed_as_a_whole_goes_on(photos, tmp_path):
     out = tmp_path / "study"
-    program = "import sys; sys.path.append(sys.argv[3]); import test_ray; test_ray.begin(*sys.argv[1:3])"
+    folder = (
+        "os.environ['PYTHONPATH'] += os.pathsep + sys.argv[3]; sys.path.append(sys.argv[3])"  # workers import it too
+    )
+    program = f"import os, sys; {folder}; import test_ray; test_ray.begin(*sys.argv[1:3])"
     process = command.start_python(program, photos, out, Path(__file__).parent)
     deadline = time.monotonic() + 120
     while len(parts(out)) < 2:
-        assert process.poll() is None
+        assert process.poll() is None, process.communicate()[1][-2000:]
         assert time.monotonic() < deadline, "its third shard hangs, the two before are done and not written"
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)

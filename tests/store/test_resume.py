@@ -156,7 +156,7 @@ def test_stopped_again_and_again(photos, memory, tmp_path):
     out, whole = tmp_path / "study", tmp_path / "whole"
     counted(photos, whole, Counted(tmp_path / "log of whole", memory=memory))
     for batches in (2, 9, 30, 45):
-        encoder = stopped(photos, out, tmp_path / "log", batches, memory=memory)
+        encoder = stopped(photos, out, tmp_path / "log", batches * BATCH // memory, memory=memory)
     assert shard_path(out, 0).exists()
     assert counted(photos, out, encoder)[0] >= SHARD
     assert_same(out, whole)

@@ -89,10 +89,11 @@ def until(page: Page, expression: str, argument: object = None) -> None:
     pytest.fail(f"never true: {expression}")
 
 
-def is_whole(page: Page, width: int) -> None:
+def is_whole(page: Page, width: int, context: str | None = None, **options: Any) -> None:
     """Fails where a page is wider than its window, an image is broken, or axe finds what not everyone can use."""
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.evaluate("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
     until(page, "[...document.images].every((image) => !image.src || (image.complete && image.naturalWidth > 0))")
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    assert [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found] == []
+    found = Axe().run(page, context, {"resultTypes": ["violations"], **options}).response["violations"]
+    named = [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found]
+    assert named == [], named
