@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import embedshift
 from embedshift import EmbedshiftError
 from embedshift.sources import Roots, image_reader, open_source, select, shuffle, split
+from embedshift.study.paired import pair_studies
 from support.archives import write_parquet, write_tar
+from support.mean_colour import MeanColour
 
 EVERYWHERE = Roots(["/", "memory://"])
 
@@ -100,3 +103,15 @@ def test_kinds_are_not_mixed(photos, tmp_path):
     tar = write_tar(tmp_path / "a.tar", members(photos))
     with pytest.raises(EmbedshiftError, match=r"several kinds \(folder, tar\)"):
         open_source([str(photos), str(tar)])
+
+
+@pytest.mark.slow
+def test_a_comparison_of_an_archive_out_of_order_keeps_the_views_of_an_image_in_order(photos, tmp_path):
+    """Rows of one image that changed places would be read as other augmentations."""
+    names = [f"{number:03}.png" for number in np.random.default_rng(1).permutation(40)]
+    tar = write_tar(tmp_path / "a.tar", [(name, (photos / NAMES[0]).read_bytes()) for name in names])
+    settings = {"model": MeanColour(), "workers": 0}
+    studies = [embedshift.run(tar, out=tmp_path / f"{size}", batch_size=size, **settings) for size in (10, 7)]
+    assert not studies[0].rows().collect()["image_id"].is_sorted()
+    for rows in pair_studies(studies).rows():
+        assert rows.collect()["view"].to_list() == ["original", *studies[0].augmentations] * len(names)

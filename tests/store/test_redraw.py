@@ -56,6 +56,9 @@ def test_images_are_not_read_where_no_run_of_this_user_did(study, monkeypatch, t
     found, missing = redraw(study.reader(), [image_id])
     assert found == []
     assert missing == {image_id: "it is outside the folders from which images may be read"}
+
+
+def test_an_image_that_is_not_in_the_study_is_refused(study):
     with pytest.raises(EmbedshiftError, match="no-such: no such image"):
         redraw(study.reader(), ["no-such"])
 
