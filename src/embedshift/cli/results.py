@@ -47,9 +47,9 @@ def summary_table(study: Study) -> Table:
     title = f"{encoder.name} ({encoder.precision}), {measured} images; means, sorted by shift"
     metrics = [m for m in PAPER_METRICS if m in reader.metrics]
     clusters = reader.table("clusters")
-    columns = number_columns("relative shift", "95 % interval", *map(_heading, metrics), PERFORMANCE, "cluster")
-    columns[1].no_wrap = True
-    table = text_table(title, *name_columns("augmentation"), *columns[: None if clusters is not None else -1])
+    shift, ends = number_columns("relative shift"), number_columns("95 % interval", no_wrap=True)
+    means = number_columns(*map(_heading, metrics), PERFORMANCE, *(() if clusters is None else ("cluster",)))
+    table = text_table(title, *name_columns("augmentation"), *shift, *ends, *means)
     rows = {(row["augmentation"], row["metric"]): row for row in study.summary().iter_rows(named=True)}
     cluster = {} if clusters is None else dict(clusters.select("augmentation", "cluster").iter_rows())
     ranked = study.ranking().to_dicts()
@@ -57,9 +57,9 @@ def summary_table(study: Study) -> Table:
     for row in ranked:
         name = row["augmentation"]
         cosine = rows[name, COSINE]
-        ends = interval(cosine["relative_shift_low"], cosine["relative_shift_high"])
-        means = (number(rows[name, metric]["mean"]) for metric in metrics)
-        cells = [number(cosine["relative_shift"]), ends, *means, number(row["mean_performance"])]
+        cells = [number(cosine["relative_shift"])]
+        cells.append(interval(cosine["relative_shift_low"], cosine["relative_shift_high"]))
+        cells += [number(rows[name, metric]["mean"]) for metric in metrics] + [number(row["mean_performance"])]
         if clusters is not None:
             cells += ["-" if cluster[name] is None else str(cluster[name])]
         table.add_row(name, *cells)

@@ -137,16 +137,16 @@ def text_table(title: str, *columns: Column) -> Table:
     return Table(*columns, title=title or None, title_justify="left", box=SIMPLE_HEAD)
 
 
-def name_columns(*headings: str, **style: Any) -> list[Column]:
-    return [Column(heading, **{"no_wrap": True, **style}) for heading in headings]
+def name_columns(*headings: str) -> list[Column]:
+    return [Column(heading, no_wrap=True) for heading in headings]
 
 
 def number_columns(*headings: str, no_wrap: bool = False) -> list[Column]:
-    return name_columns(*headings, justify="right", no_wrap=no_wrap)
+    return [Column(heading, justify="right", no_wrap=no_wrap) for heading in headings]
 
 
 def folded_columns(*headings: str) -> list[Column]:
-    return name_columns(*headings, overflow="fold", no_wrap=False)
+    return [Column(heading, overflow="fold") for heading in headings]
 
 
 def number(value: float | None, places: int = 3) -> str:

@@ -181,8 +181,6 @@ def _require_plain_values(events: "Iterable[yaml.Event]") -> None:
     depth = 0
     for event in events:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        text = getattr(event, "value", "")
-        base = next((base for base, form in _BASES.items() if form.fullmatch(text)), None)
         tag = str(getattr(event, "tag", None) or "").replace("tag:yaml.org,2002:", "!!")
         if getattr(event, "anchor", None):
             words = "anchors and aliases (& and *) are not allowed; repeat the value instead"
@@ -190,13 +188,17 @@ def _require_plain_values(events: "Iterable[yaml.Event]") -> None:
             words = f"the tag {tag[:60]} is not allowed; write a plain value"
         elif depth > YAML_DEPTH:
             words = f"nested deeper than {YAML_DEPTH} lists and mappings"
-        elif len(text) > YAML_TEXT:
+        elif len(text := getattr(event, "value", "")) > YAML_TEXT:
             words = f"a text of more than {YAML_TEXT:,} characters"
-        elif base and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
+        elif isinstance(event, yaml.ScalarEvent) and event.implicit[0] and (base := _base(text)):
             words = f"{text:.60} is a number to the base {base} in YAML; write a plain number, or put it in quotes"
         else:
             continue
         raise UsageError(f"{_line(event.start_mark)}{words}")
+
+
+def _base(text: str) -> int | None:
+    return next((base for base, form in _BASES.items() if form.fullmatch(text)), None)
 
 
 def _refuse_duplicate_keys(node: Any) -> None:

@@ -206,8 +206,9 @@ def worst_image(goal: Goal, original: Pixels, budget: Budget, *, steps: int, see
     original_pixels = as_pixels(original)
     start = budget.start(original_pixels, seed)
     results: list[AttackResult] = []
-    for method in (pgd, apgd) if goal.purify is None else (apgd,):
+    methods = {"pgd": pgd, "apgd": apgd} if goal.purify is None else {"apgd": apgd}
+    for name, method in methods.items():
         pixels = method(goal.loss, start, original_pixels, budget, steps)
         picture = budget.rounded(as_picture(pixels), original)
-        results.append(AttackResult(picture, goal.picture_cosine(picture), method.__name__))
+        results.append(AttackResult(picture, goal.picture_cosine(picture), name))
     return min(results, key=lambda result: -result.cosine if goal.towards else result.cosine)

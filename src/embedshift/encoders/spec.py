@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from embedshift.config import Json, Precision, StudyConfig
+from embedshift.config import Precision, StudyConfig
 from embedshift.encoders import TITLES, load_encoder, load_text_encoder
 from embedshift.encoders.base import (
     Compilable,
@@ -56,9 +56,15 @@ class EncoderSpec:
         if self.given is not None:
             return self.given
         config = self.config
-        where = device or config.device.partition(",")[0]  # the first of several
-        chosen: Json = {name: getattr(config, name) for name in ("size", "embedding", "mean", "std")}
-        encoder = load_encoder(config.model, device=where, precision=self.precision, **chosen)
+        encoder = load_encoder(
+            config.model,
+            device=device or config.device.partition(",")[0],  # the first of several
+            precision=self.precision,
+            size=config.size,
+            embedding=config.embedding,
+            mean=config.mean,
+            std=config.std,
+        )
         if self.kernels is not None and isinstance(encoder, HasKernels):
             encoder.use_kernels(self.kernels)
         return encoder

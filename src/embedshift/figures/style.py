@@ -3,6 +3,7 @@
 import io
 import textwrap
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,9 @@ class ShownFigure(Figure):
         return content.getvalue(), {"width": round(96 * self.get_figwidth())}
 
 
-def context() -> Any:
-    return matplotlib.style.context(["default", STYLE])
+def context() -> AbstractContextManager[None]:
+    style: AbstractContextManager[None] = matplotlib.style.context(["default", STYLE])
+    return style
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:

@@ -24,7 +24,7 @@ from embedshift.registry.metrics import (
     metric_names,
 )
 from embedshift.registry.names import Registry, one_of, unknown_name
-from embedshift.registry.questions import QUESTIONS, Question, import_parts, questions, setting, switch_kinds
+from embedshift.registry.questions import QUESTIONS, Question, import_parts, questions, setting, switch_kinds, switched
 
 __all__ = [
     "CODE",
@@ -46,5 +46,6 @@ __all__ = [
     "questions",
     "setting",
     "switch_kinds",
+    "switched",
     "unknown_name",
 ]

@@ -42,6 +42,11 @@ def setting(default: Any, words: str, *, rare: bool = False, flag: str = "") -> 
     return dataclasses.field(default=default, metadata={"words": words, "rare": rare, "flag": flag})
 
 
+def switched(given: Any) -> bool:
+    """For `is_asked`: whether any of a question's settings differs from its default."""
+    return bool(given != type(given)())
+
+
 @dataclass(frozen=True)
 class Question:
     """A question that a study can ask about an encoder.

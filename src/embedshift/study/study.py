@@ -16,7 +16,7 @@ from embedshift.store.grouping import INDEPENDENT, are_stored, choose, regrouped
 from embedshift.store.groups import Choice
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
-from embedshift.store.table import Table, installed_tables
+from embedshift.store.table import InstalledTable, Table, installed_tables
 from embedshift.store.tables import make_tables, tables_after, update_tables
 from embedshift.study.exports import Exports, check_images_root
 from embedshift.study.shown import Shown
@@ -44,10 +44,8 @@ def table_made_again(reader: Reader, name: str, choices: object, settings: Mappi
     if entry is not None and entry.question.choices is not None:
         given = entry.question.choices(**settings) if choices is None else choices
         chosen = Reader(reader.folder, (given,), listing=reader.listing)
-    is_asked, needs_run = name in chosen.table_names, True
-    if entry is not None and entry.question not in chosen.questions:
-        needs_run = bool(entry.question.switches) or not entry.table.is_available(chosen)
-    if not is_asked and needs_run:
+    is_asked = name in chosen.table_names
+    if not is_asked and not (entry and _needs_no_run(chosen, entry)):
         raise UsageError(f"{reader.folder}: {reason_for_absence(reader, name)}")
     if entry is None or entry.question.choices is None:
         raise UsageError(f"the table {name!r} has no settings")
@@ -61,6 +59,11 @@ def table_made_again(reader: Reader, name: str, choices: object, settings: Mappi
     made = chosen.table(name)
     assert made is not None
     return made
+
+
+def _needs_no_run(reader: Reader, entry: InstalledTable) -> bool:
+    is_new = entry.question not in reader.questions and not entry.question.switches
+    return is_new and bool(entry.table.is_available(reader))
 
 
 def _is_kept(reader: Reader, name: str) -> bool:

@@ -24,6 +24,7 @@ from embedshift.questions.claims.evidence import (
     difference,
     fraction,
 )
+from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline, Pairs
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
 from embedshift.statistics.sample import Estimates, estimates_from_values
@@ -92,8 +93,6 @@ def holm(p: ArrayLike) -> Values:
 
 
 Names = Sequence[str]
-# What turns a mean into a change: -1 if a higher value means less change.
-SIGN = {"l2_distance": 1.0, "cosine_similarity": -1.0, "attention_similarity": -1.0}
 _OF_GROUPS = "Holds if the difference of the two group means is above 0. Does not hold if it is below 0."
 
 
@@ -119,7 +118,7 @@ class AllAbove:
 
 def order(metric: str, *groups: Names) -> AllAbove:
     contrasts = tuple(
-        difference(metric, higher, lower, SIGN[metric])
+        difference(metric, higher, lower, _sign(metric))
         for above, below in itertools.pairwise(groups)
         for higher in above
         for lower in below
@@ -128,10 +127,16 @@ def order(metric: str, *groups: Names) -> AllAbove:
     return AllAbove(contrasts, words)
 
 
-def more(metric: str, higher: Names, lower: Names, *sd: str) -> AllAbove:
-    """Tests the mean of one group minus that of the other: of changes as in `order`, or with "sd" of their spread."""
-    above, below = ([(*sd, metric, name) for name in names] for names in (higher, lower))
-    return AllAbove((between(above, below, 1.0 if sd else SIGN[metric]),), _OF_GROUPS, mirrored=bool(sd))
+def more(metric: str, higher: Names, lower: Names, *, spread: bool = False) -> AllAbove:
+    """Tests the mean of one group minus that of the other: of changes as in `order`, or of their `spread`."""
+    key = ("sd", metric) if spread else (metric,)
+    above, below = ([(*key, name) for name in names] for names in (higher, lower))
+    return AllAbove((between(above, below, 1.0 if spread else _sign(metric)),), _OF_GROUPS, mirrored=spread)
+
+
+def _sign(metric: str) -> float:
+    """Returns the sign that turns a mean into a change: -1 if a higher value means less change."""
+    return -1.0 if metric in METRICS and METRICS[metric].higher_is_better else 1.0
 
 
 def entropy_rise(name: str) -> AllAbove:

@@ -89,7 +89,7 @@ def paper_claims() -> Iterator[Claim]:
     yield from _both(
         ("6a", "6b"),
         f"{_words(COLOR)} vary more on average than {_words(LEAST)} (standard deviation of {{}})",
-        lambda metric: more(metric, COLOR, LEAST, "sd"),
+        lambda metric: more(metric, COLOR, LEAST, spread=True),
     )
     yield from _both(
         ("6c", "6d"),

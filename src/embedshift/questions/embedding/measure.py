@@ -1,7 +1,7 @@
 """Metrics of the embedding: the angle and the distance between a view's vector and its original's."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from embedshift.pipeline.drawn import DrawnImage
 
 
-COSINE: dict[str, Any] = {"no_change": 1.0, "low": -1.0, "high": 1.0, "higher_is_better": True}
-L2: dict[str, Any] = {"no_change": 0.0, "low": 0.0, "high": np.inf, "higher_is_better": False, "unit": "encoder"}
-
-
-@metric("cosine similarity", "embedding", **COSINE, baseline=cosine_baseline)
+@metric(
+    "cosine similarity", "embedding", no_change=1.0, low=-1.0, high=1.0, higher_is_better=True, baseline=cosine_baseline
+)
 def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
     r"""Cosine of the angle between two embeddings (the paper's equation 4).
 
@@ -44,7 +42,10 @@ def cosine_similarity(u: ArrayLike, v: ArrayLike) -> Values:
     return vectors.cosine(u, v)
 
 
-@metric("L2 distance", "embedding", **L2, baseline=distance_baseline)
+@metric(
+    "L2 distance", "embedding", no_change=0.0, low=0.0, high=np.inf, higher_is_better=False, unit="encoder",
+    baseline=distance_baseline,
+)  # fmt: skip
 def l2_distance(u: ArrayLike, v: ArrayLike) -> Values:
     r"""Euclidean distance between two raw embeddings (the paper's equation 5).
 

@@ -100,9 +100,13 @@ def _load_thumbnails(
 
 
 def _keys_by_role(image_id: str, name: str, thumbnails: Mapping[Key, Pixels]) -> dict[str, Key]:
-    views, kinds = {"original": ORIGINAL, "view": name}, {"": "photo", "_attention": "heat"}
-    keys = {role + end: (kind, image_id, view) for end, kind in kinds.items() for role, view in views.items()}
-    return {role: key for role, key in keys.items() if key in thumbnails}
+    roles: dict[str, Key] = {
+        "original": ("photo", image_id, ORIGINAL),
+        "view": ("photo", image_id, name),
+        "original_attention": ("heat", image_id, ORIGINAL),
+        "view_attention": ("heat", image_id, name),
+    }
+    return {role: key for role, key in roles.items() if key in thumbnails}
 
 
 def _encoded(key: Key, picture: Pixels, side: int, quality: int) -> str:

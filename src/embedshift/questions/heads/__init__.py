@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from embedshift.registry import QUESTIONS, Question, setting
+from embedshift.registry import QUESTIONS, Question, setting, switched
 
 # The columns of a study with heads, and the names of the parts into which a shift is split.
 # Lists in the rows: [L * H], layer by layer, and [L]; then numbers.
@@ -25,7 +25,5 @@ FIGURES = {
     "head_tokens": ("24", "Attention weights or token values: what carries the shift"),
 }
 SENTENCE = "Which heads and layers carry the shift?"
-QUESTION = Question(
-    __name__, SENTENCE, order=62, switches=Switches, is_asked=lambda given: given != Switches(), figures=FIGURES
-)
+QUESTION = Question(__name__, SENTENCE, order=62, switches=Switches, is_asked=switched, figures=FIGURES)
 QUESTIONS.add("heads", QUESTION)

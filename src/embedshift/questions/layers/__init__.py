@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from embedshift.registry import QUESTIONS, Question, setting
+from embedshift.registry import QUESTIONS, Question, setting, switched
 
 TOKENS = ("cls", "patches")
 COMPARED = ("cosine_similarity", "l2_distance")
@@ -19,7 +19,5 @@ class Switches:
 
 FIGURES = {"depth": ("10", "Shift after every block of the encoder")}
 SENTENCE = "After which block of the encoder does the shift appear?"
-QUESTION = Question(
-    __name__, SENTENCE, order=60, switches=Switches, is_asked=lambda given: given != Switches(), figures=FIGURES
-)
+QUESTION = Question(__name__, SENTENCE, order=60, switches=Switches, is_asked=switched, figures=FIGURES)
 QUESTIONS.add("layers", QUESTION)

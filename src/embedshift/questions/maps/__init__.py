@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from embedshift.registry import QUESTIONS, Question, setting
+from embedshift.registry import QUESTIONS, Question, setting, switched
 
 # The columns of a study with maps, and the names of maps and comparisons.
 RELEVANCE, TOKENS = "relevance", "tokens"
@@ -31,9 +31,7 @@ FIGURES = {
     "maps_moved": ("26", "How much the relevant patches change"),
 }
 SENTENCE = "Which patches determine the embedding, and do they change?"
-QUESTION = Question(
-    __name__, SENTENCE, order=64, switches=Switches, is_asked=lambda given: given != Switches(), figures=FIGURES
-)
+QUESTION = Question(__name__, SENTENCE, order=64, switches=Switches, is_asked=switched, figures=FIGURES)
 QUESTIONS.add("maps", QUESTION)
 
 

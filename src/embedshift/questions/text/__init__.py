@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from embedshift.registry import QUESTIONS, Question, setting
+from embedshift.registry import QUESTIONS, Question, setting, switched
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,5 @@ FIGURES = {
     "words": ("13", "Cosine between shifts and the phrases for them"),
 }
 SENTENCE = "Does the image still match its text?"
-QUESTIONS.add(
-    "text",
-    Question(
-        __name__, SENTENCE, order=70, switches=Switches, is_asked=lambda given: given != Switches(), figures=FIGURES
-    ),
-)
+QUESTION = Question(__name__, SENTENCE, order=70, switches=Switches, is_asked=switched, figures=FIGURES)
+QUESTIONS.add("text", QUESTION)

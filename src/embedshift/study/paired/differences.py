@@ -24,6 +24,7 @@ from embedshift.statistics.shift_ratios import Shifts
 from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader
 from embedshift.study.paired.estimate import (
+    NO_ESTIMATE,
     Estimate,
     fraction_difference,
     mean_estimate,
@@ -217,7 +218,9 @@ def metric_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate
     sums, counts = sums_and_counts((study - reference)[..., None])
     some = counts[:, 0] > 0  # images with any draw
     groups = None if paired.groups is None else paired.groups[some]
-    if METRICS[metric].binary or not some.any():
+    if not some.any():
+        return NO_ESTIMATE
+    if METRICS[metric].binary:
         return proportion_difference(sums[some, 0] / counts[some, 0], groups)
     return mean_estimate(gather([(sums[some], counts[some])], groups=groups), paired.seed)
 

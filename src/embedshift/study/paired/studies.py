@@ -188,10 +188,8 @@ class PairedStudies:
 
     @functools.cached_property
     def search_ranks(self) -> list[pl.DataFrame]:
-        sizes = list[int]()
-        for study, reader in zip(self.studies, self.readers, strict=True):
-            images, measured = len(reader.image_ids()), study.table("gallery_sizes").filter(kind="measured")["images"]
-            sizes.append(size := max(measured.to_list(), default=images) - images)
+        sizes = [_gallery_size(study) for study in self.studies]
+        for study, size in zip(self.studies, sizes, strict=True):
             if size != sizes[0]:
                 words = f"the gallery of {study.folder} has {size} images, that of {self.reference.folder} {sizes[0]}"
                 raise UsageError(f"{words}: search both again with the same gallery")
@@ -232,6 +230,11 @@ def _baselines_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Basel
 def groups_in_order(reader: Reader, images: NDArray[np.intp]) -> GroupNumbers | None:
     """Returns the group of each of some images of a study, in its order; None if images are independent."""
     return None if reader.groups is None else reader.groups[np.sort(images)]
+
+
+def _gallery_size(study: Study) -> int:
+    images = len(study.reader().image_ids())
+    return max(study.table("gallery_sizes").filter(kind="measured")["images"].to_list(), default=images) - images
 
 
 def pair_studies(studies: Sequence[Study], groups: Choice | None = None) -> PairedStudies:
