@@ -15,7 +15,7 @@ from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.variant import PURIFIERS
 from embedshift.cli import app
 from embedshift.registry import METRICS, questions
-from support.chromium import is_whole
+from support.chromium import problems
 from support.pages import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.matrix]
@@ -46,7 +46,8 @@ def test_pages_fit_and_everyone_can_read_them(served, open_page, width, scheme):
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("index", "relative-shift", "reference/python"):
         page = open_page(f"{served}/{name}.html", served, width, scheme)
-        is_whole(page, width, ".md-content", runOnly=["color-contrast"])  # the rest is the theme's
+        found = problems(page, width, ".md-content", runOnly=["color-contrast"])  # the rest is the theme's
+        assert found == [], name
         page.screenshot(path=folder / f"site-{name.replace('/', '-')}-{width}-{scheme}.png")
 
 
@@ -68,7 +69,9 @@ def test_the_search_finds_a_page(site, served, open_page, from_files):
     page = open_page(f"{inside}/index.html", inside)
     page.locator("input[name=query]").click()
     page.locator("input[name=query]").press_sequentially("tolerance")
-    page.locator(".md-search-result__link[href*='tolerance.html']").first.wait_for()
+    link = page.locator(".md-search-result__link[href*='tolerance.html']").first
+    link.wait_for()
+    assert link.is_visible()
 
 
 def test_what_the_package_declares_is_in_the_reference(site):

@@ -6,7 +6,7 @@ import pytest
 
 from embedshift.augmentations.family import FAMILIES
 from embedshift.statistics.summary import COSINE
-from support.chromium import is_whole, until
+from support.chromium import problems, until
 from support.graded import DARKER, MADE, graded
 from support.matrix import first_only
 from support.report_fixtures import TOO_WIDE
@@ -83,7 +83,7 @@ def families(tmp_path_factory):
 )
 def test_the_page_fits_and_everyone_can_read_it(request, visit, screenshots, name, width, scheme):
     page = visit(width, scheme, of=request.getfixturevalue(name))
-    is_whole(page, width)
+    assert problems(page, width) == []
     assert page.evaluate(OUTSIDE) == 0
     assert width < 1280 or page.evaluate(TOO_WIDE) == []
     assert page.evaluate("[...document.images].filter((image) => !image.alt.trim()).length") == 0

@@ -89,11 +89,11 @@ def until(page: Page, expression: str, argument: object = None) -> None:
     pytest.fail(f"never true: {expression}")
 
 
-def is_whole(page: Page, width: int, context: str | None = None, **options: Any) -> None:
-    """Fails where a page is wider than its window, an image is broken, or axe finds what not everyone can use."""
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+def problems(page: Page, width: int, context: str | None = None, **options: Any) -> list[object]:
+    """Whether a page is too wide for its window, and what axe finds that not everyone can use; images must be whole."""
     page.evaluate("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
     until(page, "[...document.images].every((image) => !image.src || (image.complete && image.naturalWidth > 0))")
+    wide = page.evaluate("document.documentElement.scrollWidth")
     found = Axe().run(page, context, {"resultTypes": ["violations"], **options}).response["violations"]
     named = [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found]
-    assert named == [], named
+    return [*([f"{wide} pixels wide"] if wide > width else []), *named]
