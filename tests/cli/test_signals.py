@@ -85,7 +85,10 @@ del thing
 time.sleep(60)
 """
 FORKS = """
-child = os.fork() or (print(os.getpid(), flush=True), time.sleep(60))
+child = os.fork()
+while not child:  # one long sleep misses a signal that comes just before it
+    print(os.getpid(), flush=True)
+    time.sleep(0.1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 time.sleep(SECONDS + 1)
 """
