@@ -30,6 +30,12 @@ WhitenOption = Annotated[
     Path | None,
     typer.Option(help="Map embeddings by this file of `whiten`; in a comparison, of the studies after the first."),
 ]
+ShiftMargin = Annotated[
+    float | None, typer.Option(help="Equivalent if views move at most so many times as far or as near, such as 1.05.")
+]
+RecallMargin = Annotated[
+    float | None, typer.Option(help="Equivalent if at most so much of recall@1 is lost, such as 0.01.")
+]
 
 
 @app.command("list")
@@ -201,6 +207,8 @@ def compare(
     ],
     out: Annotated[Path | None, output("Folder for tables and figures. Default: none.")] = None,
     whiten: WhitenOption = None,
+    shift_margin: ShiftMargin = None,
+    recall_margin: RecallMargin = None,
     groups: GroupOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -212,7 +220,8 @@ def compare(
 
     log_lines(quiet)
     given = studies if whiten is None else whitened(studies, whiten)
-    comparison = embedshift.compare(given, out=out, groups=groups)
+    margins = {"shift_margin": shift_margin, "recall_margin": recall_margin}
+    comparison = embedshift.compare(given, out=out, groups=groups, **margins)
     if as_json:
         say(json.dumps(comparison.to_dicts()))
         return
@@ -244,11 +253,15 @@ def search(
     expected_false: Annotated[
         float | None, rare("List likely duplicates until so many of them are expected to be false. Default: 1.")
     ] = None,
+    beside: Annotated[
+        str, typer.Option(help="Compare every augmentation with this one, image by image: how many more are found.")
+    ] = "",
     groups: GroupOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Test whether image search still finds the original of a changed image, and list likely duplicates."""
+    from embedshift.cli.finished import beside_table
     from embedshift.cli.results import lines, no_threshold, recall_table, threshold_table
     from embedshift.cli.terminal import print_table
     from embedshift.statistics.duplicates import EXPECTED_FALSE
@@ -266,12 +279,15 @@ def search(
         threshold=threshold,
         expected_false=EXPECTED_FALSE if threshold is None and expected_false is None else expected_false,
     )
+    pairs = beside_table(study, beside) if beside else None
     if as_json:
         tables = {name: study.table(name).to_dicts() for name in SEARCH_TABLES if name in study.table_names}
         say(json.dumps({"study": str(folder)} | tables))
         return
     if study.augmentations:
         print_table(recall_table(study, table), ("knn_overlap@10", "recall@5", "recall@10"))
+    if pairs is not None:
+        print_table(pairs)
     if len(study.table("thresholds")):
         print_table(threshold_table(study))
     else:
@@ -280,10 +296,41 @@ def search(
 
 
 @app.command()
+def power(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study: the pilot.")],
+    ratio: Annotated[float | None, typer.Option(help="How many times as far views move. Default: 1.1.")] = None,
+    recall_loss: Annotated[float | None, typer.Option(help="How much of recall@1 is lost. Default: 0.01.")] = None,
+    power: Annotated[float | None, typer.Option(help="With what probability it is found. Default: 0.8.")] = None,
+    groups: GroupOption = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Plan from a pilot how many images a comparison needs: of augmentations, encoders, margins and tolerances."""
+    from embedshift.cli.finished import power_table
+    from embedshift.cli.terminal import print_table
+    from embedshift.statistics.intervals import LEAST_IMAGES
+    from embedshift.study import load
+
+    log_lines(quiet)
+    study = load(folder)
+    study.regroup(groups)
+    table = study.table("power", measured=True, ratio=ratio, recall_loss=recall_loss, power=power)
+    if as_json:
+        say(json.dumps({"study": str(folder), "power": table.to_dicts()}))
+        return None
+    if table.is_empty():
+        return say(f"Nothing can be planned from fewer than {LEAST_IMAGES} images, or groups, or from no comparison.")
+    print_table(power_table(study, table))
+    return say("Every row: `--json`. What each number means: `embedshift docs power`.")
+
+
+@app.command()
 def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study.")],
     rules: Annotated[Path, typer.Option(help="YAML file with the rules.")] = Path("rules.yaml"),
     against: Annotated[Path | None, typer.Option(help="Reference study of the same images and views.")] = None,
+    shift_margin: ShiftMargin = None,
+    recall_margin: RecallMargin = None,
     groups: GroupOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 3 also if a rule is undecided.")] = False,
     as_json: AsJson = False,
@@ -298,12 +345,14 @@ def check(
 
     log_lines()
     if init:
-        if against or strict or as_json or junit or markdown:
+        if against or strict or as_json or junit or markdown or shift_margin or recall_margin:
             raise UsageError("--init writes rules and checks nothing: use it alone or with --rules only")
         return say_rules(propose(folder, rules, groups))
-    if not rules.exists():
+    has_margin = shift_margin is not None or recall_margin is not None
+    if not rules.exists() and not (has_margin and rules == Path("rules.yaml")):
         raise UsageError(f"{rules}: no such file; `embedshift check {folder} --init` writes rules to start with")
-    checked = embedshift.check(folder, rules, against, groups=groups)
+    margins = {"shift_margin": shift_margin, "recall_margin": recall_margin}
+    checked = embedshift.check(folder, rules if rules.exists() else [], against, groups=groups, **margins)
     print_checked(checked, strict=strict, as_json=as_json)
     for path, text in ((junit, to_junit), (markdown, to_markdown)):
         if path is not None:

@@ -1,4 +1,4 @@
-"""The output of the commands on finished studies: `compare`, `check`, `whiten` and `verify`."""
+"""The output of the commands on finished studies: `compare`, `check`, `whiten`, `power` and `verify`."""
 
 import json
 import logging
@@ -15,7 +15,10 @@ import embedshift
 from embedshift.cli.app import with_flags
 from embedshift.cli.outputs import say, say_all
 from embedshift.cli.terminal import fits, folded_columns, name_columns, number, number_columns, print_table, text_table
+from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.registry import one_of
+from embedshift.statistics.planned import PLANNED, planned
 from embedshift.statistics.strengths import ONE_LEVEL, with_interval_in_words
 from embedshift.statistics.whitening import sentences
 from embedshift.store.listing import Verification, verify
@@ -219,6 +222,42 @@ def _cells(rows: pl.DataFrame) -> list[str]:
     differs = rows.select(((pl.col("ci_low") > 0) | (pl.col("ci_high") < 0)).fill_null(False)).to_series()
     cells = [f"{number(after)}{'*' if star else ' '}" for after, star in zip(rows["after"], differs, strict=True)]
     return [f"{rows['gallery'][0]:,}", f"{number(rows['before'][0])} ", *cells]
+
+
+def beside_table(study: Study, name: str) -> Table:
+    """The paired differences of every augmentation from one, in percentage points."""
+    one_of("augmentation", name, study.augmentations)
+    pairs = study.differences().filter(pl.col("metric").is_in(["recall@1", "matched@0.001"]))
+    metrics = pairs["metric"].unique(maintain_order=True).to_list()
+    title = (
+        f"percentage points more found than under {name} (negative: fewer), paired by image; * = significant, "
+        "corrected for all pairs"
+    )
+    table = text_table(title, *name_columns("augmentation"), *number_columns(*metrics, no_wrap=True))
+    for other in (each for each in study.augmentations if each != name):
+        is_pair = pl.col("augmentation").is_in([name, other]) & pl.col("other").is_in([name, other])
+        rows = pairs.filter(is_pair).rows_by_key("metric", named=True, unique=True)
+        table.add_row(other, *(_points(rows[metric], is_turned=rows[metric]["other"] != name) for metric in metrics))
+    return table
+
+
+def _points(row: Json, *, is_turned: bool) -> str:
+    value, low, high = (None if row[name] is None else 100 * row[name] for name in ("difference", "low", "high"))
+    if value is None or low is None or high is None:
+        return "-"
+    value, low, high = (-value, -high, -low) if is_turned else (value, low, high)
+    return f"{value:+.1f} ({low:.1f} to {high:.1f}) {'*' if row['significant'] else ' '}"
+
+
+def power_table(study: Study, table: pl.DataFrame) -> Table:
+    info = study.reader().info
+    unit = "groups" if info.groups else "images"
+    title = f"{unit} that find it in {100 * table['power'][0]:g} % of studies; pilot: {info.group_count:,} {unit}"
+    numbers = number_columns(*PLANNED[2:], no_wrap=True)
+    printed = text_table(title, *name_columns(*PLANNED[:2]), *numbers)
+    for row in planned(table):
+        printed.add_row(*row)
+    return printed
 
 
 def print_verified(folder: Path, as_json: bool) -> None:

@@ -16,9 +16,11 @@ from embedshift.report.numbers import count, shorten, times, with_interval
 from embedshift.report.page import fill
 from embedshift.report.section import Answer, PageInput, Section, parts_of_page
 from embedshift.sources.base import Failure
-from embedshift.statistics.intervals import PLANNED
+from embedshift.statistics.intervals import critical_value
+from embedshift.statistics.power import OF_ONE, times_more
 from embedshift.statistics.strengths import ONE_LEVEL, families_of
-from embedshift.statistics.summary import COSINE, ROUNDING, ordered
+from embedshift.statistics.summary import COSINE, ROUNDING, ordered, paired_logarithms
+from embedshift.store.baselines import measurements
 from embedshift.store.grouping import copies, copies_line
 from embedshift.store.info import StudyInfo
 from embedshift.store.listing import study_checksum
@@ -61,6 +63,7 @@ CORRECTED = {
     "Intervals of single means and relative shifts": "Not corrected: each interval is made for 95 % by itself.",
     "What embedshift compare calls significant": "Corrected over all augmentations of one metric and study, and their "
     "mean, but not over metrics or studies. The interval of the mean is made for 95 % by itself.",
+    "Which augmentations embedshift compare calls apart": "Corrected: one joint test for each study, then all of them.",
     "What rules of embedshift check decide": "Not corrected for the number of rules.",
 }
 
@@ -115,11 +118,18 @@ def _filled(page: PageInput) -> list[Json]:
 
 def _differences(page: PageInput) -> Json:
     data = page.data
-    return differences_content(data.table("differences"), data.by_shift(), data.groups_with(COSINE), data.group_word)
+    table, sample, critical = data.table("differences"), measurements(page.reader), OF_ONE
+    if table is not None and COSINE in sample.distances:
+        critical = critical_value(paired_logarithms(sample.with_logarithms(COSINE))[1], seed=data.seed)
+    return differences_content(table, data.by_shift(), data.groups_with(COSINE), data.group_word, critical)
 
 
 def differences_content(
-    differences: pl.DataFrame | None, order: Sequence[str], images: int, unit: str = "image"
+    differences: pl.DataFrame | None,
+    order: Sequence[str],
+    images: int,
+    unit: str = "image",
+    critical: float = OF_ONE,
 ) -> Json:
     content: Json = {
         "augmentations": len(order),
@@ -135,7 +145,7 @@ def differences_content(
     open_pairs = [pair for pair in pairs if pair not in by_pairs.significant]
     # The interval of a logarithm of a ratio becomes narrower by the root of the number of images.
     needed = [
-        images * PLANNED * (math.log(high / low) / 2 / math.log(ratio)) ** 2
+        images * times_more(critical) * (math.log(high / low) / 2 / math.log(ratio)) ** 2
         for ratio, low, high in (by_pairs.ratios[pair] for pair in open_pairs if pair in by_pairs.ratios)
         if 0 < low < high and ratio != 1
     ]

@@ -29,23 +29,27 @@ LEAST_IMAGES = 8
 # Below this number the report says that intervals are approximate.
 APPROXIMATE_BELOW = 20
 CONFIDENCE = 0.95
-# With n images, intervals leave out a bound in half of the studies; with this times n, in 80 %.
-PLANNED = float(1 + scipy.special.ndtri(0.8) / scipy.special.ndtri((1 + CONFIDENCE) / 2)) ** 2
 _Z = float(scipy.special.ndtri((1 + CONFIDENCE) / 2))
 # In standard errors. If 5 % of the resamples deviate by more, most of them have hardly any spread.
 _FURTHEST = 10.0
 
 
 def mean_interval(
-    sample: Estimates, *, seed: int, low: ArrayLike = -np.inf, high: ArrayLike = np.inf
+    sample: Estimates,
+    *,
+    seed: int,
+    low: ArrayLike = -np.inf,
+    high: ArrayLike = np.inf,
+    level: float = CONFIDENCE,
 ) -> tuple[Values, Values]:
-    """Returns separate 95 % intervals of means: bootstrap-t, or the normal law if the values are not in memory.
+    """Returns separate intervals of means: bootstrap-t, or Student's if the values are not in memory.
 
     Args:
         sample: A sample of K numbers.
         seed: Decides the resamples.
         low: The least possible values `[K]`, which bound the intervals.
         high: The greatest possible values `[K]`.
+        level: Their confidence; each end of an interval at 90 % holds alone at 95 %.
 
     Returns:
         Lower and upper ends, `[K]` each; NaN if fewer than `LEAST_IMAGES` images, or groups, have a value, or if too
@@ -58,36 +62,37 @@ def mean_interval(
         [6.9, 12.4]
     """
     least, most = (np.broadcast_to(np.asarray(bound, np.float64), sample.mean.shape) for bound in (low, high))
-    ends = _bootstrap_t(sample, seed)
+    ends = _bootstrap_t(sample, seed, level)
     for columns, part in sample.incomplete_columns(LEAST_IMAGES):
-        for end, column_end in zip(ends, _bootstrap_t(part, seed), strict=True):
+        for end, column_end in zip(ends, _bootstrap_t(part, seed, level), strict=True):
             end[columns] = column_end + (sample.mean[columns] - part.mean)
     below, above = ends_or_nan(sample, *ends)
     return np.maximum(below, least), np.minimum(above, most)
 
 
-def _bootstrap_t(sample: Estimates, seed: int) -> tuple[Values, Values]:
+def _bootstrap_t(sample: Estimates, seed: int, level: float) -> tuple[Values, Values]:
     """Returns the ends of the intervals of means; infinite if they cannot be computed."""
     if not sample.in_memory:
-        margin = scipy.special.stdtrit(np.maximum(sample.having - 1, 1), (1 + CONFIDENCE) / 2) * sample.error
+        margin = scipy.special.stdtrit(np.maximum(sample.having - 1, 1), (1 + level) / 2) * sample.error
         return sample.mean - margin, sample.mean + margin
-    return equal_tailed(sample.mean, sample.error, sample.studentised(seed=seed, resamples=RESAMPLES))
+    return equal_tailed(sample.mean, sample.error, sample.studentised(seed=seed, resamples=RESAMPLES), level)
 
 
-def equal_tailed(value: Values, error: Values, deviations: Values) -> tuple[Values, Values]:
+def equal_tailed(value: Values, error: Values, deviations: Values, level: float = CONFIDENCE) -> tuple[Values, Values]:
     """Returns the ends of the bootstrap-t from deviations in standard errors; the value itself if it has no error.
 
     Args:
         value: The means, `[K]`.
         error: Their standard errors, `[K]`.
         deviations: Deviations of the resamples, `[R, K]`.
+        level: Their confidence.
 
     Example:
         >>> ends = equal_tailed(np.array([5.0]), np.array([2.0]), np.array([[-1.0], [0.0], [1.5]]))
         >>> [end.item() for end in ends]
         [2.0, 7.0]
     """
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - level) / 2
     above = np.quantile(deviations, 1 - tail, axis=0, method="higher")
     below = np.quantile(deviations, tail, axis=0, method="lower")
     with np.errstate(invalid="ignore"):
@@ -163,25 +168,42 @@ def clopper_pearson(successes: ArrayLike, number: ArrayLike) -> tuple[Values, Va
     return low, high
 
 
-def difference_of_proportions(gained: float, lost: float, number: float) -> tuple[float, float]:
-    """Returns Tango's 95 % score interval of the difference of two paired proportions."""
-    return -_upper_difference(lost, gained, number), _upper_difference(gained, lost, number)
+def difference_of_proportions(
+    gained: ArrayLike, lost: ArrayLike, number: ArrayLike, z: float = _Z
+) -> tuple[Values, Values]:
+    """Returns Tango's score intervals (1998) of differences of paired proportions; the numbers need not be integers.
+
+    Args:
+        gained: How many images only the first finds, `[J]`.
+        lost: How many images only the second finds.
+        number: Number of images, above 0; NaN gives NaN.
+        z: The critical value; 1.96 gives 95 %.
+
+    Example:
+        >>> [round(end.item(), 3) for end in difference_of_proportions(1, 7, 21)]
+        [-0.517, -0.026]
+    """
+    b, c, n = np.broadcast_arrays(*(np.asarray(each, np.float64) for each in (gained, lost, number)))
+    return -_upper_difference(c, b, n, z)[()], _upper_difference(b, c, n, z)[()]
 
 
-def _upper_difference(gained: float, lost: float, number: float) -> float:
+def _upper_difference(gained: Values, lost: Values, number: Values, z: float) -> Values:
     value = (gained - lost) / number
-    if value >= 1:
-        return 1.0
 
-    def beyond(difference: float) -> float:
+    def is_within(difference: Values) -> NDArray[np.bool_]:
         linear = (2 * number - gained + lost) * difference - gained - lost
         free = lost * difference * (1 - difference)
-        q = (math.sqrt(max(0.0, linear**2 + 8 * number * free)) - linear) / (4 * number)
+        q = (np.sqrt(np.maximum(0.0, linear**2 + 8 * number * free)) - linear) / (4 * number)
         variance = number * (2 * q + difference * (1 - difference))
-        return (gained - lost - number * difference) ** 2 - _Z**2 * variance
+        return np.asarray((gained - lost - number * difference) ** 2 < z**2 * variance)
 
-    # Where nothing differs, the value itself is a root too.
-    return float(scipy.optimize.brentq(beyond, value + 1e-9 * (1 - value), 1.0, xtol=1e-12))
+    # Bisection to the last digit: SciPy's would import all of its optimisers.
+    low, high = value, np.where(np.isnan(value), np.nan, 1.0)
+    for _ in range(60):
+        middle = (low + high) / 2
+        inside = is_within(middle)
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    return np.asarray(np.where(value >= 1, 1.0, high))
 
 
 def jackknife_interval(
@@ -264,6 +286,14 @@ def simultaneous_intervals(
         margin = np.where(sample.error > 0, critical * sample.error, 0.0)
         low, high = ends_or_nan(sample, sample.mean - margin, sample.mean + margin)
         return SimultaneousIntervals(low, high, (low > 0) | (high < 0))
+
+
+def critical_value(sample: Estimates, *, seed: int) -> float:
+    """Returns the half-width of the simultaneous intervals of a sample in standard errors; NaN if there are none."""
+    ends = simultaneous_intervals(sample, seed=seed)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        widths = (ends.high - ends.low) / 2 / sample.error
+    return float(np.median(widths[np.isfinite(widths) & (widths > 0)])) if (widths > 0).any() else math.nan
 
 
 def bounded_interval(

@@ -100,6 +100,13 @@ def sums_and_counts(values: Values) -> tuple[Values, Values]:
     return np.where(present, values, 0.0).sum(axis=1), present.sum(axis=1).astype(np.float64)
 
 
+def image_means(values: Values) -> Values:
+    """Returns the mean of each image over its draws, `[n, A]` from `[n, draws, A]`; NaN if it has no value."""
+    sums, counts = sums_and_counts(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums / counts)
+
+
 def side_by_side(parts: Iterable[tuple[Values, Values]]) -> tuple[Values, Values]:
     sums, counts = zip(*parts, strict=True)
     return np.hstack(sums), np.hstack(counts)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import GroupNumbers, Values
 from embedshift.statistics.baselines import Baseline
-from embedshift.statistics.intervals import CONFIDENCE, ends_or_nan
+from embedshift.statistics.intervals import CONFIDENCE, ends_or_nan, simultaneous_intervals
 from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import Estimates, estimates_from_values, gather
 
@@ -104,6 +104,18 @@ def with_overall(sample: Estimates, included: NDArray[np.bool_]) -> Estimates:
 
 def over_augmentations(sample: Estimates, included: NDArray[np.bool_]) -> Estimates:
     return with_overall(sample, included).columns([0])
+
+
+def apart(sample: Estimates, included: NDArray[np.bool_], *, seed: int) -> list[int]:
+    """Returns which ratios are not the geometric mean of those included; none where all may be equal.
+
+    The joint test is of the largest studentised deviation from the mean logarithm, resampled by groups.
+    """
+    used = np.flatnonzero(included & np.isfinite(sample.mean))
+    if len(used) < 2:
+        return []
+    deviations = sample.columns(used).combine(np.eye(len(used)) - 1 / len(used))
+    return list(used[simultaneous_intervals(deviations, seed=seed).significant].tolist())
 
 
 def t_interval(sample: Estimates, level: float = CONFIDENCE) -> tuple[Values, Values]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from embedshift.arrays import Values
 from embedshift.registry import METRICS
@@ -273,15 +274,20 @@ def _by_difference(paired: Estimates, seed: int) -> dict[str, Any]:
     return {"difference": paired.mean, "effect": effect} | none | ends
 
 
-def _by_ratio(both: Estimates, columns: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Returns the columns of a distance: its pairs are compared at once, each by its ratio if it has one."""
+def paired_logarithms(both: Estimates) -> tuple[NDArray[np.bool_], Estimates]:
+    """Returns which pairs have a ratio, and their logarithms, in place of which the others have their difference."""
     count = len(both.mean) // 2
     # As many views have a logarithm as have a value.
     has_logarithm = (both.counts[count:] == both.counts[:count]) & (both.counts[:count] > 0)
     first, second = np.triu_indices(count, k=1)
     has_ratio = has_logarithm[first] & has_logarithm[second]
     weights = contrasts(count)
-    paired = both.paired(np.vstack([np.where(has_ratio, 0.0, weights), np.where(has_ratio, weights, 0.0)]))
+    return has_ratio, both.paired(np.vstack([np.where(has_ratio, 0.0, weights), np.where(has_ratio, weights, 0.0)]))
+
+
+def _by_ratio(both: Estimates, columns: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Returns the columns of a distance: its pairs are compared at once, each by its ratio if it has one."""
+    has_ratio, paired = paired_logarithms(both)
     corrected = intervals.simultaneous_intervals(paired, seed=seed)
     numbers = {"": paired.mean, "_low": corrected.low, "_high": corrected.high}
     ratios = {f"ratio{end}": np.where(has_ratio, np.exp(number), np.nan) for end, number in numbers.items()}

@@ -51,6 +51,16 @@ class Rules:
     needs_unit: bool = False
 
 
+def rules_of_gains(*keys: str) -> Rules:
+    """Returns what rules may say about a table of a judged alternative: how much more it finds than the baseline."""
+    return Rules(
+        keys=keys,
+        columns={"difference": ("ci_low", "ci_high")},
+        unit=lambda column, row: "fraction",
+        limits=lambda column, row: (-1.0, 1.0),
+    )
+
+
 @dataclass(frozen=True)
 class Table(Generic[Source]):
     """One table of a question; its `tables.py` has a tuple of them named `TABLES`.

@@ -1,7 +1,7 @@
 """Makes all tables from the shards: first those that read no other table, then the core's, then the rest."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import polars as pl
 
@@ -15,6 +15,7 @@ from embedshift.store.reader import Reader
 from embedshift.store.table import (
     Table,
     WrittenFiles,
+    alteration,
     read_table,
     record_tables,
     table_path,
@@ -22,6 +23,8 @@ from embedshift.store.table import (
     with_hashes,
     write_table,
 )
+
+DIFFERENCES = "tables/differences.parquet"
 
 
 def make_tables(reader: Reader, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
@@ -35,6 +38,8 @@ def make_tables(reader: Reader, only: Collection[str] | None = None) -> dict[str
             made[table.name] = _make(table, reader)
     if only is None:
         made |= _core_tables(reader)
+    elif pairs := _pairs_made_again(reader, only):
+        made |= pairs
     for table in tables:
         if table.reads:
             made[table.name] = _make(table, reader)
@@ -67,7 +72,26 @@ def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
         for columns in getattr(question.part("tables"), "SUMMARY", ()):
             metrics = metrics.join(columns(reader), on=("augmentation", "metric"), how="left", maintain_order="left")
     made = {"summary": metrics, "ranking": order}
-    return made | ({"differences": differences(sample, seed=seed)} if reader.compares_all else {})
+    if not reader.compares_all:
+        return made
+    return made | {"differences": pl.concat([differences(sample, seed=seed), *_other_pairs(reader)])}
+
+
+def _other_pairs(reader: Reader) -> Iterator[pl.DataFrame]:
+    """Yields the rows of `differences` of numbers that are no metrics of rows, as a search's."""
+    for question in reader.questions:
+        for pairs in getattr(question.part("tables"), "DIFFERENCES", ()):
+            yield pairs(reader)
+
+
+def _pairs_made_again(reader: Reader, only: Collection[str]) -> dict[str, pl.DataFrame]:
+    """Returns `differences` with other rows of the questions whose tables are made again; nothing if it is not kept."""
+    again = [question for question in reader.questions if hasattr(question.part("tables"), "DIFFERENCES")]
+    is_read = any(table.name in only for table in tables_of(again))
+    if not is_read or reader.whitening is not None or alteration(reader.folder, DIFFERENCES, reader.info):
+        return {}
+    kept = reader.need("differences").filter(pl.col("metric").is_in(reader.metrics))
+    return {"differences": pl.concat([kept, *_other_pairs(reader)])}
 
 
 def write_tables(reader: Reader, only: Collection[str] | None = None) -> WrittenFiles:

@@ -10,6 +10,7 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.config.safe_files import output_path
 from embedshift.errors import UsageError
+from embedshift.statistics.equivalence import Margins
 from embedshift.statistics.strengths import MeasuredFamily, by_family
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.groups import Choice
@@ -19,7 +20,7 @@ from embedshift.study.paired import PairedStudies, pair_studies
 from embedshift.study.paired import verdict as overview
 from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT, agreements, neighbours_by_chance
 from embedshift.study.paired.means import compare_means
-from embedshift.study.paired.verdict import verdict
+from embedshift.study.paired.verdict import judgements, verdict
 from embedshift.study.shown import Shown, escaped, markdown_table
 from embedshift.study.study import Study, as_study
 
@@ -163,7 +164,12 @@ class Comparison(Shown):
 
 
 def compare(
-    studies: Sequence[Study | str | Path], *, out: str | Path | None = None, groups: Choice | None = None
+    studies: Sequence[Study | str | Path],
+    *,
+    out: str | Path | None = None,
+    groups: Choice | None = None,
+    shift_margin: float | None = None,
+    recall_margin: float | None = None,
 ) -> Comparison:
     """Compares finished studies of the same images and views, paired by image.
 
@@ -175,6 +181,9 @@ def compare(
         out: A folder for tables and figures; None = nothing is written.
         groups: Which images are not independent, as in `embedshift.run`, for all studies, which keep them; "near" is
             found in the first. None = as they are.
+        shift_margin: How many times as far, or as near, views may move over all augmentations for encoders to be
+            equivalent, such as 1.05: the verdict then says whether they are. None = not asked.
+        recall_margin: How much of recall@1 may be lost, such as 0.01, likewise; a gain never counts against.
 
     Returns:
         The tables, over the images that all studies measured.
@@ -197,6 +206,7 @@ def compare(
         >>> compare([folder / "flat", folder / "pool"]).studies["study"].to_list()
         ['flat (float32)', 'pool (float32)']
     """
+    margins = Margins(shift_margin, recall_margin)
     paired = pair_studies([*map(as_study, studies)], groups)
     differences, means = compare_means(paired)
     ranking = overview.rankings(means, paired.names)
@@ -210,7 +220,7 @@ def compare(
         largest=overview.largest_differences(paired),
         tolerances=_tolerances(paired),
         agreement=agreement,
-        verdict=verdict(differences, agreement, neighbours_by_chance(paired)),
+        verdict=verdict(differences, agreement, neighbours_by_chance(paired), judgements(paired, margins)),
         families=paired.reference.families,
     )
     if out is not None:

@@ -20,8 +20,10 @@ from embedshift.statistics.intervals import (
     mean_interval,
     proportion_interval,
 )
-from embedshift.statistics.layout import sums_and_counts
+from embedshift.statistics.layout import image_means, sums_and_counts
+from embedshift.statistics.paired import paired_gains
 from embedshift.statistics.sample import RESAMPLES, Estimates, estimates_from_values, gather, weights
+from embedshift.statistics.summary import DIFFERENCES_SCHEMA
 from embedshift.statistics.vectors import normalised
 
 # Number of images whose pairs are all held in memory: 33.5 million pairs, of 8 bytes each.
@@ -209,6 +211,28 @@ def recall_metrics(ranks: pl.DataFrame, *, seed: int, groups: GroupNumbers | Non
 
 def by_image(values: pl.Series, draws: int) -> Values:
     return values.cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, draws)
+
+
+def paired(metric: str, found: Values, names: Sequence[str], groups: GroupNumbers | None, seed: int) -> pl.DataFrame:
+    """Returns rows of `differences` from numbers from 0 to 1 of views, `[n, draws, A]`."""
+    first, second = np.triu_indices(len(names), k=1)
+    by_augmentation = image_means(found)
+    groups = None if groups is None else groups[: len(found)]
+    gains = paired_gains(by_augmentation, groups, seed=seed)
+    sd = estimates_from_values(by_augmentation[:, first] - by_augmentation[:, second]).sd
+    with np.errstate(invalid="ignore", divide="ignore"):
+        effect = np.where(sd > 0, gains.difference / sd, np.nan)
+    labels = np.array(names, dtype=object)
+    columns = {
+        "augmentation": labels[first],
+        "other": labels[second],
+        "metric": [metric] * len(first),
+        "difference": gains.difference,
+        "effect": effect,
+        **vars(gains.intervals),
+    }
+    none = dict.fromkeys(("ratio", "ratio_low", "ratio_high"))
+    return pl.DataFrame(columns | none, DIFFERENCES_SCHEMA).fill_nan(None)
 
 
 # False-match rates at which a ROC is read.

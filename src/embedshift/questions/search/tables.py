@@ -16,8 +16,10 @@ from embedshift.questions.search.ranks import SearchResults, gallery_sizes, sear
 from embedshift.questions.search.settings import QUERIES, Settings, settings
 from embedshift.questions.search.vectors import ROWS, allocate, originals
 from embedshift.statistics.duplicates import EQUAL, MOST_IN_SETS, Positions, cosines_of, fit_tail, pairs_above, sets_of
+from embedshift.statistics.paired import found_first
 from embedshift.statistics.retrieval import TIE, release_memory
 from embedshift.statistics.sample import IN_MEMORY
+from embedshift.statistics.summary import DIFFERENCES_SCHEMA
 from embedshift.statistics.vectors import normalised, normalised_float32
 from embedshift.statistics.whitening import shift_map
 from embedshift.store.grouping import near_groups
@@ -91,6 +93,8 @@ def _mapped(reader: Reader, vectors: Floats, rows: Positions, function: Callable
 REQUIRES = "stored embeddings: run it with `store` all"
 # Images whose pairs are all made, and the number if a rate needs more.
 PAIRED, MOST_PAIRED = QUERIES, IN_MEMORY
+# The false-match rate at whose threshold pairs of augmentations are compared.
+MATCHED_AT = 0.001
 # Tables that need no views.
 OF_ORIGINALS = ("thresholds", "duplicates")
 # Columns that hold names of images.
@@ -136,6 +140,23 @@ def matches(reader: Reader) -> pl.DataFrame:
 def roc(reader: Reader) -> pl.DataFrame:
     count = _compared(reader)
     return matching.roc(cosines(reader, count), original_pairs(reader, count))
+
+
+def pairs_of_augmentations(reader: Reader) -> pl.DataFrame:
+    """Returns rows of `differences`: how many more images one augmentation's views find, or match, than another's."""
+    ranks = reader.table("search_ranks")
+    if ranks is None or ranks.is_empty():
+        return pl.DataFrame(schema=DIFFERENCES_SCHEMA)
+    found = {"recall@1": found_first(ranks, reader.augmentations, reader.info.draws)}
+    at = reader.need("thresholds").filter(pl.col("false_match_rate") == MATCHED_AT)["threshold"].drop_nulls()
+    if len(at):
+        cosine = np.stack([*cosines(reader).values()], axis=-1)
+        is_matched = cosine.astype(np.float32) >= np.float32(at[0])
+        found[f"matched@{MATCHED_AT:g}"] = np.where(np.isnan(cosine), np.nan, is_matched)
+    return pl.concat(
+        matching.paired(metric, values, reader.augmentations, reader.groups, reader.info.seed)
+        for metric, values in found.items()
+    )
 
 
 @functools.lru_cache(maxsize=1)
@@ -260,5 +281,6 @@ TABLES = (
     _table("roc", roc, "search_ranks"),
     _table("duplicates", duplicates, made_from=lambda chosen: chosen.for_duplicates, names=NAMES),
 )
+DIFFERENCES = (pairs_of_augmentations,)
 # What the command line says below its tables.
 LINES = (miss_line,)

@@ -7,23 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
 
 from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.whitening import Choices
 from embedshift.statistics.agreement import neighbours_of
-from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, difference_of_proportions, mean_interval
-from embedshift.statistics.layout import sums_and_counts
+from embedshift.statistics.judged import Judged, Outcomes, Split, judge, means_of
 from embedshift.statistics.retrieval import TIE
-from embedshift.statistics.sample import OF_A_SET, Estimates, gather
+from embedshift.statistics.sample import OF_A_SET
 from embedshift.statistics.vectors import normalised
 from embedshift.statistics.whitening import MOST_DIM, ShiftMoments, Whitening, moments_of
 from embedshift.store.reader import Reader
-from embedshift.store.table import Table, table_path
+from embedshift.store.table import Table, rules_of_gains, table_path
 
 AS_IS, CENTRED, ORIGINALS, SHIFTS = "as it is", "centred", "originals", "shifts"
-FOLDS = 5
 # False-match rates, and the least number of false pairs for which one is defined.
 RATES, LEAST_PAIRS = (0.01, 0.001), 10
 RECALL, MRR, CLASS, KEPT, FITTED = "recall@1", "mrr", "class_agreement", "neighbours@10", "fitted_neighbours@10"
@@ -47,20 +44,19 @@ class Images:
         return np.unique(every if self.grouped is None else self.grouped, return_inverse=True)[1]
 
     @functools.cached_property
-    def folds(self) -> NDArray[np.intp]:
-        """The fold of each image; images of a group are in one fold, and each fold has two groups or more."""
-        return self.groups % max(1, min(FOLDS, (int(self.groups.max(initial=-1)) + 1) // 2))
+    def split(self) -> Split:
+        return Split.of(self.groups, self.families)
 
     def searched(self, metric: str) -> int:
         """Returns among how many images a view is searched, in the mean: its own, and those of other groups."""
-        folds = np.zeros_like(self.folds[:OF_A_SET]) if metric == FITTED else self.folds
+        folds = np.zeros_like(self.groups[:OF_A_SET]) if metric == FITTED else self.split.folds
         groups = self.groups[: len(folds)]
         return round(float((1 + np.bincount(folds)[folds] - np.bincount(groups)[groups]).mean()))
 
 
 def fits(images: Images) -> Iterator[tuple[str, list[str], list[Whitening | None]]]:
     """Yields, the simplest map first, its name, augmentations to try it on, and fits without each fold and to all."""
-    folds = [images.folds == fold for fold in range(int(images.folds.max()) + 1)]
+    folds = images.split.judged()
 
     def moments(names: Sequence[str]) -> list[ShiftMoments]:
         shifted = [[draw for name in names for draw in images.views[name][fold].swapaxes(0, 1)] for fold in folds]
@@ -73,14 +69,12 @@ def fits(images: Images) -> Iterator[tuple[str, list[str], list[Whitening | None
     yield AS_IS, names, [None for _ in parts]
     yield CENTRED, names, [part.centred() for part in parts]
     yield ORIGINALS, names, [part.by_originals() for part in parts]
-    for family in dict.fromkeys(images.families.values()):
-        if others := [name for name in names if images.families[name] != family]:
-            members = [name for name in names if name not in others]
-            yield SHIFTS, members, [part.by_shifts() for part in moments(others)]
+    for members, others in images.split.changes():
+        yield SHIFTS, list(members), [part.by_shifts() for part in moments(others)]
 
 
 def results(images: Images) -> Iterator[tuple[str, str, Found]]:
-    folds = [np.flatnonzero(images.folds == fold) for fold in range(int(images.folds.max()) + 1)]
+    folds = [np.flatnonzero(fold) for fold in images.split.judged()]
     everything = [np.arange(len(images.originals))[:OF_A_SET]]
     for name, members, (*maps, fitted) in fits(images):
         among_fitted = dict(_tried(images, everything, [fitted], members))
@@ -211,7 +205,7 @@ def images_of(reader: Reader) -> Images:
 
 def table_of(images: Images, seed: int) -> pl.DataFrame:
     names, groups = list(images.views), images.grouped
-    if not images.folds.any():  # fewer than four images, or groups
+    if not images.split.is_possible:
         return pl.DataFrame(schema=SCHEMA)
     parts: dict[str, dict[str, Found]] = {}
     for name, augmentation, found in results(images):
@@ -236,8 +230,7 @@ def recommended(by_map: Mapping[str, Numbers], groups: GroupNumbers | None, seed
     best = max(means, key=lambda name: means[name])
 
     def is_worse(name: str, other: str) -> bool:
-        gain = by_map[name][RECALL] - by_map[other][RECALL]
-        return bool(intervals(gain, groups, RECALL, seed)[1][-1] < 0)
+        return bool(judged(by_map[other], by_map[name], RECALL, groups, seed).interval()[1][-1] < 0)
 
     for name in by_map:
         if name == best or (not is_worse(name, best) and (name == AS_IS or is_worse(AS_IS, name))):
@@ -245,13 +238,19 @@ def recommended(by_map: Mapping[str, Numbers], groups: GroupNumbers | None, seed
     return best
 
 
+def judged(before: Numbers, after: Numbers, metric: str, groups: GroupNumbers | None, seed: int) -> Judged:
+    numbers = [(*each[metric],) for each in (before, after)]
+    old, new = (Outcomes(values, own, metric.startswith(PROPORTIONS)) for values, own in numbers)
+    return judge(old, new, groups, seed=seed)
+
+
 def _rows(
     before: Numbers, after: Numbers, names: Sequence[str], groups: GroupNumbers | None, seed: int
 ) -> Iterator[Row]:
     for metric in before:
-        gain = after[metric] - before[metric]
-        columns = [means_of(each[0], groups).mean for each in (before[metric], after[metric], gain)]
-        for name, *row in zip([*names, ALL], *columns, *intervals(gain, groups, metric, seed), strict=True):
+        found = judged(before, after, metric, groups, seed)
+        columns = found.baseline, found.value, found.difference, *found.interval()
+        for name, *row in zip([*names, ALL], *columns, strict=True):
             yield (name, metric, *map(float, row))
 
 
@@ -260,37 +259,6 @@ def _hubs(before: Sequence[float], after: Sequence[float], names: Sequence[str])
     numbers = [(float(np.mean(side)), *side) for side in (before, after)]
     for name, old, new in zip([ALL, *names], *numbers, strict=True):
         yield name, HUB, old, new, new - old, np.nan, np.nan
-
-
-def means_of(values: Values, groups: GroupNumbers | None) -> Estimates:
-    sample, count = gather([sums_and_counts(values)], groups=groups), values.shape[-1]
-    return sample.combine(np.hstack([np.eye(count), np.full((count, 1), 1 / count)]))
-
-
-def intervals(gain: Values, groups: GroupNumbers | None, metric: str, seed: int) -> tuple[Values, Values]:
-    """Returns 95 % intervals of paired differences `[2, n, draws, A]` and of their mean; of proportions Tango's."""
-    values, sample = gain[0], means_of(gain[1], groups)
-    low, high = mean_interval(sample, seed=seed, low=-1.0, high=1.0)
-    if sample.group_count < LEAST_IMAGES:
-        return low, high
-    filled = np.nan_to_num(values)
-    gained, lost = ((side * filled).clip(0).sum(axis=(0, 1)) for side in (1, -1))
-    counts = np.maximum((~np.isnan(values)).sum(axis=(0, 1)), 1)
-    gained, lost = (np.append(part / counts, (part / counts).mean()) for part in (gained, lost))
-    spread, most = gained + lost - (gained - lost) ** 2, np.append(counts, counts.sum())
-    has_spread = (spread > 0) & (sample.variance > 0)
-    n = sample.group_count
-    effective = np.where(has_spread, spread * n / np.where(has_spread, sample.variance, 1), n)
-    # Tango's interval is of many views: its normal quantile becomes Student's.
-    quantile = (1 + CONFIDENCE) / 2
-    effective = np.minimum(effective, most) * (ndtri(quantile) / stdtrit(n - 1, quantile)) ** 2
-    is_proportion = metric.startswith(PROPORTIONS)
-    for column in np.flatnonzero(~np.isnan(sample.mean)):
-        if is_proportion or np.isnan(low[column]) or not sample.variance[column] > 0:
-            number = effective[column]
-            ends = difference_of_proportions(gained[column] * number, lost[column] * number, number)
-            low[column], high[column] = ends
-    return low, high
 
 
 def _is_available(reader: Reader) -> bool:
@@ -308,5 +276,6 @@ TABLES = (
         settings=lambda reader: {"version": "3", "groups": reader.info.groups_digest},
         doc="What a search finds before and after each map, among images that it was not fitted to, for other changes.",
         choices=Choices(measured=True),
+        rules=rules_of_gains("map", "augmentation", "metric"),
     ),
 )

@@ -9,9 +9,11 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
+from embedshift.statistics.equivalence import Margins
 from embedshift.statistics.intervals import clopper_pearson
 from embedshift.store.groups import Choice
 from embedshift.store.table import Row, Rules
+from embedshift.study.gate.margins import margin_results
 from embedshift.study.gate.result import ROUNDING, WORSE, Checked, Result, decide
 from embedshift.study.gate.rules import DIFFERENCES, OF_BOTH, Rule, as_rules, chosen_rows, read_rules
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
@@ -29,6 +31,8 @@ def check(
     against: Study | str | Path | None = None,
     *,
     groups: Choice | None = None,
+    shift_margin: float | None = None,
+    recall_margin: float | None = None,
 ) -> Checked:
     """Checks a finished study against rules, for example before an encoder replaces the one in production.
 
@@ -38,9 +42,13 @@ def check(
         against: A reference study of the same images and views, or its folder. Rules of the tables `comparison` and
             `agreement`, and rules with `may_fall` or `may_rise`, need it.
         groups: Which images are not independent, as in `compare`; None = as they are.
+        shift_margin: A factor within which relative shifts must be equivalent, such as 1.05; None = not asked.
+        recall_margin: How much of recall@1 may be lost, such as 0.01; None = not asked. With `against`, margins are of
+            both studies over all augmentations, by one-sided 95 % ends; without, of every pair of augmentations, by
+            the simultaneous intervals of `differences`.
 
     Returns:
-        One result per rule and row.
+        One result per rule and row, then those of margins.
 
     Raises:
         UsageError: A rule is wrong or lacks its reference, a table is missing, or the studies cannot be compared.
@@ -60,13 +68,14 @@ def check(
         >>> checked.outcome, [result.place for result in checked.results]
         ('kept', ['dark, cosine_similarity', 'same, cosine_similarity'])
     """
+    margins = Margins(shift_margin, recall_margin)
     study, reference = as_study(study), None if against is None else as_study(against)
     if not study.is_complete():
         raise study.reader().unfinished()
     if isinstance(rules, str | Path):
         file, parsed = f"{rules}: ", read_rules(Path(rules))
     else:
-        file, parsed = "", list(as_rules(rules))
+        file, parsed = "", list(as_rules(rules)) if rules or margins == Margins() else []
     if reference is None:
         if paired_rules := [rule.number for rule in parsed if rule.needs_reference]:
             words = f"{len(paired_rules)} of {len(parsed)} rules need a reference study: give it by `against`"
@@ -83,6 +92,7 @@ def check(
             results += _results(rule, study, paired, tables[rule.table])
         except UsageError as error:
             raise UsageError(f"{file}rule {rule.number}: {error}") from error
+    results += margin_results(study, paired, margins, len(parsed))
     return Checked(study.folder, None if reference is None else reference.folder, tuple(results))
 
 

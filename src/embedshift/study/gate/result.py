@@ -12,14 +12,15 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.report.numbers import count
-from embedshift.statistics.intervals import LEAST_IMAGES, PLANNED
+from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.power import least_images, times_more
 from embedshift.study.paired import Estimate
 from embedshift.study.shown import Shown, escaped, markdown_table, printable
 
 Outcome = Literal["kept", "broken", "undecided"]
 
-# More images than any study will have, and how far rounding may carry a number over its bound.
-MOST_IMAGES, ROUNDING = 10**9, 1e-12
+# How far rounding may carry a number over its bound.
+ROUNDING = 1e-12
 
 FEW = f"no interval with fewer than {LEAST_IMAGES} images"
 NO_INTERVAL = "no interval: too few images differ"
@@ -73,17 +74,11 @@ def images_needed(estimate: Estimate, bound: float, *, least: bool) -> int | Non
 
     if not math.isfinite(estimate.value) or abs(estimate.value - bound) <= ROUNDING * max(1.0, abs(bound)):
         return None
-    enough = max(1, estimate.images)
-    while not decides(enough):
-        enough *= 2
-        if enough > MOST_IMAGES:
-            return None
-    too_few = enough // 2
-    while enough - too_few > 1:
-        middle = (too_few + enough) // 2
-        too_few, enough = (too_few, middle) if decides(middle) else (middle, enough)
+    enough = least_images(decides, max(1, estimate.images))
+    if enough is None:
+        return None
     # Of a proportion of 1, every study would find 1.
-    return math.ceil(enough * PLANNED) if estimate.low < estimate.value < estimate.high else enough
+    return math.ceil(enough * times_more()) if estimate.low < estimate.value < estimate.high else enough
 
 
 MISSING = "-"
@@ -93,6 +88,7 @@ _MUST = {
     "at_most": "at most {}",
     "may_fall": "fall by at most {}",
     "may_rise": "rise by at most {}",
+    "within": "within {}",
 }
 # The most broken results that the verdict names.
 NAMED = 3

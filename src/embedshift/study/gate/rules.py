@@ -20,12 +20,14 @@ from embedshift.study.paired.means import compare_means
 Operator = Literal["at_least", "at_most", "may_fall", "may_rise"]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
 RELATIVE = ("may_fall", "may_rise")
+# Numbers of a search, from 0 to 1, that are no metrics of rows.
+PROPORTIONS = ("recall@", "matched@")
 LONGEST_TEXT, LARGEST_BOUND = 200, 1e12
 
 
 def _metric_unit(column: str, row: Row) -> str:
     metric = METRICS.get(row["metric"])
-    if column == "relative_shift":
+    if column == "relative_shift" or (row["metric"].startswith(PROPORTIONS) and column == "difference"):
         return "fraction"
     if metric is None or column == "effect":
         return ""
@@ -44,7 +46,7 @@ def _metric_limits(column: str, row: Row) -> tuple[float, float]:
 def _difference_limits(column: str, row: Row) -> tuple[float, float]:
     if column == "ratio":
         return 0.0, math.inf
-    low, high = (0.0, 1.0) if differences.RECALL.fullmatch(row["metric"]) else _metric_limits("mean", row)
+    low, high = (0.0, 1.0) if row["metric"].startswith(PROPORTIONS) else _metric_limits("mean", row)
     return (-math.inf, math.inf) if column == "effect" else (low - high, high - low)
 
 
@@ -68,7 +70,7 @@ CORE = {
     ),
     "differences": Rules(
         keys=("augmentation", "other", "metric"),
-        columns={"difference": ("low", "high"), "effect": None},
+        columns={"difference": ("low", "high"), "ratio": ("ratio_low", "ratio_high"), "effect": None},
         unit=_metric_unit,
         limits=_difference_limits,
     ),

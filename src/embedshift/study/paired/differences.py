@@ -18,6 +18,8 @@ from embedshift.registry import METRICS
 from embedshift.statistics import agreement as statistics
 from embedshift.statistics import shift_ratios
 from embedshift.statistics.baselines import CHUNKS, Baseline, is_scale
+from embedshift.statistics.equivalence import Equivalence, Margins, of_ratio, of_recall
+from embedshift.statistics.judged import Judged, Outcomes, judge
 from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import IN_MEMORY, Estimates, gather
 from embedshift.statistics.shift_ratios import Shifts
@@ -27,6 +29,7 @@ from embedshift.study.paired.estimate import (
     NO_ESTIMATE,
     Estimate,
     fraction_difference,
+    judged_estimate,
     mean_estimate,
     mean_of_fractions,
     mover,
@@ -194,16 +197,38 @@ def search_difference(paired: PairedStudies, row: Mapping[str, Any], study: int 
         differences = sums / counts
     if same := same_numbers(paired, study, differences):
         return same
-    is_recall, some = RECALL.fullmatch(metric), ~np.isnan(differences)
-    if is_recall and is_all:
-        of_images = np.arange(len(paired.ids)) if paired.groups is None else paired.groups
-        views = np.repeat(of_images, differences.shape[1])[some.ravel()]
-        return proportion_difference(differences[some], views, per_equal=differences.shape[1])
-    has_any = some.any(axis=1)
+    if RECALL.fullmatch(metric):
+        return judged_estimate(judged_search(paired, study, metric), -1 if is_all else int(chosen.argmax()))
+    has_any = ~np.isnan(differences).all(axis=1)
     means, groups = np.nanmean(differences[has_any], axis=1), None if paired.groups is None else paired.groups[has_any]
-    if is_recall:
-        return proportion_difference(means, groups)
     return (mean_of_fractions if is_all else fraction_difference)(means, paired.seed, groups)
+
+
+@functools.lru_cache(maxsize=8)
+def judged_search(paired: PairedStudies, study: int, metric: str) -> Judged:
+    """Returns what a study finds beside the reference, by augmentation and over those that are not saturated."""
+    reference, own = (Outcomes(search_values(paired, s, metric).transpose(0, 2, 1)) for s in (0, study))
+    included = np.isin(paired.augmentations, unsaturated(paired))
+    return judge(reference, own, paired.groups, seed=paired.seed, included=included)
+
+
+def equivalences(paired: PairedStudies, study: int, margins: Margins) -> dict[str, Equivalence]:
+    """Returns by metric what is asked and can be said of one study beside the reference, over all augmentations."""
+    found: dict[str, Equivalence] = {}
+    shifts = compare_shifts(paired, study)
+    if margins.shift is not None and shifts is not None:
+        sample = shift_ratios.over_augmentations(shifts.log_ratios, shifts.included)
+        found[RELATIVE_SHIFT] = of_ratio(sample, margins, "images" if paired.groups is None else "groups")
+    if margins.recall is not None and all("search_ranks" in reader.table_names for reader in paired.readers):
+        found["recall@1"] = of_recall(judged_search(paired, study, "recall@1").only(-1), margins)
+    return found
+
+
+def told_apart(paired: PairedStudies, study: int) -> list[str]:
+    """Returns the augmentations whose ratio is not that over all; none where all ratios may be equal."""
+    shifts = compare_shifts(paired, study)
+    found = [] if shifts is None else shift_ratios.apart(shifts.log_ratios, shifts.included, seed=paired.seed)
+    return [paired.augmentations[column] for column in found]
 
 
 def metric_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
@@ -221,7 +246,7 @@ def metric_difference(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate
     if not some.any():
         return NO_ESTIMATE
     if METRICS[metric].binary:
-        return proportion_difference(sums[some, 0] / counts[some, 0], groups)
+        return proportion_difference(sums[some, 0] / counts[some, 0], groups, paired.seed)
     return mean_estimate(gather([(sums[some], counts[some])], groups=groups), paired.seed)
 
 

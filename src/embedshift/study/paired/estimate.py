@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from embedshift.arrays import GroupNumbers, Values
-from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, difference_of_proportions, mean_interval
+from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, mean_interval
+from embedshift.statistics.judged import Judged, Outcomes, judge
 from embedshift.statistics.sample import Estimates, estimates_from_values
 
 Interval = tuple[float, float]
@@ -39,37 +39,28 @@ def mean_estimate(sample: Estimates, seed: int) -> Estimate:
     return Estimate(sample.mean.item(), low.item(), high.item(), sample.group_count)
 
 
-def proportion_difference(differences: Values, groups: GroupNumbers | None = None, per_equal: float = 1.0) -> Estimate:
-    """The difference of two proportions with Tango's score interval, from each image's gain of -1 to 1, `[n]`.
+def judged_estimate(judged: Judged, column: int) -> Estimate:
+    """Returns one difference of a judged alternative: of an augmentation, or over all as the last."""
+    one = judged.only(column)
 
-    Of groups, it counts the number of independent images with the same error; if none differs, `per_equal` a group.
-    """
-    if not len(differences):
+    def interval_at(images: int) -> Interval:
+        low, high = one.interval(images=images)
+        return low.item(), high.item()
+
+    if not one.n.item():
         return NO_ESTIMATE
-    sample = estimates_from_values(differences[:, None], groups)
-    images, sd = sample.group_count, float(differences.std(ddof=min(1, len(differences) - 1)))
-    per_group = 1.0 if groups is None else _effective(sample, sd, per_equal) / images
-    gained, lost = (float(np.maximum(part, 0.0).mean()) for part in (differences, -differences))
-
-    def interval_at(number: int) -> Interval:
-        effective = number * per_group
-        return difference_of_proportions(gained * effective, lost * effective, effective)
-
-    low, high = interval_at(images) if images >= LEAST_IMAGES else (math.nan, math.nan)
-    return Estimate(gained - lost, low, high, images, interval_at)
+    return Estimate(one.difference.item(), *interval_at(one.groups), one.groups, interval_at)
 
 
-def _effective(sample: Estimates, sd: float, per_equal: float) -> float:
-    images = float(sample.counts.item())
-    if not sample.variance.item() > 0:
-        return per_equal * sample.group_count
-    t = stdtrit(images - 1, (1 + CONFIDENCE) / 2) / stdtrit(sample.group_count - 1, (1 + CONFIDENCE) / 2)
-    return min(images, float((sd / sample.error.item()) ** 2 * t**2))
+def proportion_difference(differences: Values, groups: GroupNumbers | None = None, seed: int = 0) -> Estimate:
+    """Returns the difference of two proportions, from each image's gain of -1 to 1, `[n]`."""
+    gains = differences[:, None, None]
+    return judged_estimate(judge(Outcomes(np.zeros_like(gains)), Outcomes(gains), groups, seed=seed), 0)
 
 
 def fraction_difference(differences: Values, seed: int, groups: GroupNumbers | None = None) -> Estimate:
     """Returns the difference of two means of numbers from 0 to 1, from each image's difference, `[n]`."""
-    score = proportion_difference(differences, groups)
+    score = proportion_difference(differences, groups, seed)
     images = score.images
     if images < LEAST_IMAGES:
         return score

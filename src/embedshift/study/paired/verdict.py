@@ -1,20 +1,20 @@
 """What a comparison says: the studies and their rankings, the largest difference, and the sentence of all."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
 from embedshift.report.numbers import MISSING, at_most, at_places, interval_decimals, listed
 from embedshift.statistics import summary as tables
+from embedshift.statistics.equivalence import Equivalence, Margins
 from embedshift.statistics.layout import image_rows
 from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.strengths import outward
 from embedshift.statistics.summary import COSINE, RADAR_METRICS
 from embedshift.store.naming import tails
-from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT
+from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT, equivalences, told_apart
 from embedshift.study.paired.means import none_if_nan
 from embedshift.study.paired.studies import PairedStudies
 
@@ -91,17 +91,42 @@ UNDECIDED = "not decided"
 Row = Mapping[str, Any]
 
 
-def verdict(comparison: pl.DataFrame, agreement: pl.DataFrame, chance: float) -> str:
+@dataclass(frozen=True)
+class Judgement:
+    """What is decided of one study beside the reference.
+
+    Args:
+        apart: The augmentations whose ratio is not that over all; none where all ratios may be equal.
+        equivalent: What the user's margins ask, by metric.
+    """
+
+    apart: Sequence[str] = ()
+    equivalent: Mapping[str, Equivalence] = field(default_factory=dict)
+
+
+def judgements(paired: PairedStudies, margins: Margins) -> dict[str, Judgement]:
+    return {
+        name: Judgement(told_apart(paired, s), equivalences(paired, s, margins))
+        for s, name in list(enumerate(paired.names))[1:]
+    }
+
+
+def verdict(
+    comparison: pl.DataFrame, agreement: pl.DataFrame, chance: float, judged: Mapping[str, Judgement] | None = None
+) -> str:
     """Returns a sentence a line for each study; `chance`: the fraction of neighbours that unrelated encoders share."""
-    studies = comparison["study"].unique(maintain_order=True)
-    parts = [(comparison.filter(study=study), agreement.filter(study=study)) for study in studies]
-    return "\n".join(f"{'; '.join(_parts(rows, agreed, chance))}." for rows, agreed in parts)
+    lines = []
+    for study in comparison["study"].unique(maintain_order=True):
+        own = (judged or {}).get(study, Judgement())
+        parts = _parts(comparison.filter(study=study), agreement.filter(study=study), chance, own)
+        lines.append(f"{'; '.join(parts)}.")
+    return "\n".join(lines)
 
 
-def _parts(rows: pl.DataFrame, agreement: pl.DataFrame, chance: float) -> Iterator[str]:
+def _parts(rows: pl.DataFrame, agreement: pl.DataFrame, chance: float, judged: Judgement) -> Iterator[str]:
     study, reference = rows.select("study", "reference").row(0)
     shifts = rows.filter(metric=RELATIVE_SHIFT)
-    yield _shift_in_words(study, reference, shifts)
+    yield _shift_in_words(study, reference, shifts, judged.equivalent.get(RELATIVE_SHIFT))
     every = shifts.filter(pl.col("augmentation") != ALL)
     if saturated := every.filter(pl.col("reference_mean") >= SATURATED)["augmentation"].to_list():
         yield f"{listed(saturated)} {'is' if len(saturated) == 1 else 'are'} left out (saturated)"
@@ -109,21 +134,20 @@ def _parts(rows: pl.DataFrame, agreement: pl.DataFrame, chance: float) -> Iterat
     if len(counted) and counted["ratio"][0] < 1 < counted["ratio"][-1]:
         lowest, highest = (_under(counted.row(end, named=True)) for end in (0, -1))
         yield f"its ratios lie on both sides of 1, from {lowest} to {highest}"
-    elif apart := [*_apart(counted, shifts.filter(augmentation=ALL).drop_nulls("ratio")["ratio"].to_list())]:
-        yield f"its ratio is {listed(apart)}"
+        judged_apart = [name for name in judged.apart if name not in counted["augmentation"][[0, -1]]]
+        if judged_apart:
+            yield f"its ratio is apart from the mean under {listed(judged_apart)}, too"
+    elif judged.apart:
+        rows_apart = every.filter(pl.col("augmentation").is_in(judged.apart))
+        furthest = rows_apart.sort(pl.col("ratio").log().abs(), descending=True).iter_rows(named=True)
+        yield f"its ratio is not the same under all: {listed([*map(_under, furthest)])}"
     for row in rows.filter(augmentation=ALL, metric="recall@1").iter_rows(named=True):
-        yield _recall_in_words(row)
+        yield _recall_in_words(row, judged.equivalent.get("recall@1"))
     neighbours = pl.col("metric").str.starts_with("neighbours")
     for row in agreement.filter(neighbours).drop_nulls("value").iter_rows(named=True):
         ends = (None if row[end] is None else 100 * row[end] for end in ("ci_low", "ci_high"))
         kept, interval = _with_ends(100 * row["value"], *ends, places=0)
         yield f"{kept} % of neighbours are kept{interval}, {100 * chance:.2g} % by chance"
-
-
-def _apart(counted: pl.DataFrame, overall: list[float]) -> Iterator[str]:
-    for row in sorted(counted.iter_rows(named=True), key=lambda row: -abs(math.log(row["ratio"]))):
-        if not overall or row["ratio_low"] > overall[0] or row["ratio_high"] < overall[0]:
-            yield _under(row)
 
 
 def _under(row: Row) -> str:
@@ -142,7 +166,7 @@ def _with_ends(value: float, low: float | None, high: float | None, *, places: i
     return number, "" if interval == MISSING else f" [{interval}]"
 
 
-def _shift_in_words(study: str, reference: str, shifts: pl.DataFrame) -> str:
+def _shift_in_words(study: str, reference: str, shifts: pl.DataFrame, equivalent: Equivalence | None) -> str:
     overall = shifts.filter(augmentation=ALL)
     if overall.is_empty() or overall["ratio"][0] is None:
         return f"{study} against {reference}: how far they move is {UNDECIDED}"
@@ -152,7 +176,7 @@ def _shift_in_words(study: str, reference: str, shifts: pl.DataFrame) -> str:
     where = f"over {number} augmentation{'s' if number != 1 else ''}"
     ratio, interval = _times(row)
     words = f"{study} moves {ratio} times as far as {reference}{interval} {where}"
-    return words + _decided(row["ratio_low"], row["ratio_high"])
+    return words + (f": {equivalent.in_words()}" if equivalent else _decided(row["ratio_low"], row["ratio_high"]))
 
 
 def _decided(low: float | None, high: float | None) -> str:
@@ -167,7 +191,7 @@ def _decided(low: float | None, high: float | None) -> str:
     return "" if decided else f": {UNDECIDED}"
 
 
-def _recall_in_words(row: Row) -> str:
+def _recall_in_words(row: Row, equivalent: Equivalence | None) -> str:
     difference, low, high = (row[name] for name in ("difference", "ci_low", "ci_high"))
     if low == high == 0:
         return "search finds the same originals"
@@ -175,9 +199,11 @@ def _recall_in_words(row: Row) -> str:
     sign, word = (-1, "points fewer") if points < 0 else (1, "points more")
     words = f"search finds {f'{abs(points):.1f} percentage {word}' if points else 'as many'} originals"
     if low is None or high is None:
-        return f"{words}: {UNDECIDED}"
+        return f"{words}: {equivalent.in_words() if equivalent else UNDECIDED}"
     low, high = sorted((100 * sign * low, 100 * sign * high))
     words += " [{:.1f} to {:.1f}]".format(*outward(low, high, 1))
+    if equivalent is not None:
+        return f"{words}: {equivalent.in_words()}"
     if max(-low, high) <= 100 * AS_MANY:
         return f"{words}: equal within {at_most(max(-low, high))} points"
     return words if low > 0 or high < 0 else f"{words}: {UNDECIDED}"

@@ -1,0 +1,20 @@
+"""How many images does a comparison need?"""
+
+from dataclasses import dataclass
+
+from embedshift.registry import QUESTIONS, Question
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is to be found, and how surely; None keeps the previous value, or the default."""
+
+    measured: bool = False
+    ratio: float | None = None
+    recall_loss: float | None = None
+    power: float | None = None
+
+
+SENTENCE = "How many images does a comparison need?"
+FIGURES = {"power": ("28", "How many images each comparison needs")}
+QUESTIONS.add("power", Question(__name__, SENTENCE, order=19, choices=Choices, figures=FIGURES))

@@ -1,0 +1,133 @@
+"""Whether an alternative is equivalent to a baseline within a user's margins.
+
+Equivalence takes two one-sided tests at 5 %: the 90 % interval lies within the margins (Schuirmann 1987).
+"""
+
+import math
+from dataclasses import dataclass
+
+from embedshift.errors import UsageError
+from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.judged import (
+    EQUIVALENT,
+    NOT_EQUIVALENT,
+    NOT_WORSE,
+    ONE_SIDED,
+    UNDECIDED,
+    Judged,
+    verdict,
+)
+from embedshift.statistics.power import images_for_equivalence, least_images, times_more
+from embedshift.statistics.sample import Estimates
+from embedshift.statistics.shift_ratios import t_interval
+
+RELATIVE_SHIFT, RECALL = "relative_shift", "recall@1"
+# One-sided 95 % is this many standard errors.
+_Z = 1.6448536269514722
+
+
+@dataclass(frozen=True)
+class Margins:
+    """The largest differences that do not matter to a user; None = not asked.
+
+    Args:
+        shift: How many times as far, or as near, views may move, above 1.
+        recall: How much of recall@1 may be lost, above 0 and below 1; gains never count against.
+    """
+
+    shift: float | None = None
+    recall: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.shift is not None and not 1 < self.shift < 100:
+            raise UsageError(f"`shift_margin` {self.shift:g}: give a factor above 1, such as 1.05")
+        if self.recall is not None and not 0 < self.recall < 1:
+            raise UsageError(f"`recall_margin` {self.recall:g}: give a fraction above 0 and below 1, such as 0.01")
+
+    def within(self, metric: str) -> str:
+        """Returns the margin of a metric in words: "5 %" or "1 point"."""
+        if metric == RELATIVE_SHIFT:
+            return f"{100 * ((self.shift or 1) - 1):.4g} %"
+        points = 100 * (self.recall or 0)
+        return f"{points:.4g} point{'' if points == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """A difference beside its margin: the ratio of relative shifts, or the difference in recall@1, over augmentations.
+
+    Args:
+        metric: `relative_shift` or `recall@1`.
+        value: The ratio, or the difference.
+        low: Its lower end, one-sided at 95 %.
+        high: Its upper end, likewise.
+        outcome: equivalent, not worse, not equivalent, or undecided.
+        within: The margin in words.
+        groups: Number of images, or groups.
+        needed: How many would decide with a power of 80 %, if the truth is as measured; None = no number would.
+        unit: What is counted: images or groups.
+    """
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    outcome: str
+    within: str
+    groups: int
+    needed: int | None = None
+    unit: str = "images"
+
+    def in_words(self) -> str:
+        if self.outcome == EQUIVALENT:
+            return f"equivalent within {self.within}"
+        if self.outcome == NOT_WORSE:
+            return f"not worse by more than {self.within}"
+        if self.outcome == NOT_EQUIVALENT:
+            return f"not equivalent within {self.within}"
+        more = f"about {self.needed:,} {self.unit}" if self.needed else "more images would not decide"
+        return f"equivalence within {self.within} is undecided: {more}"
+
+
+def of_ratio(log_ratio: Estimates, margins: Margins, unit: str = "images") -> Equivalence:
+    """Judges a ratio by the sample of its logarithm, `[1]`."""
+    assert margins.shift is not None
+    margin, value, groups = math.log(margins.shift), log_ratio.mean.item(), log_ratio.group_count
+    low, high = (end.item() for end in t_interval(log_ratio, ONE_SIDED))
+    outcome, needed = verdict(low, high, margin, gains_count=True), None
+    if outcome == UNDECIDED and log_ratio.error.item() > 0:
+        needed = images_for_equivalence(value, log_ratio.error.item() * math.sqrt(groups), margin)
+    ends = math.exp(value), math.exp(low), math.exp(high)
+    return Equivalence(RELATIVE_SHIFT, *ends, outcome, margins.within(RELATIVE_SHIFT), groups, needed, unit)
+
+
+def of_interval(metric: str, value: float, low: float, high: float, groups: int, margins: Margins) -> Equivalence:
+    """Judges a ratio or a difference by an interval that is there, as by a simultaneous one; gains count, too."""
+    scale, margin = (math.log, margins.shift) if metric == RELATIVE_SHIFT else (float, margins.recall)
+    assert margin is not None
+    outcome, needed = verdict(scale(low), scale(high), scale(margin), gains_count=True), None
+    if math.isnan(low):
+        needed = LEAST_IMAGES if groups < LEAST_IMAGES else None
+    elif outcome == UNDECIDED and (away := abs(abs(scale(value)) - scale(margin))) > 0:
+        needed = math.ceil(groups * times_more() * ((scale(high) - scale(low)) / 2 / away) ** 2)
+    return Equivalence(metric, value, low, high, outcome, margins.within(metric), groups, needed)
+
+
+def of_recall(judged: Judged, margins: Margins) -> Equivalence:
+    """Judges the difference in recall of one number of a judged alternative."""
+    margin = margins.recall
+    assert margin is not None
+
+    def outcome_of(images: int | None = None) -> tuple[str, float, float]:
+        low, high = (end.item() for end in judged.interval(ONE_SIDED, images))
+        return verdict(low, high, margin, gains_count=False), low, high
+
+    outcome, low, high = outcome_of()
+    value, needed = judged.difference.item(), None
+    if math.isnan(low):
+        needed = LEAST_IMAGES
+    elif outcome == UNDECIDED and abs(value + margin) > 1e-12:
+        enough = least_images(lambda images: outcome_of(images)[0] != UNDECIDED, judged.groups)
+        needed = enough and math.ceil(enough * (times_more(_Z) if value else 1.0))
+    unit = "groups" if judged.is_grouped else "images"
+    return Equivalence(RECALL, value, low, high, outcome, margins.within(RECALL), judged.groups, needed, unit)

@@ -1,0 +1,246 @@
+"""An alternative judged beside a baseline on the same images: what is gained, and which differences that leaves open.
+
+Outcomes are numbers from 0 to 1 of every view, such as whether it found its original. Where an alternative is fitted,
+`Split` keeps the images and changes that it is judged by apart from those that it is fitted to.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
+
+from embedshift.arrays import GroupNumbers, Values
+from embedshift.statistics.intervals import (
+    CONFIDENCE,
+    LEAST_IMAGES,
+    difference_of_proportions,
+    mean_interval,
+    proportion_interval,
+)
+from embedshift.statistics.layout import image_means, sums_and_counts
+from embedshift.statistics.sample import Estimates, gather
+
+# The confidence of an interval each of whose ends holds at 95 %: a margin is tested at one end, or by two such tests.
+ONE_SIDED = 2 * CONFIDENCE - 1
+EQUIVALENT, NOT_WORSE, NOT_EQUIVALENT, UNDECIDED = "equivalent", "not worse", "not equivalent", "undecided"
+FOLDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What one alternative finds of each image.
+
+    Args:
+        values: Numbers from 0 to 1, `[n, draws, A]`; NaN for a view that has none.
+        pseudovalues: The jackknife's (Efron and Stein 1981), of the same shape, where an image's number depends on the
+            other images too, as on those of a gallery; None = it does not.
+        is_proportion: Whether the numbers are 0 and 1.
+    """
+
+    values: Values
+    pseudovalues: Values | None = None
+    is_proportion: bool = True
+
+    def minus(self, other: "Outcomes") -> "Outcomes":
+        pseudovalues = None
+        if self.pseudovalues is not None and other.pseudovalues is not None:
+            pseudovalues = self.pseudovalues - other.pseudovalues
+        return Outcomes(self.values - other.values, pseudovalues, self.is_proportion)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What an alternative finds more than a baseline, by augmentation and then over those included, `[A + 1]` each.
+
+    Args:
+        n: Number of views.
+        baseline: The baseline's mean.
+        value: The alternative's mean.
+        gained: The part of images that only the alternative finds.
+        lost: The part of images that only the baseline finds.
+        number: Number of independent images with the same error.
+        groups: Number of groups, or of images.
+        own: The alternative's sample, and `sample` that of the gains.
+    """
+
+    n: Values
+    baseline: Values
+    value: Values
+    gained: Values
+    lost: Values
+    number: Values
+    groups: int
+    own: Estimates
+    sample: Estimates
+    is_proportion: bool
+    is_grouped: bool
+    seed: int
+
+    @property
+    def difference(self) -> Values:
+        return self.gained - self.lost
+
+    def only(self, column: int) -> "Judged":
+        """Returns one of the numbers, `[1]`."""
+        chosen = [column]
+        names = ("n", "baseline", "value", "gained", "lost", "number")
+        numbers = {name: getattr(self, name)[chosen] for name in names}
+        return replace(self, **numbers, own=self.own.columns(chosen), sample=self.sample.columns(chosen))
+
+    def own_interval(self) -> tuple[Values, Values]:
+        """Returns the 95 % interval of `value`."""
+        if self.is_proportion:
+            return proportion_interval(self.own)
+        return mean_interval(self.own, seed=self.seed, low=0.0, high=1.0)
+
+    def interval(self, level: float = CONFIDENCE, images: int | None = None) -> tuple[Values, Values]:
+        """Returns the interval of `difference`, `[A + 1]` each, with `images` images, or groups, in place of its own.
+
+        Proportions have Tango's at the number of independent images; with groups that of resamples, never narrower
+        than Tango's on the number of groups. Other numbers have the bootstrap-t, and Tango's where it has none.
+        """
+        more = 1.0 if images is None else images / self.groups
+        z = float(ndtri((1 + level) / 2))
+        number = self.number * more
+        low, high = difference_of_proportions(self.gained * number, self.lost * number, number, z)
+        if self.is_proportion and not self.is_grouped:
+            return low, high
+        drawn = mean_interval(self.sample, seed=self.seed, low=-1.0, high=1.0, level=level)
+        off = [(end - self.sample.mean) / np.sqrt(more) for end in drawn]
+        drawn_low, drawn_high = (np.clip(self.difference + each, -1.0, 1.0) for each in off)
+        if self.is_proportion:
+            return np.fmin(low, drawn_low), np.fmax(high, drawn_high)
+        has_ends = np.isfinite(drawn_low) & (self.sample.variance > 0)
+        return np.where(has_ends, drawn_low, low), np.where(has_ends, drawn_high, high)
+
+
+def judge(
+    baseline: Outcomes,
+    alternative: Outcomes,
+    groups: GroupNumbers | None = None,
+    *,
+    seed: int,
+    included: NDArray[np.bool_] | None = None,
+) -> Judged:
+    """Judges an alternative beside a baseline by the outcomes of the same views.
+
+    Args:
+        baseline: What is there today.
+        alternative: What may take its place.
+        groups: The group of each image, `[n]`; None = images are independent.
+        seed: Decides the resamples.
+        included: The augmentations of the last number, bool `[A]`; None = all.
+
+    Returns:
+        Both means, what is gained, and its intervals; NaN where fewer than 8 images, or groups, have an outcome.
+
+    Example:
+        >>> found = np.array([[1.0, 1.0], [1.0, 0.0]]).repeat((60, 20), axis=0)[:, None, :, None]
+        >>> judged = judge(Outcomes(found[:, :, 0]), Outcomes(found[:, :, 1]), seed=0)
+        >>> judged.difference[0].item(), [round(float(end[0]), 3) for end in judged.interval()]
+        (-0.25, [-0.355, -0.168])
+    """
+    both = ~np.isnan(baseline.values - alternative.values)
+    before, after = (np.where(both, each.values, np.nan) for each in (baseline, alternative))
+    gain = alternative.minus(baseline)
+    used = both.any(axis=(0, 1)) & (np.ones(both.shape[2], bool) if included is None else included)
+    means = [means_of(values, groups, used) for values in (before, after)]
+    sample = means_of(gain.values if gain.pseudovalues is None else gain.pseudovalues, groups, used)
+    of_images, views = image_means(gain.values), both.sum(axis=(0, 1))
+    images, by_image = (~np.isnan(of_images)).sum(axis=0), np.nan_to_num(of_images)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gained, lost, squares = (
+            np.append(part := parts.sum(axis=0) / images, part[used].mean() if used.any() else np.nan)
+            for parts in (np.maximum(by_image, 0.0), np.maximum(-by_image, 0.0), by_image**2)
+        )
+    most, n = (np.append(part, part[used].sum()) for part in (images, views))
+    number = _independent(sample, squares - (gained - lost) ** 2, most)
+    whole = sample.having[:-1] * (1.0 if groups is None else equal_groups(groups[: len(both)]) / sample.group_count)
+    number[:-1] = whole if gain.pseudovalues is None else np.minimum(number[:-1], whole)
+    number = np.where(sample.having >= LEAST_IMAGES, number, np.nan)
+    is_grouped, groups_there = groups is not None, sample.group_count
+    values = means[0].mean, means[1].mean, gained, lost, number
+    return Judged(n, *values, groups_there, means[1], sample, gain.is_proportion, is_grouped, seed)
+
+
+def equal_groups(groups: GroupNumbers) -> float:
+    """Returns how many groups of equal size vary as much as these, (Σ m)² / Σ m² for sizes m (Kish 1965)."""
+    sizes = np.unique(groups, return_counts=True)[1].astype(np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+def means_of(values: Values, groups: GroupNumbers | None, included: NDArray[np.bool_] | None = None) -> Estimates:
+    """Returns the means `[A + 1]` of numbers `[n, draws, A]`: of each augmentation, and over those included."""
+    return gather([sums_and_counts(values)], groups=groups).combine(_weights(values.shape[-1], included))
+
+
+def _weights(count: int, included: NDArray[np.bool_] | None) -> Values:
+    chosen = np.ones(count) if included is None else included.astype(np.float64)
+    return np.hstack([np.eye(count), chosen[:, None] / max(1.0, chosen.sum())])
+
+
+def _independent(sample: Estimates, spread: Values, most: Values) -> Values:
+    """Returns how many independent images have the same error; Tango's normal quantile becomes Student's.
+
+    Where nothing differs, views of an image are taken for one: what one loses the others may lose too.
+    """
+    quantile, groups = (1 + CONFIDENCE) / 2, sample.group_count
+    has_spread = (spread > 0) & (sample.variance > 0)
+    alike = np.where(has_spread, spread * groups / np.where(has_spread, sample.variance, 1.0), groups)
+    student = (ndtri(quantile) / stdtrit(max(1, groups - 1), quantile)) ** 2
+    return np.where(has_spread, np.minimum(alike, most) * student, float(groups))
+
+
+def verdict(low: float, high: float, margin: float, *, gains_count: bool) -> str:
+    """Returns what the one-sided 95 % ends of a difference say of a margin: two tests, or one where gains do not count.
+
+    Args:
+        low: The lower end at 95 %.
+        high: The upper end at 95 %: both are an interval at 90 %.
+        margin: The largest difference that does not matter, above 0.
+        gains_count: Whether a difference above the margin counts against, as of a ratio; of recall it does not.
+
+    Example:
+        >>> [verdict(low, 0.005, 0.01, gains_count=False) for low in (-0.002, -0.02)]
+        ['equivalent', 'undecided']
+    """
+    if low > -margin and high < margin:
+        return EQUIVALENT
+    if high < -margin or (gains_count and low > margin):
+        return NOT_EQUIVALENT
+    return NOT_WORSE if low > -margin and not gains_count else UNDECIDED
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """What an alternative is judged by, apart from what it is fitted to: other images, groups and changes.
+
+    Args:
+        folds: The fold of each image, `[n]`. Images of a group are in one fold; the gallery of a view is its fold.
+        families: Augmentation → the family that is left out with it.
+    """
+
+    folds: NDArray[np.intp]
+    families: Mapping[str, str]
+
+    @classmethod
+    def of(cls, groups: NDArray[np.intp], families: Mapping[str, str]) -> "Split":
+        """Splits images into five folds by their groups, numbered from 0; each fold has two groups or more."""
+        return cls(groups % max(1, min(FOLDS, (int(groups.max(initial=-1)) + 1) // 2)), families)
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether there is more than one fold: from four images, or groups, on."""
+        return bool(self.folds.any())
+
+    def judged(self) -> list[NDArray[np.bool_]]:
+        """Returns for each fold which images are judged; an alternative for them is fitted to all others."""
+        return [self.folds == fold for fold in range(int(self.folds.max()) + 1)]
+
+    def changes(self) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+        """Yields the augmentations of each family, and those of all others, which an alternative may be fitted to."""
+        for family in dict.fromkeys(self.families.values()):
+            if others := [name for name, own in self.families.items() if own != family]:
+                yield [name for name, own in self.families.items() if own == family], others

@@ -1,0 +1,201 @@
+"""How many images, or groups, a comparison needs, planned from a pilot: its power is that of the test that is made.
+
+A ratio of relative shifts is tested by Student's t at the level that the family of comparisons leaves each of them. A
+loss of recall is tested by McNemar's score, whose power is summed over the number of images that differ.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import betainc, gammaln, nctdtr, ndtr, ndtri, stdtr, stdtrit, xlog1py, xlogy
+
+from embedshift.arrays import Values
+from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, clopper_pearson
+
+# The power of every number of images that is named where none is chosen.
+POWER = 0.8
+# More images than any study will have.
+MOST_IMAGES = 10**9
+# Standard deviations of the number of images that differ, beyond which its probability is rounding.
+_FAR = 9.0
+# Images that differ above which their number has the normal law; and images above which a mean has it: SciPy's
+# noncentral t is NaN in the far tail of some sizes from 3,000 on.
+_MANY, _NORMAL = 10_000, 1_000
+# The half-width in standard errors of the interval of one number.
+OF_ONE = float(ndtri((1 + CONFIDENCE) / 2))
+# A pilot of 50 images hardly sees a long tail: an interval of 97.5 % then holds in 90 % of pilots.
+_PILOT_Z = float(ndtri(0.9875))
+
+
+def times_more(critical: float = OF_ONE, power: float = POWER) -> float:
+    """Returns how many times as many images decide with a power as those whose interval just ends at the bound.
+
+    Args:
+        critical: The half-width of the interval in standard errors.
+        power: The probability that it leaves out the bound.
+
+    Example:
+        >>> round(times_more(), 3)
+        2.043
+    """
+    return float(((critical + ndtri(power)) / critical) ** 2)
+
+
+def power_of_mean(images: float, effect: float, sd: float, level: float) -> float:
+    """Returns the probability that a mean's interval leaves out 0.
+
+    Args:
+        images: Number of images, or groups, n.
+        effect: The true mean, such as the logarithm of a ratio.
+        sd: The standard deviation between images, or groups.
+        level: The two-sided level of the test, such as .05.
+
+    Example:
+        >>> round(power_of_mean(34, 0.5, 1.0, 0.05), 3)
+        0.808
+    """
+    critical = stdtrit(images - 1, 1 - level / 2)
+    away = abs(effect) * math.sqrt(images) / sd
+    if images > _NORMAL:
+        return float(ndtr(away - critical) + ndtr(-away - critical))
+    return float(1 - nctdtr(images - 1, away, critical) + nctdtr(images - 1, away, -critical))
+
+
+def power_of_loss(images: int, loss: float, differing: float, critical: float = OF_ONE) -> float:
+    """Returns the probability that McNemar's score, so Tango's interval, finds a loss of recall.
+
+    Args:
+        images: Number of images n.
+        loss: The true loss, above 0.
+        differing: The fraction of images that only one of both finds, at least `loss`.
+        critical: The critical value, 1.96 for one comparison.
+
+    Example:
+        >>> round(power_of_loss(400, 0.05, 0.1), 3)
+        0.904
+    """
+    differing = max(differing, loss)
+    if images * differing > _MANY:
+        away = math.sqrt(images) * loss - critical * math.sqrt(differing)
+        return float(ndtr(away / math.sqrt(max(differing - loss**2, 1e-12))))
+    middle, spread = images * differing, math.sqrt(images * differing * (1 - differing))
+    number = np.arange(max(1, int(middle - _FAR * spread - 1)), min(images, int(middle + _FAR * spread + 1)) + 1.0)
+    ways = gammaln(images + 1) - gammaln(number + 1) - gammaln(images - number + 1)
+    chance = np.exp(ways + xlogy(number, differing) + xlog1py(images - number, -differing))
+    # A number equal to the critical value is not above it.
+    most_kept = np.floor((number + critical * np.sqrt(number)) / 2 * (1 + 1e-12))
+    beyond = np.maximum(number - most_kept, 1e-9)
+    lost = np.where(most_kept >= number, 0.0, betainc(most_kept + 1, beyond, (differing + loss) / (2 * differing)))
+    return float((chance * lost).sum())
+
+
+def least_images(is_enough: Callable[[int], bool], first: int = LEAST_IMAGES) -> int | None:
+    """Returns the least number of images, from `first` on, that is enough; None beyond a billion."""
+    enough = max(1, first)
+    while not is_enough(enough):
+        enough *= 2
+        if enough > MOST_IMAGES:
+            return None
+    too_few = max(first - 1, enough // 2)
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        too_few, enough = (too_few, middle) if is_enough(middle) else (middle, enough)
+    return enough
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Images, or groups, for a power, and between what they lie in 90 % of pilots or more; None = too many."""
+
+    n: int | None
+    n_low: int | None
+    n_high: int | None
+
+    def times(self, factor: float) -> "Planned":
+        numbers = (self.n, self.n_low, self.n_high)
+        return Planned(*(None if number is None else math.ceil(number * factor) for number in numbers))
+
+
+def plan_for_mean(values: Values, effect: float, critical: float, power: float = POWER) -> Planned:
+    """Plans a test of a mean.
+
+    Args:
+        values: A pilot's images, or groups, `[m]`; or several such samples, `[m, R]`, whose variances are averaged.
+        effect: The true mean that is to be found.
+        critical: What the pilot's family of comparisons asks of each deviation, in standard errors.
+        power: With what probability.
+
+    Example:
+        >>> plan_for_mean(np.tile([-1.5, -0.5, 0.5, 1.5], 10), 0.5, 2.023)
+        Planned(n=43, n_low=32, n_high=64)
+    """
+    level = 2 * float(stdtr(len(values) - 1, -critical))
+    return Planned(*(_images_for_mean(effect, sd, level, power) for sd in sd_with_ends(values)))
+
+
+def sd_with_ends(values: Values) -> tuple[float, float, float]:
+    """Returns a standard deviation and its interval by the kurtosis (Bonett 2006), of one or more samples."""
+    n, ordered = len(values), np.sort(values.reshape(len(values), -1), axis=0)
+    cut = int(n / (2 * math.sqrt(n - 4)))
+    squares = np.square(ordered - ordered.mean(axis=0)).sum(axis=0)
+    fourth = ((ordered - ordered[cut : n - cut].mean(axis=0)) ** 4).sum(axis=0)
+    variance, kurtosis = float(squares.mean() / (n - 1)), float((n * fourth / squares**2).mean())
+    larger = n / (n - OF_ONE)
+    error = larger * math.sqrt(max(kurtosis - (n - 3) / n, 1.0) / (n - 1))
+    low, high = (math.sqrt(larger * variance * math.exp(sign * _PILOT_Z * error)) for sign in (-1, 1))
+    return math.sqrt(variance), low, high
+
+
+def _images_for_mean(effect: float, sd: float, level: float, power: float) -> int | None:
+    return least_images(lambda images: power_of_mean(images, effect, sd, level) >= power)
+
+
+def plan_for_loss(
+    differing: float, pilot: float, loss: float, critical: float = OF_ONE, power: float = POWER
+) -> Planned:
+    """Plans a test of a loss of recall.
+
+    Args:
+        differing: The fraction of the pilot's images that only one of both finds.
+        pilot: The number of its images, or groups.
+        loss: The true loss that is to be found.
+        critical: What the pilot's family of comparisons asks of McNemar's score.
+        power: With what probability.
+
+    Example:
+        >>> plan_for_loss(0.05, 200, 0.02)
+        Planned(n=949, n_low=404, n_high=1754)
+    """
+    low, high = clopper_pearson(differing * pilot, pilot)
+    fractions = differing, float(low), float(high)
+    return Planned(*(_images_for_loss(fraction, loss, critical, power) for fraction in fractions))
+
+
+def _images_for_loss(differing: float, loss: float, critical: float, power: float) -> int | None:
+    return least_images(lambda images: power_of_loss(images, loss, differing, critical) >= power)
+
+
+def images_for_equivalence(effect: float, sd: float, margin: float, power: float = POWER) -> int | None:
+    """Returns how many images show by two one-sided tests that a mean is within a margin of 0, or that it is not.
+
+    Args:
+        effect: The true mean.
+        sd: The standard deviation between images, or groups.
+        margin: The largest mean that does not matter, above 0.
+        power: With what probability.
+
+    Example:
+        >>> images_for_equivalence(0.0, 0.5, 0.1), images_for_equivalence(0.1, 0.5, 0.1)
+        (216, None)
+    """
+
+    def is_shown(images: int) -> bool:
+        error, critical = sd / math.sqrt(images), float(stdtrit(images - 1, CONFIDENCE))
+        nearer, farther = ((margin - sign * abs(effect)) / error for sign in (1, -1))
+        if nearer < 0:
+            return bool(ndtr(-nearer - critical) >= power)
+        return bool(ndtr(nearer - critical) + ndtr(farther - critical) - 1 >= power)
+
+    return None if abs(abs(effect) - margin) <= 1e-9 * margin else least_images(is_shown)

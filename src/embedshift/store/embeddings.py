@@ -1,0 +1,23 @@
+"""Embeddings of a study's first images, in memory: originals and their views."""
+
+import numpy as np
+
+from embedshift.arrays import Floats
+from embedshift.augmentations import ORIGINAL
+from embedshift.statistics.agreement import COMPARED
+from embedshift.statistics.baselines import KEPT
+from embedshift.store.reader import Reader
+
+# Images whose views are read, where there are few augmentations; the least number; and the most views of them.
+MOST_IMAGES, FEW_IMAGES, MOST_VIEWS = KEPT, 256, 20_000
+
+
+def vectors_of(reader: Reader) -> tuple[Floats, Floats]:
+    """Returns embeddings of originals `[m, D]`, and of all views of the first n of them, `[n, A, draws, D]`."""
+    order = reader.image_rows.layout
+    positions = [position for name in reader.augmentations for position in order.positions(name)]
+    count = min(order.images, MOST_IMAGES, max(FEW_IMAGES, MOST_VIEWS // len(positions)))
+    parts = [block["embedding"].to_numpy() for block in reader.image_rows.head(count).blocks("embedding")]
+    views = np.concatenate(parts).reshape(count, len(order.views), -1)[:, positions]
+    originals = reader.rows().filter(view=ORIGINAL).select("embedding").head(COMPARED).collect()["embedding"].to_numpy()
+    return originals, views.reshape(count, len(reader.augmentations), -1, views.shape[-1])
