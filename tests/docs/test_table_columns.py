@@ -7,6 +7,7 @@ import pytest
 from embedshift.augmentations import load_suite
 from embedshift.questions.heads import tables as heads
 from embedshift.questions.maps import tables as maps
+from embedshift.questions.power import tables as power
 from embedshift.questions.text import tables as text
 from embedshift.questions.variance import tables as variance
 from embedshift.questions.whitening import tables as whitening
@@ -25,6 +26,7 @@ DECLARED = {
     "head_tokens": heads.TOKENS_SCHEMA,
     "maps": maps.MAPS,
     "map_trust": maps.TRUST,
+    "power": power.SCHEMA,
     "text_search": text.SCHEMA,
     "zero_shot": text.CLASSES_SCHEMA,
     "variance": variance.SCHEMA,

@@ -19,10 +19,9 @@ from support.report_fixtures import LONG
 
 pytestmark = pytest.mark.slow
 
-# Those of families of rising strength, maps and details of heads are drawn elsewhere.
-OF_ANY_STUDY = [
-    name for name in FIGURES if FIGURES[name].question not in ("strength", "maps") and name != "head_tokens"
-]
+# Those of families of rising strength, maps, power and details of heads are drawn elsewhere.
+ELSEWHERE = ("strength", "maps", "power")
+OF_ANY_STUDY = [name for name in FIGURES if FIGURES[name].question not in ELSEWHERE and name != "head_tokens"]
 ASKED = {"layers": 3, "heads": (3, 4), "text": True, "looks": True}
 LARGE = {"encoder": "some/quite-long-" * 6, "layers": 24, "heads": (24, 16)}
 KINDS = {

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from embedshift.questions.whitening import tables
-from embedshift.questions.whitening.tables import Images, _tried, intervals, recommended, table_of
+from embedshift.questions.whitening.tables import Images, _tried, recommended, table_of
+from embedshift.statistics import judged
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import estimates_from_values
 
@@ -121,7 +121,7 @@ def test_every_number_is_that_of_a_loop(units: np.ndarray | None) -> None:
 
 @pytest.mark.slow
 def test_the_gain_is_that_on_fresh_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "mean_interval", lambda sample, **_: (sample.mean, sample.mean + 0))  # not of recall
+    monkeypatch.setattr(judged, "mean_interval", lambda sample, **_: (sample.mean, sample.mean + 0))  # not of recall
     spread, differences, covered = np.repeat([3.0, 0.5], [4, 12]), [], []
     for seed in range(30):
         images, fresh = (images_of(count, spread, draws=1, seed=[seed, count]) for count in (20, 800))
@@ -220,7 +220,7 @@ def test_a_vector_that_is_missing_counts_nowhere() -> None:
 
 def test_every_fold_has_two_groups() -> None:
     for count in range(4, 14):
-        assert np.bincount(images_of(count, np.ones(3)).folds).min() >= 2
+        assert np.bincount(images_of(count, np.ones(3)).split.folds).min() >= 2
         assert len(table_of(images_of(count, np.ones(3)), seed=0)) > 0
     assert table_of(images_of(3, np.ones(3)), seed=0).is_empty()
     assert table_of(images_of(12, np.ones(3), groups=np.arange(12) // 4), seed=0).is_empty()
@@ -229,5 +229,6 @@ def test_every_fold_has_two_groups() -> None:
 def test_means_that_are_no_proportions_have_the_bootstrap() -> None:
     values = np.random.default_rng(1).uniform(-0.5, 0.6, size=(40, 1, 1))
     sample = estimates_from_values(values[:, 0])
-    ends = intervals(np.stack([values] * 2), None, "mrr", seed=4)
+    before, after = (judged.Outcomes(each, each, is_proportion=False) for each in (0 * values, values))
+    ends = judged.judge(before, after, seed=4).interval()
     assert np.allclose(np.array(ends)[:, :1], mean_interval(sample, seed=4, low=-1, high=1))

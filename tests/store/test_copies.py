@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -11,13 +10,11 @@ from PIL import Image
 
 import embedshift
 from embedshift.sources.images import decode, pixels_hash
-from embedshift.statistics.layout import image_rows
-from embedshift.store.grouping import copies, copies_line, near_groups
+from embedshift.store.grouping import copies, copies_line
 from support.mean_colour import MeanColour
 from support.models import pictures
 from support.synthetic import make_study
 
-WORDS = "the pixels of another; intervals treat all of them as independent images and are too narrow"
 SUITE = {"dark": lambda image, rng: image // 2}
 
 
@@ -68,32 +65,18 @@ def test_the_original_s_row_alone_holds_the_hash_of_the_decoded_image(study, pho
 
 @pytest.mark.slow
 def test_copies_are_counted_and_named_in_log_and_report(photos, study, tmp_path, caplog):
+    words = "repeat the pixels of another; intervals treat all of them as independent images and are too narrow"
     assert copies(study.reader()) == 3
     with caplog.at_level(logging.WARNING, logger="embedshift"):
         embedshift.run(photos, out=tmp_path / "s", model=MeanColour(), augmentations=SUITE, workers=0, draws=2)
-    assert [record.message for record in caplog.records] == [f"3 images repeat {WORDS}"]
+    assert [record.message for record in caplog.records] == [f"3 images {words}"]
     study.report(figures=[])
-    assert WORDS in (study.folder / "report.html").read_text()
-
-
-def test_near_copies_are_joined_as_they_are_or_along_the_shifts():
-    """Image 1 is nearly 0; image 3 is 2 moved as changes move it, further than the mildest change, and 4 elsewhere."""
-    rng = np.random.default_rng(0)
-    vectors, along = rng.normal(size=(120, 16)), np.eye(16)[0]
-    vectors[[1, 3, 4]] = vectors[[0, 2, 2]] + [0.01 * along, 2.5 * along, 2.5 * np.eye(16)[1]]
-    shifts = rng.normal(size=(120, 1)) * along + 0.05 * rng.normal(size=(120, 16))
-    columns = {"view": ["original", "moved"] * 120, "cosine_similarity": [1.0, 0.97] * 120}
-    pairs = np.stack([vectors, vectors + shifts], axis=1).reshape(240, 16).astype(np.float32)
-    rows = pl.DataFrame(columns | {"image_id": np.arange(240) // 2, "draw": [0] * 240, "embedding": pairs}).lazy()
-    info = SimpleNamespace(has_vectors=True, seed=0)
-    reader = SimpleNamespace(rows=lambda: rows, image_rows=image_rows(rows), augmentations=["moved"], info=info)
-    numbers = near_groups(reader)
-    joined = {(one, two) for one in range(120) for two in range(one) if numbers[one] == numbers[two]}
-    assert joined == {(1, 0), (3, 2)}
+    assert words in (study.folder / "report.html").read_text()
 
 
 def test_nothing_is_found_where_all_images_differ(tmp_path):
-    reader = make_study(tmp_path / "study", 12, ["noise", "blur"], shard_size=5).reader()
-    assert copies(reader) == 0
-    assert len(reader.ordered_ids()) == 12
-    assert copies_line(1) == f"1 image repeats {WORDS}"
+    assert copies(make_study(tmp_path / "study", 12, ["noise", "blur"], shard_size=5).reader()) == 0
+    words = (
+        "1 image repeats the pixels of another; intervals treat all of them as independent images and are too narrow"
+    )
+    assert copies_line(1) == words

@@ -75,7 +75,6 @@ def test_a_setting_keeps_every_slash_that_begins_no_path(name, shown):
 @pytest.mark.parametrize(
     ("paths", "short"),
     [
-        ([], []),
         (["/a"], ["a"]),
         (["/a/b/c", "/a/x/c", "/d"], ["b/c", "x/c", "d"]),
         (["/a/b", "/a/b/"], ["b", "b"]),

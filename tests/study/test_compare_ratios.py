@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import embedshift
-from embedshift.study.paired.verdict import verdict
+from embedshift.study.paired.verdict import Judgement, verdict
 from support.comparing import EFFECT, SUITE, farther, variant
 from support.sentences import ends_outward
 from support.synthetic import make_study
@@ -162,8 +162,7 @@ SENTENCES = [
     (NOT, {"x": (0.9, 0.8, 1.02), "y": (1.13, 0.97, 1.3)}, f"{OVER}: not decided"),
     (NOT, {"x": (0.8, 0.7, 0.9), "y": (1.3, 1.2, 1.4)},
      "; its ratios lie on both sides of 1, from 0.80 under x [0.70 to 0.90] to 1.30 under y [1.20 to 1.40]"),
-    (NOT, {"x": (0.8, 0.7, 0.9), "y": (1.3, 0.9, 1.7)}, "not decided; its ratio is 0.80 under x [0.70 to 0.90]"),
-    (WIDE, {"x": (1.38, 1.3, 1.46), "y": (1.0, 0.9, 1.1)}, "not decided; its ratio is 1.38 under x [1.30 to 1.46]"),
+    (NOT, {"x": (0.8, 0.7, 0.9), "y": (1.3, 0.9, 1.7)}, f"{OVER}: not decided"),
     ((1.2, 1.1, 1.31), {"x": (1.25, 1.15, 1.36), "y": (1.15, 1.05, 1.26)},
      f"b moves 1.20 times as far as a [1.10 to 1.31] {OVER}"),
 ]  # fmt: skip
@@ -171,8 +170,8 @@ SEARCHES = [((-0.0046, 0.0021), "equal within 0.5 points"), ((-0.01, 0.002), "eq
             ((-0.0112, 0.0), "not decided")]  # fmt: skip
 
 
-def said(ends, of_each, search):
-    """The sentence of two studies, from rows as a comparison has them."""
+def said(ends, of_each, search, apart=()):
+    """The sentence of two studies, from rows as a comparison has them, where a joint test tells some ratios apart."""
 
     def shift(augmentation, ends):
         significant = None not in ends and not ends[1] <= 1 <= ends[2]
@@ -185,7 +184,8 @@ def said(ends, of_each, search):
     rows = [shift("all", ends), *(shift(name, each) for name, each in others.items()), recall]
     table = pl.DataFrame([{"study": "b", "reference": "a"} | row for row in rows], infer_schema_length=None)
     kept = {"study": "b", "metric": "neighbours@10", "value": 0.612, "ci_low": 0.57, "ci_high": 0.651}
-    return verdict(table, pl.DataFrame([kept]), 10 / 49).partition("; search finds ")
+    judged = {"b": Judgement(apart)}
+    return verdict(table, pl.DataFrame([kept]), 10 / 49, judged).partition("; search finds ")
 
 
 def test_a_sentence_is_true_to_its_intervals():
@@ -198,3 +198,15 @@ def test_a_sentence_is_true_to_its_intervals():
         )
     for ends, words in SEARCHES:
         assert f"]: {words}; 61 % of" in said(NOT, {}, ends)[2], ends
+
+
+def test_augmentations_are_named_only_where_a_joint_test_tells_them_apart():
+    two = {"x": (1.38, 1.3, 1.46), "y": (1.0, 0.9, 1.1)}
+    assert said(WIDE, two, (0, 0))[0].endswith(f"{OVER}: not decided")
+    words = "; its ratio is not the same under all: 1.38 under x [1.30 to 1.46] and 1.00 under y [0.90 to 1.10]"
+    assert said(WIDE, two, (0, 0), ["x", "y"])[0].endswith(f"{OVER}: not decided{words}")
+    three = {"x": (0.8, 0.7, 0.9), "y": (1.3, 1.2, 1.4), "z": (0.9, 0.85, 0.95)}
+    both = "on both sides of 1, from 0.80 under x [0.70 to 0.90] to 1.30 under y [1.20 to 1.40]"
+    assert said(NOT, three, (0, 0))[0].endswith(both)
+    assert said(NOT, three, (0, 0), ["x", "y"])[0].endswith(both)
+    assert said(NOT, three, (0, 0), "xyz")[0].endswith(f"{both}; its ratio is apart from the mean under z, too")

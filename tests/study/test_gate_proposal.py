@@ -10,12 +10,13 @@ from scipy import stats
 
 import embedshift
 from embedshift.errors import UsageError
+from embedshift.statistics.halves import compared_halves, margins_of
 from embedshift.statistics.intervals import difference_of_proportions
 from embedshift.statistics.vectors import ROTATIONS, halves
 from embedshift.store.reader import Reader
 from embedshift.study.gate import propose
 from embedshift.study.gate import result as output
-from embedshift.study.gate.proposal import margins_of, rounded, two_figures
+from embedshift.study.gate.proposal import rounded, two_figures
 from support.comparing import OTHER, farther, rule, turned, variant
 from support.graded import MADE, graded
 from support.revised import without_vectors
@@ -207,10 +208,14 @@ def pairs_of(originals, views, seed=7):
         yield [(part[:IMAGES], part[IMAGES:].reshape(*views.shape[:3], -1)) for part in parts]
 
 
+def margins(originals, views, in_all, images, seed, groups=None):
+    return margins_of([*compared_halves(originals, views, in_all, seed, groups)], images)
+
+
 def test_ratios_are_twice_the_half_width_of_equal_encoders():
     originals, views = made()
     errors = explicit_errors(pairs_of(originals, views))
-    found, broken = margins_of(originals, views, np.array([True, False]), IMAGES, 7)[0]
+    found, broken = margins(originals, views, np.array([True, False]), IMAGES, 7)[0]
     of_each, of_all = stats.t(IMAGES - 1).ppf([1 - 0.025 / 2, 1 - 0.025])
     assert np.log(found) == pytest.approx(2 * np.array([of_each, of_each, of_all]) * errors, rel=0.02)
     assert (found > 1.1).all()
@@ -218,16 +223,16 @@ def test_ratios_are_twice_the_half_width_of_equal_encoders():
     per_error = (1 + stats.norm.ppf(0.8) / stats.norm.ppf(0.975)) * np.array([of_each, of_each, of_all])
     assert np.log(broken / found) == pytest.approx(per_error * errors, rel=0.02)
     # Of which these images are a part: errors fall with the root.
-    many = margins_of(originals, views, np.array([True, False]), 100 * IMAGES, 7)[0][0]
+    many = margins(originals, views, np.array([True, False]), 100 * IMAGES, 7)[0][0]
     t = stats.t(100 * IMAGES - 1).ppf(1 - 0.025 / 2)
     assert math.log(many[0]) == pytest.approx(max(math.log(1.1), 2 * t * errors[0] / 10), rel=0.02)
-    nearly = margins_of(originals, views, np.array([True, False]), 10**6 * IMAGES, 7)[0][0]
+    nearly = margins(originals, views, np.array([True, False]), 10**6 * IMAGES, 7)[0][0]
     assert nearly.tolist() == [1.1, 1.1, 1.05]
 
 
 def test_recall_is_the_worst_end_of_halves_and_agreement_four_deviations_below():
     originals, views = made((0.5, 1.0))
-    _, (falls, _), floors = margins_of(originals, views, np.array([True, True]), IMAGES, 11)
+    _, (falls, _), floors = margins(originals, views, np.array([True, True]), IMAGES, 11)
     worst = [0.0, 0.0]
     kept = []
     for pair in pairs_of(originals, views, 11):
@@ -256,8 +261,8 @@ def test_recall_is_the_worst_end_of_halves_and_agreement_four_deviations_below()
 def test_images_of_a_group_count_once():
     """Each image twice, as a group of two: the numbers of the images alone."""
     originals, views = made()
-    alone = margins_of(originals, views, np.array([True, True]), IMAGES, 7)
+    alone = margins(originals, views, np.array([True, True]), IMAGES, 7)
     groups = np.repeat(np.arange(IMAGES), 2)
-    twice = margins_of(originals[groups], views[groups], np.array([True, True]), IMAGES, 7, groups)
+    twice = margins(originals[groups], views[groups], np.array([True, True]), IMAGES, 7, groups)
     assert twice[0] == pytest.approx(alone[0], rel=1e-4)
     assert twice[1][0, :2] == pytest.approx(alone[1][0, :2], rel=0.2)
