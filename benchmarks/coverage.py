@@ -4,7 +4,8 @@ usage: OMP_NUM_THREADS=1 python benchmarks/coverage.py [--only PART ...] [--repe
 
 One study: means (and proportions), differences, ratios (of distances under nine augmentations), relative_shifts,
 tolerances (of families of strength), sets (numbers of whole studies), groups (scenes x frames, with groups and
-without). Two studies of the same images: comparisons, nothing_differs, recall_differences, shift_differences.
+without). Two studies of the same images: comparisons, nothing_differs, recall_differences, shift_differences. Of both:
+paired_recall, joint_test, equivalence, power (2,000 repetitions), pilots.
 Only means take as many repetitions as are asked for, the others a part of them. Cells are percentages.
 
 Several draws of an image are alike: their correlation is 0.5 (normal, lognormal: in the logarithm), and for 0 and 1 the
@@ -24,6 +25,7 @@ from scipy import optimize
 from bench import arguments, print_machine, print_row
 from coverage_groups import groups
 from coverage_pairs import comparisons, nothing_differs, recall_differences, shift_differences
+from coverage_power import equivalence, joint_test, paired_recall, pilots, power
 from coverage_sets import sets
 from embedshift.arrays import Values
 from embedshift.statistics.baselines import relative_shifts as shifts_of
@@ -211,6 +213,7 @@ def tolerances(repetitions: int) -> None:
 PARTS: dict[Callable[[int], None], float] = {
     means: 1.0, differences: 0.25, ratios: 0.25, relative_shifts: 0.25, tolerances: 0.125, sets: 0.075, groups: 0.25,
     comparisons: 0.1, nothing_differs: 0.075, recall_differences: 0.25, shift_differences: 0.125,
+    paired_recall: 0.25, joint_test: 0.25, equivalence: 0.5, power: 0.5, pilots: 0.25,
 }  # fmt: skip
 
 

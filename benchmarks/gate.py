@@ -28,10 +28,11 @@ from bench import BUNDLED, COMMAND, arguments, print_head, print_machine, print_
 from embedshift.encoders.bundled import cached_folder, load_bundled
 from embedshift.statistics import shift_ratios
 from embedshift.statistics.agreement import METRICS
+from embedshift.statistics.halves import Half, compared_halves, margins_of
 from embedshift.statistics.intervals import simultaneous_intervals
-from embedshift.study.gate.proposal import Half, margins_of, recall_differences
+from embedshift.statistics.judged import Outcomes, judge
 from embedshift.study.gate.result import Outcome, decide
-from embedshift.study.paired.estimate import Estimate
+from embedshift.study.paired.estimate import Estimate, judged_estimate
 
 # Relative sizes of shifts, from hardly any to saturated; dimension, and the spectrum of the images.
 SIZES = np.array([0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 2.5])
@@ -88,7 +89,9 @@ def outcomes(first: Half, second: Half, margins: tuple[np.ndarray, ...], in_all:
             np.append(sample.mean, overall.mean), low, high, np.log(ratios), strict=True
         )
     ]
-    recalls = recall_differences(second.found(None) - first.found(None), in_all, None)
+    one, other = (Outcomes(half.found(None).transpose(0, 2, 1)) for half in (first, second))
+    judged = judge(one, other, seed=0, included=in_all)
+    recalls = (judged_estimate(judged, column) for column in range(len(falls)))
     found += [decide(each, -fall, least=True).outcome for each, fall in zip(recalls, falls, strict=True)]
     for of, floor in zip(METRICS.values(), floors, strict=True):
         agreed = of(first.originals, second.originals, None)[0]
@@ -104,7 +107,7 @@ def simulated(images: int, pairs: int) -> None:
         world = World(np.random.default_rng([seed, images]), images)
         reference = world.encoder(SPREAD, 1.0)
         in_all = reference.shifts(None).relative.mean(axis=(0, 2)) < shift_ratios.SATURATED
-        margins = margins_of(reference.originals, reference.views, in_all, images, seed)
+        margins = margins_of([*compared_halves(reference.originals, reference.views, in_all, seed)], images)
         for name, (own, farther, _) in SCENARIOS.items():
             candidate = world.encoder(own, farther)
             found = outcomes(reference, candidate, margins, in_all)

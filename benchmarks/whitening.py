@@ -12,8 +12,9 @@ import numpy as np
 
 from bench import arguments, print_head, print_machine, print_row
 from embedshift.questions.whitening import tables
-from embedshift.questions.whitening.tables import AS_IS, FOLDS, RECALL, Images
+from embedshift.questions.whitening.tables import AS_IS, RECALL, Images
 from embedshift.statistics.intervals import clopper_pearson
+from embedshift.statistics.judged import FOLDS
 from embedshift.statistics.whitening import Whitening
 
 DIM, STRENGTHS, FRESH = 64, {"blur": np.float32(0.7), "noise": np.float32(1.0)}, 20_000
@@ -73,19 +74,17 @@ def reported_gains(images: Images) -> tuple[dict[str, np.ndarray], str]:
     for kind, view, (numbers, _) in tables.results(images):
         found.setdefault(kind, {})[view] = numbers[RECALL]
     recall = {kind: np.stack([by_view[view] for view in images.views], axis=-1) for kind, by_view in found.items()}
-    gains = {kind: numbers - recall[AS_IS] for kind, numbers in recall.items() if kind != AS_IS}
+    by_map = {kind: {RECALL: numbers} for kind, numbers in recall.items()}
+    gains = {kind: tables.judged(by_map[AS_IS], by_map[kind], RECALL, None, 0) for kind in by_map if kind != AS_IS}
     rows = {
-        kind: np.array(
-            [tables.means_of(gain[0], None).mean[-1], *(end[-1] for end in tables.intervals(gain, None, RECALL, 0))]
-        )
-        for kind, gain in gains.items()
+        kind: np.array([gain.difference[-1], *(end[-1] for end in gain.interval())]) for kind, gain in gains.items()
     }
-    return rows, tables.recommended({kind: {RECALL: numbers} for kind, numbers in recall.items()}, None, 0)
+    return rows, tables.recommended(by_map, None, 0)
 
 
 def fresh_gains(images: Images, fresh: Sequence[Images]) -> dict[str, float]:
     """Map → the gain of the maps of the folds on fresh images, some for each fold, in galleries of the fold's size."""
-    sizes, recall = np.bincount(images.folds), dict[str, list[float]]()
+    sizes, recall = np.bincount(images.split.folds), dict[str, list[float]]()
     for kind, members, (*maps, _) in tables.fits(images):
         for view in members:
             by_fold = [found_fresh(*each, view) for each in zip(maps, fresh, sizes, strict=True)]
