@@ -16,8 +16,8 @@ from embedshift.report.numbers import count, shorten, times, with_interval
 from embedshift.report.page import fill
 from embedshift.report.section import Answer, PageInput, Section, parts_of_page
 from embedshift.sources.base import Failure
-from embedshift.statistics.intervals import critical_value
-from embedshift.statistics.power import OF_ONE, times_more
+from embedshift.statistics.intervals import OF_ONE, critical_value
+from embedshift.statistics.power import times_more
 from embedshift.statistics.strengths import ONE_LEVEL, families_of
 from embedshift.statistics.summary import COSINE, ROUNDING, ordered, paired_logarithms
 from embedshift.store.baselines import measurements
@@ -118,8 +118,8 @@ def _filled(page: PageInput) -> list[Json]:
 
 def _differences(page: PageInput) -> Json:
     data = page.data
-    table, sample, critical = data.table("differences"), measurements(page.reader), OF_ONE
-    if table is not None and COSINE in sample.distances:
+    table, critical = data.table("differences"), OF_ONE
+    if table is not None and COSINE in (sample := measurements(page.reader)).distances:
         critical = critical_value(paired_logarithms(sample.with_logarithms(COSINE))[1], seed=data.seed)
     return differences_content(table, data.by_shift(), data.groups_with(COSINE), data.group_word, critical)
 

@@ -29,7 +29,8 @@ LEAST_IMAGES = 8
 # Below this number the report says that intervals are approximate.
 APPROXIMATE_BELOW = 20
 CONFIDENCE = 0.95
-_Z = float(scipy.special.ndtri((1 + CONFIDENCE) / 2))
+# The half-width in standard errors of the interval of one number.
+OF_ONE = float(scipy.special.ndtri((1 + CONFIDENCE) / 2))
 # In standard errors. If 5 % of the resamples deviate by more, most of them have hardly any spread.
 _FURTHEST = 10.0
 
@@ -169,7 +170,7 @@ def clopper_pearson(successes: ArrayLike, number: ArrayLike) -> tuple[Values, Va
 
 
 def difference_of_proportions(
-    gained: ArrayLike, lost: ArrayLike, number: ArrayLike, z: float = _Z
+    gained: ArrayLike, lost: ArrayLike, number: ArrayLike, z: float = OF_ONE
 ) -> tuple[Values, Values]:
     """Returns Tango's score intervals (1998) of differences of paired proportions; the numbers need not be integers.
 

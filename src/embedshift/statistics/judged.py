@@ -182,14 +182,12 @@ def _weights(count: int, included: NDArray[np.bool_] | None) -> Values:
 
 
 def _independent(sample: Estimates, spread: Values, most: Values) -> Values:
-    """Returns how many independent images have the same error; Tango's normal quantile becomes Student's.
-
-    Where nothing differs, views of an image are taken for one: what one loses the others may lose too.
-    """
+    """Returns how many independent images have the same error; Tango's normal quantile becomes Student's."""
     quantile, groups = (1 + CONFIDENCE) / 2, sample.group_count
     has_spread = (spread > 0) & (sample.variance > 0)
     alike = np.where(has_spread, spread * groups / np.where(has_spread, sample.variance, 1.0), groups)
     student = (ndtri(quantile) / stdtrit(max(1, groups - 1), quantile)) ** 2
+    # Where nothing differs, views of an image are taken for one: what one loses the others may lose too.
     return np.where(has_spread, np.minimum(alike, most) * student, float(groups))
 
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from embedshift.arrays import GroupNumbers, Values
 from embedshift.statistics.intervals import (
     CONFIDENCE,
     LEAST_IMAGES,
+    OF_ONE,
     SimultaneousIntervals,
     difference_of_proportions,
     simultaneous_intervals,
@@ -25,7 +25,6 @@ from embedshift.statistics.intervals import (
 from embedshift.statistics.judged import equal_groups
 from embedshift.statistics.sample import IN_MEMORY, RESAMPLES_OF_MANY, estimates_from_values
 
-_Z = float(ndtri((1 + CONFIDENCE) / 2))
 # Signs drawn at once.
 _CHUNK = 2**22
 
@@ -108,18 +107,18 @@ def critical_of_signs(sums: Values, *, seed: int, resamples: int = RESAMPLES_OF_
     length = np.sqrt((sums**2).sum(axis=0))
     used = length > 0
     if not used.any():
-        return _Z
+        return OF_ONE
     units, rng = sums[:, used] / length[used], np.random.default_rng(seed)
     if len(units) > IN_MEMORY:
         values, vectors = np.linalg.eigh(units.T @ units)
         units = (vectors * np.sqrt(np.maximum(values, 0.0))).T
         drawn = np.abs(rng.standard_normal((resamples, len(units))) @ units).max(axis=1)
-        return max(_Z, float(np.quantile(drawn, CONFIDENCE, method="higher")))
+        return max(OF_ONE, float(np.quantile(drawn, CONFIDENCE, method="higher")))
     largest, step = list[NDArray[np.float64]](), max(1, _CHUNK // len(units))
     for start in range(0, resamples, step):
         signs = rng.integers(2, size=(min(step, resamples - start), len(units))) * 2.0 - 1
         largest.append(np.abs(signs @ units).max(axis=1))
-    return max(_Z, float(np.quantile(np.concatenate(largest), CONFIDENCE, method="higher")))
+    return max(OF_ONE, float(np.quantile(np.concatenate(largest), CONFIDENCE, method="higher")))
 
 
 def _by_group(values: Values, groups: GroupNumbers) -> Values:

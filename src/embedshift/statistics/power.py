@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import betainc, gammaln, nctdtr, ndtr, ndtri, stdtr, stdtrit, xlog1py, xlogy
 
 from embedshift.arrays import Values
-from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, clopper_pearson
+from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, OF_ONE, clopper_pearson
 
 # The power of every number of images that is named where none is chosen.
 POWER = 0.8
@@ -23,8 +23,6 @@ _FAR = 9.0
 # Images that differ above which their number has the normal law; and images above which a mean has it: SciPy's
 # noncentral t is NaN in the far tail of some sizes from 3,000 on.
 _MANY, _NORMAL = 10_000, 1_000
-# The half-width in standard errors of the interval of one number.
-OF_ONE = float(ndtri((1 + CONFIDENCE) / 2))
 # A pilot of 50 images hardly sees a long tail: an interval of 97.5 % then holds in 90 % of pilots.
 _PILOT_Z = float(ndtri(0.9875))
 

@@ -12,6 +12,7 @@ from scipy.special import stdtrit
 
 from embedshift.errors import UsageError
 from embedshift.questions.power import Choices
+from embedshift.statistics.equivalence import RECALL, RELATIVE_SHIFT
 from embedshift.statistics.halves import ComparedHalves, compared_halves, fall_of, ratio_margins
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, critical_value
 from embedshift.statistics.judged import Judged
@@ -33,7 +34,7 @@ from embedshift.store.embeddings import vectors_of
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table, table_path
 
-ALL, RELATIVE_SHIFT, RECALL = "all", "relative_shift", "recall@1"
+ALL = "all"
 DEFAULTS = {"ratio": 1.1, "recall_loss": 0.01, "power": POWER}
 LIMITS = {"ratio": (1.0, 100.0), "recall_loss": (0.0, 1.0), "power": (0.5, 0.999)}
 SCHEMA: dict[str, type[pl.DataType]] = {
@@ -101,8 +102,9 @@ def _pairs_by_recall(reader: Reader, find: Wanted) -> Iterator[Plan]:
     if ranks is None or ranks.is_empty() or not reader.compares_all or len(reader.augmentations) < 2:
         return
     found = image_means(found_first(ranks, reader.augmentations, reader.info.draws))
-    groups = np.arange(len(found)) if reader.groups is None else reader.groups[: len(found)]
-    gains, pilot = paired_gains(found, groups, seed=reader.info.seed), len(np.unique(groups))
+    groups = None if reader.groups is None else reader.groups[: len(found)]
+    gains = paired_gains(found, groups, seed=reader.info.seed)
+    pilot = len(found) if groups is None else len(np.unique(groups))
     for column, name in enumerate(_pair_names(reader)):
         if np.isfinite(alike := gains.number[column]):
             differing = float(gains.gained[column] + gains.lost[column])

@@ -14,7 +14,7 @@ from embedshift.statistics.intervals import clopper_pearson
 from embedshift.store.groups import Choice
 from embedshift.store.table import Row, Rules
 from embedshift.study.gate.margins import margin_results
-from embedshift.study.gate.result import ROUNDING, WORSE, Checked, Result, decide
+from embedshift.study.gate.result import ROUNDING, WORSE, Checked, Result, decide, finite
 from embedshift.study.gate.rules import DIFFERENCES, OF_BOTH, Rule, as_rules, chosen_rows, read_rules
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
 from embedshift.study.paired.differences import RECALL, search_difference
@@ -115,9 +115,9 @@ def _results(rule: Rule, study: Study, paired: PairedStudies | None, table: pl.D
             operator=rule.operator,
             bound=rule.bound,
             judge=rule.judge,
-            value=_finite(estimate.value),
-            low=_finite(estimate.low),
-            high=_finite(estimate.high),
+            value=finite(estimate.value),
+            low=finite(estimate.low),
+            high=finite(estimate.high),
             images=estimate.images or None,
             images_needed=decision.images_needed,
             note=WORSE if decision.outcome == "kept" and _is_worse(rule, row, estimate) else decision.note,
@@ -202,7 +202,3 @@ def _is_worse(rule: Rule, row: Json, estimate: Estimate) -> bool:
         return False
     same = 1.0 if rule.column == "ratio" else 0.0
     return estimate.high < same if rule.operator in ("at_least", "may_fall") else estimate.low > same
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -7,7 +7,7 @@ from embedshift.errors import UsageError
 from embedshift.statistics.equivalence import RECALL, RELATIVE_SHIFT, Equivalence, Margins, of_interval
 from embedshift.statistics.judged import EQUIVALENT, NOT_EQUIVALENT, NOT_WORSE, UNDECIDED
 from embedshift.statistics.summary import COSINE
-from embedshift.study.gate.result import AT_BOUND, Outcome, Result
+from embedshift.study.gate.result import AT_BOUND, Outcome, Result, finite
 from embedshift.study.paired import PairedStudies
 from embedshift.study.paired.differences import ALL, equivalences
 from embedshift.study.study import Study
@@ -58,14 +58,10 @@ def _result(found: Equivalence, number: int, margin: float, table: str, row: Map
         operator="at_least" if is_one_sided else "within",
         bound=-margin if is_one_sided else margin,
         judge="one-sided" if table == "comparison" else "interval",
-        value=_finite(found.value),
-        low=_finite(found.low),
-        high=_finite(found.high),
+        value=finite(found.value),
+        low=finite(found.low),
+        high=finite(found.high),
         images=found.groups,
         images_needed=found.needed,
         note=AT_BOUND if not found.needed and not math.isnan(found.low) and found.outcome == UNDECIDED else "",
     )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

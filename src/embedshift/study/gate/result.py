@@ -60,6 +60,11 @@ def decide(estimate: Estimate, bound: float, *, least: bool, by_interval: bool =
     return Decision("undecided", needed, estimate.note or ("" if needed is not None else remark))
 
 
+def finite(value: float) -> float | None:
+    """Returns a number for JSON; None for NaN and infinity."""
+    return value if math.isfinite(value) else None
+
+
 def _outcome(low: float, high: float, bound: float, least: bool, slack: float) -> Outcome:
     if low >= bound - slack if least else high <= bound + slack:
         return "kept"

@@ -20,7 +20,7 @@ from embedshift.statistics import shift_ratios
 from embedshift.statistics.baselines import CHUNKS, Baseline, is_scale
 from embedshift.statistics.equivalence import Equivalence, Margins, of_ratio, of_recall
 from embedshift.statistics.judged import Judged, Outcomes, judge
-from embedshift.statistics.layout import sums_and_counts
+from embedshift.statistics.layout import image_means, sums_and_counts
 from embedshift.statistics.sample import IN_MEMORY, Estimates, gather
 from embedshift.statistics.shift_ratios import Shifts
 from embedshift.statistics.summary import COSINE
@@ -192,9 +192,7 @@ def search_difference(paired: PairedStudies, row: Mapping[str, Any], study: int 
     metric, is_all = row["metric"], row["augmentation"] == ALL
     chosen = np.isin(paired.augmentations, unsaturated(paired) if is_all else row["augmentation"])
     reference, own = (search_values(paired, s, metric)[:, chosen] for s in (0, study))
-    sums, counts = sums_and_counts((own - reference).transpose(0, 2, 1))
-    with np.errstate(invalid="ignore"):
-        differences = sums / counts
+    differences = image_means((own - reference).transpose(0, 2, 1))
     if same := same_numbers(paired, study, differences):
         return same
     if RECALL.fullmatch(metric):
@@ -224,7 +222,7 @@ def equivalences(paired: PairedStudies, study: int, margins: Margins) -> dict[st
     return found
 
 
-def told_apart(paired: PairedStudies, study: int) -> list[str]:
+def augmentations_apart(paired: PairedStudies, study: int) -> list[str]:
     """Returns the augmentations whose ratio is not that over all; none where all ratios may be equal."""
     shifts = compare_shifts(paired, study)
     found = [] if shifts is None else shift_ratios.apart(shifts.log_ratios, shifts.included, seed=paired.seed)

@@ -14,7 +14,7 @@ from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.strengths import outward
 from embedshift.statistics.summary import COSINE, RADAR_METRICS
 from embedshift.store.naming import tails
-from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT, equivalences, told_apart
+from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT, augmentations_apart, equivalences
 from embedshift.study.paired.means import none_if_nan
 from embedshift.study.paired.studies import PairedStudies
 
@@ -106,7 +106,7 @@ class Judgement:
 
 def judgements(paired: PairedStudies, margins: Margins) -> dict[str, Judgement]:
     return {
-        name: Judgement(told_apart(paired, s), equivalences(paired, s, margins))
+        name: Judgement(augmentations_apart(paired, s), equivalences(paired, s, margins))
         for s, name in list(enumerate(paired.names))[1:]
     }
 
