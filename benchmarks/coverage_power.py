@@ -104,7 +104,8 @@ def equivalence(repetitions: int) -> None:
 
     def ratio(kind: str, rng: np.random.Generator, n: int, seed: int) -> bool:
         values = math.log(1.05) + 0.1 * deviations(rng, kind, n)
-        return of_ratio(estimates_from_values(values[:, None]), Margins(shift=1.05)).outcome == EQUIVALENT
+        log_ratio = estimates_from_values(values[:, None])
+        return of_ratio(log_ratio, Margins(shift=1.05), seed=seed).outcome == EQUIVALENT
 
     def recall(lost: float, gained: float, rng: np.random.Generator, n: int, seed: int) -> bool:
         drawn = rng.uniform(size=(n, 1, 1))

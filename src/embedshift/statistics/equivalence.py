@@ -6,10 +6,11 @@ Equivalence takes two one-sided tests at 5 %: the 90 % interval lies within the 
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from scipy.special import ndtri
 
 from embedshift.errors import UsageError
-from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.intervals import LEAST_IMAGES, mean_interval
 from embedshift.statistics.judged import (
     EQUIVALENT,
     NOT_EQUIVALENT,
@@ -91,11 +92,15 @@ class Equivalence:
         return f"equivalence within {self.within} is undecided: {more}"
 
 
-def of_ratio(log_ratio: Estimates, margins: Margins, unit: str = "images") -> Equivalence:
-    """Judges a ratio by the sample of its logarithm, `[1]`."""
+def of_ratio(log_ratio: Estimates, margins: Margins, *, seed: int, unit: str = "images") -> Equivalence:
+    """Judges a ratio by the sample of its logarithm, `[1]`: by the wider of Student's and the bootstrap-t's ends.
+
+    Where few images move much, Student's upper end is too low: of 20 images 9 % were falsely called equivalent.
+    """
     assert margins.shift is not None
     margin, value, groups = math.log(margins.shift), log_ratio.mean.item(), log_ratio.group_count
-    low, high = (end.item() for end in t_interval(log_ratio, ONE_SIDED))
+    student, drawn = t_interval(log_ratio, ONE_SIDED), mean_interval(log_ratio, seed=seed, level=ONE_SIDED)
+    low, high = np.fmin(student[0], drawn[0]).item(), np.fmax(student[1], drawn[1]).item()
     outcome, needed = verdict(low, high, margin, gains_count=True), None
     if outcome == UNDECIDED and log_ratio.error.item() > 0:
         needed = images_for_equivalence(value, log_ratio.error.item() * math.sqrt(groups), margin)

@@ -216,7 +216,8 @@ def equivalences(paired: PairedStudies, study: int, margins: Margins) -> dict[st
     shifts = compare_shifts(paired, study)
     if margins.shift is not None and shifts is not None:
         sample = shift_ratios.over_augmentations(shifts.log_ratios, shifts.included)
-        found[RELATIVE_SHIFT] = of_ratio(sample, margins, "images" if paired.groups is None else "groups")
+        unit = "images" if paired.groups is None else "groups"
+        found[RELATIVE_SHIFT] = of_ratio(sample, margins, seed=paired.seed, unit=unit)
     if margins.recall is not None and all("search_ranks" in reader.table_names for reader in paired.readers):
         found["recall@1"] = of_recall(judged_search(paired, study, "recall@1").only(-1), margins)
     return found
