@@ -199,6 +199,13 @@ def test_at_a_bound_the_mirror_images_are_added():
     assert y[0] > 0.6, "no dip at the bound, where a half-normal has its 0.8"
 
 
+@pytest.mark.parametrize("bounds", [(), (0.0,), (0.0, 1.0)])
+def test_many_values_are_counted_in_bins(bounds):
+    values = np.append(RNG.beta(1.2, 9, 12_000), [0.999])
+    x, y = density(values, *bounds)
+    np.testing.assert_allclose(y, mirrored.density(values, x, *bounds), atol=5e-4 * y.max())
+
+
 def test_there_is_none_of_one_value_or_of_equal_ones():
     assert density(np.array([0.5])) is None
     assert density(np.full(9, 0.5), 0, 1) is None
