@@ -90,6 +90,16 @@ class TableRecord(Model):
     hidden: tuple[str, ...] = ()
 
 
+class RulesRecord(Model):
+    """Rules that the study was checked against for its report, as they were given, and what they decided."""
+
+    text: str
+    counts: Mapping[str, int]
+    named: tuple[str, ...] = ()
+    # The checksum of the rows that they were checked on.
+    rows: str = ""
+
+
 class ShardPixels(Model):
     images: int
     digest: str
@@ -130,6 +140,7 @@ class StudyInfo(Model):
     rows: str = ""
     # The groups of images that the tables are made with; None = images are independent.
     groups: GroupsRecord | None = None
+    rules: RulesRecord | None = None
     # What the last run was asked for by `until`; None = all images.
     until: Until | None = None
 
@@ -137,6 +148,11 @@ class StudyInfo(Model):
     def ended(self) -> Until | None:
         """Where `until` ended the study; None = it holds all images, or is not finished."""
         return self.until if self.complete and self.until and self.until.shards else None
+
+    @property
+    def checked(self) -> RulesRecord | None:
+        """The rules that these rows were checked against."""
+        return self.rules if self.rules and self.rules.rows == self.rows else None
 
     @property
     def group_count(self) -> int:

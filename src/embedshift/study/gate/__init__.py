@@ -2,6 +2,7 @@
 
 from embedshift.study.gate.check import check
 from embedshift.study.gate.proposal import propose
+from embedshift.study.gate.recorded import record_rules
 from embedshift.study.gate.result import Checked, Result
 
-__all__ = ["Checked", "Result", "check", "propose"]
+__all__ = ["Checked", "Result", "check", "propose", "record_rules"]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import polars as pl
 
@@ -18,6 +18,7 @@ from embedshift.study.paired import Estimate
 from embedshift.study.shown import Shown, escaped, markdown_table, printable
 
 Outcome = Literal["kept", "broken", "undecided"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 # How far rounding may carry a number over its bound.
 ROUNDING = 1e-12
@@ -178,10 +179,13 @@ def headline(checked: Checked, *, strict: bool = False) -> str:
         return f"INCONCLUSIVE: {words}: {counted(checked)}; {what_decides(checked)}{refused}"
     if checked.outcome == "kept":
         return f"{words} passes: {counted(checked)}"
-    broken = checked.of("broken")
-    named = [f"{place} is {value}, required: {required}" for _, _, place, value, _, required, *_ in map(cells, broken)]
-    more = f"; and {len(named) - NAMED} more" if len(named) > NAMED else ""
-    return f"{words} does not pass: {counted(checked)}; broken: {'; '.join(named[:NAMED])}{more}"
+    return f"{words} does not pass: {counted(checked)}; broken: {'; '.join(named(checked.of('broken')))}"
+
+
+def named(results: Sequence[Result]) -> list[str]:
+    """Returns the first results, each with its number and what is required, and how many more there are."""
+    words = [f"{place} is {value}, required: {required}" for _, _, place, value, _, required, *_ in map(cells, results)]
+    return words[:NAMED] + ([f"and {len(words) - NAMED} more"] if len(words) > NAMED else [])
 
 
 def what_decides(checked: Checked) -> str:
@@ -199,7 +203,7 @@ def what_decides(checked: Checked) -> str:
 def counted(checked: Checked) -> str:
     """Returns how many results are kept, broken and undecided, as text."""
     counts = Counter(result.outcome for result in checked.results)
-    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in ("kept", "broken", "undecided"))
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES)
 
 
 def cells(result: Result) -> Sequence[str]:
@@ -267,14 +271,15 @@ def to_json(checked: Checked, *, strict: bool) -> Json:
     }
 
 
-def to_markdown(checked: Checked, *, strict: bool = False) -> str:
-    """Returns a summary for a pull request: broken and undecided rules first, kept ones folded."""
+def to_markdown(checked: Checked, *, strict: bool = False, head: Sequence[str] = ()) -> str:
+    """Returns a summary for a pull request: broken and undecided rules, the head of the studies, kept rules folded."""
     parts = [f"### {escaped(headline(checked, strict=strict))}"]
     not_kept = [*checked.of("broken"), *checked.of("undecided")]
     if not_kept:
         parts.append(_table(not_kept))
     if lines := warnings(checked):
         parts.append("\n".join(f"- **Warning:** {escaped(line)}" for line in lines))
+    parts += head
     if kept := checked.of("kept"):
         parts.append(f"<details><summary>{len(kept)} kept</summary>\n\n{_table(kept)}\n\n</details>")
     return "\n\n".join(parts) + "\n"
