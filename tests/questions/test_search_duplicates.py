@@ -159,14 +159,16 @@ def test_misses_are_those_of_a_slow_loop_and_of_a_search_with_near_groups(with_c
     missed, copied = (sum(row[part] for row in slow.values()) for part in (0, 1))
     assert copied >= 4
     low, high = (f"{100 * value:.1f} %" for value in sorted(row[2] for row in slow.values()))
-    words = f"{copied} of {missed} misses are near-copies of the original; without them {low} to {high}"
-    command = f"To count so: embedshift search {with_copies.folder} --groups near"
-    assert f"{words}. {command}" in cli("search", with_copies.folder).out
+    words = f"In {copied} of {missed} misses a near-copy came first"
+    words = f"{words}; without near-copies {low} (worst change) to {high} are found"
+    command = f"embedshift search {with_copies.folder} --groups near"
+    why = "leave near-copies out of the results"
+    assert f"{words}.\nWhat now:\n  1. {why}: {command}\n" in cli("search", with_copies.folder).out
     grouped = embedshift.load(with_copies.folder)
     grouped.regroup("near")
     recall = dict(grouped.search().filter(metric="recall@1").select("augmentation", "value").iter_rows())
     assert recall == {view: pytest.approx(row[2]) for view, row in slow.items()}
-    assert "near-copies" not in cli("search", with_copies.folder).out  # they are no results now
+    assert "near-cop" not in cli("search", with_copies.folder).out  # they are no results now
     grouped.regroup("none")
 
 
@@ -177,7 +179,7 @@ def test_the_report_and_the_search_count_the_same_images(with_copies, cli):
     assert images > 9
     assert re.search(rf"groups? of {images} images", cli("search", with_copies.folder).out)
     assert near_duplicates(with_copies.reader()) == {"images": images, "of": IMAGES}
-    assert "misses are near-copies of the original" in " ".join(page.split())
+    assert "misses a near-copy came first" in " ".join(page.split())
 
 
 def test_without_near_copies_nothing_is_said(tmp_path):

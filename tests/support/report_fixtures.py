@@ -20,3 +20,9 @@ LONG = [
 # In the browser: tables that do not fit into their boxes.
 TOO_WIDE = """[...document.querySelectorAll("table")].map((table) => table.parentElement)
   .filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.ariaLabel)"""
+# The words of the first screen that are no name, description, command or number.
+WORDS = """[document.querySelector("header"), document.getElementById("answer")].flatMap((part) => {
+  const copy = part.cloneNode(true);
+  for (const each of copy.querySelectorAll("code, bdi, .name, .all > :not(summary), button")) each.remove();
+  return copy.textContent.split(/[^a-zA-Z-]+/).filter((word) => word);
+})"""

@@ -15,7 +15,8 @@ from embedshift.errors import UsageError
 from embedshift.figures import FigureInput, FigureKind, check_formats, iter_figures
 from embedshift.figures.output import render, write
 from embedshift.report import page
-from embedshift.report.own_sections import first_screen, glossary, headline, settings
+from embedshift.report.head import head
+from embedshift.report.own_sections import answers, glossary, settings
 from embedshift.report.section import EmbeddedFigure, PageInput, Section, address, parts_of_page
 from embedshift.store import shards
 from embedshift.store.files import write_atomically
@@ -27,13 +28,13 @@ from embedshift.store.target_width import why_ended
 log = logging.getLogger(__name__)
 
 # The page has 4 MB, of which plotly takes 2.
-FIGURE_BYTES = 800_000
+FIGURE_BYTES = 700_000
 # Pages of a figure with images that the file holds; all of them lie in `figures/`.
 EMBEDDED_PAGES = 2
 # Fraction of the side at 200 dpi, and WebP quality, best first: the first that fits is taken.
 BITMAPS = ((1.0, 85), (0.75, 75), (0.5, 65), (0.4, 50), (0.3, 35))
 # Positions of the page's own sections among those of the questions.
-ORDER = {"answers": 0, "charts": 40, "figures": 80, "measured": 100, "glossary": 110}
+ORDER = {"answers": 1, "charts": 40, "figures": 80, "measured": 100, "glossary": 110}
 
 
 def build_report(
@@ -135,7 +136,7 @@ def _page(given: PageInput, embedded: Sequence[EmbeddedFigure], too_large: int) 
     shown = [figure for figure in embedded if not figure.kind.section]
     papers = {"figures": shown, "too_large": too_large, "is_open": given.is_papers}
     report_sections = {
-        "answers": first_screen(given),
+        "answers": answers(given),
         "charts": Section("distributions", "Distributions", {"charts": charts}),
         "figures": Section("figures", "The paper's figures", papers, is_last=not given.is_papers),
         "measured": settings(given),
@@ -149,10 +150,10 @@ def _page(given: PageInput, embedded: Sequence[EmbeddedFigure], too_large: int) 
     pictures = {key: address for placed in question_sections for key, address in placed.section.images.items()}
     return page.render(
         [*question_sections, *placed_sections],
+        head=head(given),
         encoder=given.encoder,
         version=info.embedshift,
         augmentations=len(info.augmentations),
-        headline=headline(info, measured),
         unseen=given.reader.unseen if given.reader.pictures else "",
         unfinished=None if info.complete else (measured, info.counts.images),
         ended=why_ended(info).replace("`", ""),

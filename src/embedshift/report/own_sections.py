@@ -1,18 +1,19 @@
-"""The page's own sections: the answers on its first screen, the settings and data, and the glossary."""
+"""The page's own sections: the answers, the settings and data, and the glossary."""
 
 import itertools
 import json
 import math
+import shlex
 from collections.abc import Container, Sequence
 
 import polars as pl
+from markupsafe import Markup
 
 from embedshift.augmentations import ORIGINAL
-from embedshift.augmentations.family import FAMILIES
 from embedshift.config import Json
-from embedshift.figures.style import human
 from embedshift.registry import Question
-from embedshift.report.numbers import count, shorten, times, with_interval
+from embedshift.report.command import command_of
+from embedshift.report.numbers import count, shorten, times
 from embedshift.report.page import fill
 from embedshift.report.section import Answer, PageInput, Section, parts_of_page
 from embedshift.sources.base import Failure
@@ -68,40 +69,13 @@ CORRECTED = {
 }
 
 
-def first_screen(page: PageInput) -> Section:
-    answers = sorted(_filled(page), key=lambda answer: (not answer["covers_all_levels"], answer["order"]))
+def answers(page: PageInput) -> Section:
+    """Returns one sentence for each question, and the reasons behind it."""
+    filled = sorted(_filled(page), key=lambda answer: (not answer["covers_all_levels"], answer["order"]))
     one_level = page.data.shows_one_level
-    if one_level and any(answer["covers_all_levels"] for answer in answers):
-        answers = [answer for answer in answers if answer["covers_all_levels"]]
-    content = {
-        "answers": answers,
-        "changes": changes(page),
-        "one_level": ONE_LEVEL if one_level else "",
-        "images": page.data.images,
-        "groups": page.info.groups,
-    }
-    return Section("answer", "Main results", content)
-
-
-def changes(page: PageInput) -> list[Json]:
-    summary = page.data.need("summary").filter(metric=COSINE).drop_nulls("mean").sort("mean", maintain_order=True)
-    family_of = {view: family for family in page.reader.families for view in family.views}
-    keys = ("relative_shift", "relative_shift_low", "relative_shift_high")
-    longest = 1.02 * max([1.0, *(row[key] or 0.0 for row in summary.iter_rows(named=True) for key in keys)])
-    changes: dict[str, Json] = {}
-    # What is said of several alike, such as that another program made them, tells none from the others.
-    is_distinct = len(summary) == 1 or len({*page.info.descriptions.values()}) > 1
-    descriptions = page.info.descriptions if is_distinct else {}
-    for row in summary.iter_rows(named=True):
-        family = family_of.get(row["augmentation"])
-        name, words = row["augmentation"], descriptions.get(row["augmentation"], "")
-        if family:
-            name, words = human(family.name), FAMILIES[family.name].what_it_does if family.name in FAMILIES else ""
-        empty = {"name": name, "what": words.removesuffix("."), "another": 100 / longest, "places": [], "shifts": []}
-        change = changes.setdefault(name, empty)
-        change["places"].append([None if row[key] is None else 100 * max(0.0, row[key]) / longest for key in keys])
-        change["shifts"].append(with_interval(*(row[key] for key in keys)))
-    return list(changes.values())
+    if one_level and any(answer["covers_all_levels"] for answer in filled):
+        filled = [answer for answer in filled if answer["covers_all_levels"]]
+    return Section("answers", "Answers", {"answers": filled, "one_level": ONE_LEVEL if one_level else ""})
 
 
 def _filled(page: PageInput) -> list[Json]:
@@ -109,11 +83,17 @@ def _filled(page: PageInput) -> list[Json]:
     answers = [(question.order, f"{question.name}/answer.html.j2", answer(page)) for question, answer in parts]
     differences = Answer("Which differences are statistically significant?", _differences(page))
     filled: list[Json] = [
-        {"order": order, "html": fill(template, answer.content)} | vars(answer)
+        {"order": order} | vars(answer) | _first_sentence(fill(template, answer.content))
         for order, template, answer in [*answers, (DIFFERENCES, "differences.html.j2", differences)]
         if answer is not None
     ]
-    return [answer for answer in filled if answer["html"].strip()]
+    return [answer for answer in filled if answer["lead"]]
+
+
+def _first_sentence(text: Markup) -> Json:
+    """Splits an answer into its first paragraph and the others."""
+    lead, _, why = str(text).strip().partition("</p>")
+    return {"lead": Markup(f"{lead}</p>" if lead else ""), "why": Markup(why.strip())}
 
 
 def _differences(page: PageInput) -> Json:
@@ -169,6 +149,8 @@ def settings(page: PageInput) -> Section:
         config["images"] = [*config["images"][:LISTED_PATHS], f"… and {len(config['images']) - LISTED_PATHS:,} more"]
     parts = page.reader.parts
     content = {
+        "headline": headline(info, page.data.images),
+        "groups": info.groups,
         "study": _facts(page),
         "checksum": study_checksum(parts),
         "checksums": [(part.path.name, part.checksum[:12]) for part in parts[:LISTED_PARTS]],
@@ -180,6 +162,10 @@ def settings(page: PageInput) -> Section:
             (name, info.descriptions.get(name, ""), json.dumps(entry, ensure_ascii=False))
             for name, entry in info.identity["augmentations"].items()
         ],
+        "command": shlex.join(command_of(page.reader, page.reader.folder.resolve().name))
+        if page.reader.pictures
+        else "",
+        "rules": info.checked,
         "configuration": json.dumps(config, indent=2, ensure_ascii=False),
     }
     return Section("measured", "Settings and data", content)

@@ -82,7 +82,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Answer:
-    """A question's answer on the first screen of the page."""
+    """A question's answer: one sentence, and the reasons behind it."""
 
     title: str
     content: Mapping[str, Any]
@@ -96,7 +96,8 @@ class Part:
     Args:
         section: Function that returns the section; None if the study has nothing to show.
         charts: Function that yields charts for the section of charts.
-        answer: Function that returns the answer on the first screen; None if the study has none.
+        answer: Function that returns the answer below the first screen; None if the study has none.
+        misses: Function that returns what the first screen shows beside the changes, for its template `misses.html.j2`.
         terms: Terms of its section → their meaning, for the glossary.
         corrected: Statements of its section → what they are corrected for, if several are made at once.
     """
@@ -104,6 +105,7 @@ class Part:
     section: Callable[[PageInput], Section | None] | None = None
     charts: Callable[[PageInput], Iterator[Chart]] | None = None
     answer: Callable[[PageInput], Answer | None] | None = None
+    misses: Callable[[PageInput], Json | None] | None = None
     terms: Mapping[str, str] = field(default_factory=dict)
     corrected: Mapping[str, str] = field(default_factory=dict)
 
@@ -155,7 +157,7 @@ def shrink(image: Pixels, side: int) -> Pixels:
 def webp(image: Pixels, quality: int) -> bytes:
     """Encodes an image, uint8 `[h, w, 3]` or `[h, w, 4]`, as WebP; quality 100 is lossless."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "WEBP", quality=quality, method=4, lossless=quality == 100)
+    Image.fromarray(image).save(buffer, "WEBP", quality=quality, method=2, lossless=quality == 100)
     return buffer.getvalue()
 
 

@@ -1,30 +1,19 @@
 """A section for the model card of an encoder: what was measured, the numbers, their limits, and how to repeat it."""
 
 import datetime
-import re
 import shlex
-from collections.abc import Mapping
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from embedshift.config import PAIRS, VECTORS, StudyConfig
 from embedshift.errors import UsageError
+from embedshift.report.command import command_of
 from embedshift.report.page import templates
 from embedshift.statistics.summary import COSINE
 from embedshift.store.info import FILE
-from embedshift.store.naming import ImageNaming
 from embedshift.store.reader import Reader
 from embedshift.study.shown import escaped, printable
 
-# What study.json calls augmentations that were given in Python.
-IN_PYTHON = "custom"
-_NO_SUITES = (IN_PYTHON, PAIRS, VECTORS)
-# Settings that decide no number, and those that the command names otherwise.
-_LEFT_OUT = frozenset(
-    ("images", "model", "pairs", "device", "engine", "workers", "num_gpus", "concurrency", "image_timeout")
-)
 _CITATION = """@software{embedshift,
   title   = {embedshift},
   author  = {{The embedshift contributors}},
@@ -75,34 +64,7 @@ def _template() -> jinja2.Template:
 
 
 def _command(reader: Reader) -> str:
-    info, naming = reader.info, reader.naming
-    settings = naming.settings(info.config)
-    pairs = [_pair(str(pair), naming) for pair in info.config.get("pairs") or ()]
-    words = ["run", "--pairs", "ORIGINALS", *pairs] if pairs else ["run", "IMAGES"]
-    if not info.has_pixels:
-        words = ["vectors", "VECTORS", *(["--views", "views.json"] if info.source["kind"] == "views" else [])]
-        settings["draws"] = StudyConfig.draws  # those of the vectors
-    words += ["--model", naming.setting(str(info.config["model"])), *_flags(settings)]
-    return " ".join(printable(shlex.quote(word)) for word in ["embedshift", *words, "--out", "study"])
-
-
-def _pair(text: str, naming: ImageNaming) -> str:
-    name, path = re.fullmatch(r"([^/=]+=)?(.*)", text, re.DOTALL).groups("")  # type: ignore[union-attr]
-    return f"{name}{naming.setting(path)}"
-
-
-def _flags(config: Mapping[str, Any]) -> list[str]:
-    flags: list[str] = []
-    for name, default in StudyConfig().to_dict().items():
-        value, default = (
-            list(given) if isinstance(given, tuple) else given for given in (config.get(name, default), default)
-        )
-        if name in _LEFT_OUT or value in (default, None) or (name == "augmentations" and value in _NO_SUITES):
-            continue
-        flag = f"--{name.replace('_', '-')}"
-        words = map(str, value if isinstance(value, list) else [value])
-        flags += [flag] if value is True else [flag, ",".join(words)]
-    return flags
+    return " ".join(printable(shlex.quote(word)) for word in command_of(reader, "study", named=False))
 
 
 def fenced(text: str, language: str) -> Markup:

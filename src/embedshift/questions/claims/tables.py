@@ -180,6 +180,7 @@ TABLES = (
         claims_table,
         is_available=lambda reader: reader.info.has_pixels or not {*PAPER}.isdisjoint(reader.augmentations),
         requires="the paper's augmentations",
+        settings=lambda reader: {"version": "1", "groups": reader.info.groups_digest},
         doc="One row per claim of the paper: its estimate on these images, interval, p values and verdict.",
     ),
 )

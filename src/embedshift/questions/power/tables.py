@@ -12,12 +12,13 @@ from scipy.special import stdtrit
 
 from embedshift.errors import UsageError
 from embedshift.questions.power import Choices
+from embedshift.report.next_steps import MORE_IMAGES, Step
 from embedshift.statistics.equivalence import RECALL, RELATIVE_SHIFT
 from embedshift.statistics.halves import ComparedHalves, compared_halves, fall_of, ratio_margins
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, critical_value
 from embedshift.statistics.judged import Judged
 from embedshift.statistics.layout import image_means
-from embedshift.statistics.paired import found_first, paired_gains
+from embedshift.statistics.paired import PairedGains, found_first, paired_gains
 from embedshift.statistics.power import (
     POWER,
     Planned,
@@ -28,6 +29,7 @@ from embedshift.statistics.power import (
     times_more,
 )
 from embedshift.statistics.shift_ratios import SATURATED
+from embedshift.statistics.strengths import LEAST_SAFE
 from embedshift.statistics.summary import COSINE, paired_logarithms
 from embedshift.store.baselines import measurements
 from embedshift.store.embeddings import vectors_of
@@ -97,14 +99,21 @@ def _pairs_by_ratio(reader: Reader, find: Wanted) -> Iterator[Plan]:
             yield "differences", name, COSINE, find.ratio, plan
 
 
-def _pairs_by_recall(reader: Reader, find: Wanted) -> Iterator[Plan]:
+def _gains_of_pairs(reader: Reader) -> tuple[PairedGains, int] | None:
+    """Returns what each augmentation finds more than another, and the number of images, or groups; None = no search."""
     ranks = reader.table("search_ranks")
     if ranks is None or ranks.is_empty() or not reader.compares_all or len(reader.augmentations) < 2:
-        return
+        return None
     found = image_means(found_first(ranks, reader.augmentations, reader.info.draws))
     groups = None if reader.groups is None else reader.groups[: len(found)]
-    gains = paired_gains(found, groups, seed=reader.info.seed)
     pilot = len(found) if groups is None else len(np.unique(groups))
+    return paired_gains(found, groups, seed=reader.info.seed), pilot
+
+
+def _pairs_by_recall(reader: Reader, find: Wanted) -> Iterator[Plan]:
+    if (made := _gains_of_pairs(reader)) is None:
+        return
+    gains, pilot = made
     for column, name in enumerate(_pair_names(reader)):
         if np.isfinite(alike := gains.number[column]):
             differing = float(gains.gained[column] + gains.lost[column])
@@ -204,6 +213,22 @@ def _is_available(reader: Reader) -> bool:
     return is_asked and bool(reader.augmentations)
 
 
+def measure_more(reader: Reader) -> Step | None:
+    """Returns the number of images that a search needs, where the study's are too few or miss nothing."""
+    search = reader.table("search")
+    recalls = [] if search is None else search.filter(metric=RECALL)["value"].drop_nulls().to_list()
+    if not recalls or (min(recalls) < 1 and reader.info.group_count >= LEAST_SAFE):
+        return None
+    find, more, unit = Wanted(**DEFAULTS), "", "groups" if reader.info.groups else "images"
+    if (made := _gains_of_pairs(reader)) is not None and np.isfinite(made[0].number).any():
+        gains, pilot = made
+        alike, differing = (float(np.nanmedian(each)) for each in (gains.number, gains.gained + gains.lost))
+        needed = plan_for_loss(differing, alike, find.recall_loss, gains.critical, find.power).times(pilot / alike).n
+        more = f": about {needed:,} show a loss of {100 * find.recall_loss:g} %" if needed else ""
+    return Step(f"{reader.info.group_count:,} {unit} are few{more}", MORE_IMAGES)
+
+
+STEPS = (measure_more,)
 TABLES = (
     Table(
         "power",

@@ -1,7 +1,7 @@
 """The report's section on search: recall, ranks, thresholds for duplicates, and images found instead."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -11,7 +11,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config import BUNDLED, Json
 from embedshift.questions.search.matching import AUC, MRR, OVERLAP, RECALLS
 from embedshift.questions.search.settings import settings
-from embedshift.questions.search.tables import NAMES, misses_in_words, near_copies
+from embedshift.questions.search.tables import NAMES, counts_copies, misses_in_words, near_copies
 from embedshift.report.numbers import fixed, in_percent, shorten
 from embedshift.report.section import Answer, PageInput, Part, Section, address, shrink, webp
 from embedshift.statistics.agreement import NEIGHBOURS
@@ -21,8 +21,8 @@ from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage, iter_redrawn
 
-# Groups of duplicates that are shown, images of each, and views that the search takes for another image.
-GROUPS, IMAGES, MISTAKES = 12, 4, 6
+# Groups of duplicates that are shown, images of each, and views on the first screen that another image comes before.
+GROUPS, IMAGES, MISSES = 12, 4, 4
 # The fraction of views, and their number, above which one first result is a hub; and at least twice that of originals.
 HUB, FEW = 0.05, 5
 # Bins of ranks: words → the last rank of each.
@@ -53,13 +53,12 @@ def section(page: PageInput) -> Section | None:
     if pairs is None:
         return None
     if table is None or ranks is None:  # of originals alone
-        return Section("search", "Duplicates", {"search": duplicates_content(page, pairs, [])})
-    mistakes = search_mistakes(ranks.filter(pl.col("view").is_in(page.data.augmentations)), MISTAKES)
+        return Section("search", "Duplicates", {"search": duplicates_content(page, pairs)})
     searched = ranks["image_id"].n_unique()
     measured = set(table.drop_nulls("value")["metric"])
     shown, matches = table.rows_by_key("augmentation", named=True), page.data.table("matches")
     fractions, among = rank_fractions(ranks), searched_images(page)
-    content = duplicates_content(page, pairs, mistakes) | {
+    content = duplicates_content(page, pairs) | {
         "recall_summary": recall_summary(page, table),
         "neighbour": nearest_neighbour(page),
         "images": page.data.images,
@@ -124,12 +123,45 @@ def rank_fractions(ranks: pl.DataFrame) -> dict[str, Values]:
     return {str(view): np.bincount(indices, minlength=len(RANKS)) / len(indices) for view, indices in bins.items()}
 
 
-def search_mistakes(ranks: pl.DataFrame, count: int) -> list[dict[str, object]]:
+def search_misses(ranks: pl.DataFrame, label: Mapping[str, int]) -> list[Json]:
+    """Returns views that another image comes before, by how much nearer it is; first one of each augmentation.
+
+    The last is a near-copy, by the `label` of its set, if no other is.
+    """
     missed = ranks.filter((pl.col("draw") == 0) & (pl.col("rank") > 1)).drop_nulls(["other", "other_cosine", "cosine"])
-    margin = pl.col("other_cosine") - pl.col("cosine")
-    by_margin = missed.with_columns(margin=margin).sort("margin", "image_id", descending=[True, False])
+    own, first = (pl.col(name).replace_strict(label, default=None, return_dtype=pl.Int64) for name in NAMES)
+    margin, is_copy = pl.col("other_cosine") - pl.col("cosine"), (own == first).fill_null(value=False)
+    by_margin = missed.with_columns(margin=margin, is_copy=is_copy).sort("margin", "image_id", descending=[True, False])
     turns = by_margin.with_columns(turn=pl.int_range(pl.len()).over("view"))
-    return turns.sort("turn", "margin", descending=[False, True], maintain_order=True).head(count).to_dicts()
+    ordered = turns.sort("turn", "margin", descending=[False, True], maintain_order=True)
+    shown, copies = ordered.head(MISSES), ordered.filter("is_copy").head(1)
+    return (shown if shown["is_copy"].any() or copies.is_empty() else shown.head(MISSES - 1).vstack(copies)).to_dicts()
+
+
+def misses(page: PageInput) -> Json | None:
+    """Returns what the first screen shows of queries that do not find their original."""
+    reader, ranks = page.reader, page.data.table("search_ranks")
+    if ranks is None:
+        return None
+    copied = near_copies(reader) if counts_copies(reader) else {}
+    rows = search_misses(ranks, copied)
+    keys = [key for row in rows for key in ((row["image_id"], row["view"]), (row["image_id"], ORIGINAL))]
+    shown = thumbnails(reader, [*keys, *((row["other"], ORIGINAL) for row in rows)])
+    return {
+        "missed": ranks.filter(pl.col("rank") > 1).height,
+        "copies": misses_in_words(reader),
+        "rows": [
+            {
+                "view": row["view"],
+                "rank": row["rank"],
+                "query": shown[row["image_id"], row["view"]],
+                "first": shown[row["other"], ORIGINAL],
+                "own": shown[row["image_id"], ORIGINAL],
+                "is_copy": row["is_copy"],
+            }
+            for row in rows
+        ],
+    }
 
 
 def rate_in_words(rate: float) -> str:
@@ -141,19 +173,14 @@ def rate_in_words(rate: float) -> str:
     return f"{round(rate * denominator):,} in {denominator:,}"
 
 
-def duplicates_content(page: PageInput, pairs: pl.DataFrame, mistakes: Sequence[Json]) -> Json:
+def duplicates_content(page: PageInput, pairs: pl.DataFrame) -> Json:
     groups, thresholds = duplicate_groups(pairs)[:GROUPS], page.data.table("thresholds")
-    keys = [(row["image_id"], view) for row in mistakes for view in (row["view"], ORIGINAL)]
-    originals = [row["other"] for row in mistakes] + [image_id for group in groups for image_id in group["ids"]]
-    keys += [(image_id, ORIGINAL) for image_id in originals]
     return found_duplicates(page, pairs) | {
         "thresholds": [] if thresholds is None else thresholds.to_dicts(),
         "rate_in_words": rate_in_words,
         "is_whitened": pairs["whitened"].count() > 0,
         "groups": groups,
-        "mistakes": mistakes,
-        "images_of": thumbnails(page.reader, keys),
-        "pictures": page.reader.pictures,
+        "images_of": thumbnails(page.reader, [(image_id, ORIGINAL) for group in groups for image_id in group["ids"]]),
     }
 
 
@@ -283,4 +310,4 @@ TERMS = {
 }
 CORRECTED = {"Recall, ranks, thresholds and matches of a search": "Not corrected."}
 
-PART = Part(section, answer=answer, terms=TERMS, corrected=CORRECTED)
+PART = Part(section, answer=answer, misses=misses, terms=TERMS, corrected=CORRECTED)

@@ -15,6 +15,7 @@ from embedshift.questions.search import Choices, matching
 from embedshift.questions.search.ranks import SearchResults, gallery_sizes, search_function, search_views
 from embedshift.questions.search.settings import QUERIES, Settings, settings
 from embedshift.questions.search.vectors import ROWS, allocate, originals
+from embedshift.report.next_steps import DUPLICATES, NEAR_COPIES, Step
 from embedshift.statistics.duplicates import EQUAL, MOST_IN_SETS, Positions, cosines_of, fit_tail, pairs_above, sets_of
 from embedshift.statistics.paired import found_first
 from embedshift.statistics.retrieval import TIE, release_memory
@@ -28,7 +29,7 @@ from embedshift.store.table import Rules, Table
 
 # The most images whose pairs are all compared, and the most pairs that are listed.
 COMPARED, LISTED = 200_000, 10_000
-DUPLICATES: dict[str, type[pl.DataType]] = {
+SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("image_id", "other"), pl.String),
     **dict.fromkeys(("cosine", "whitened"), pl.Float64),
     "group": pl.Int64,
@@ -76,7 +77,7 @@ def duplicates(reader: Reader) -> pl.DataFrame:
     ends = {"image_id": pl.min_horizontal("one", "two"), "other": pl.max_horizontal("one", "two")}
     ordered = table.with_columns(**ends).sort("decisive", "image_id", "other", descending=[True, False, False])
     numbered = ordered.with_row_index().with_columns(group=pl.col("index").min().over("group").rank("dense"))
-    return numbered.select(pl.col(name).cast(kind) for name, kind in DUPLICATES.items())
+    return numbered.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
 
 
 def _mapped(reader: Reader, vectors: Floats, rows: Positions, function: Callable[[Floats], Floats]) -> Floats:
@@ -186,6 +187,7 @@ def near_copies(reader: Reader) -> dict[str, int]:
     return {image_id: grouped.get(image_id, place) for place, image_id in enumerate(ids)}
 
 
+@functools.lru_cache(maxsize=1)
 def misses(reader: Reader) -> pl.DataFrame:
     """Returns `view, missed, copies, recall` by augmentation, from stored ranks less the near-copies ahead."""
     label = near_copies(reader)
@@ -214,21 +216,35 @@ def misses(reader: Reader) -> pl.DataFrame:
     )
 
 
+def counts_copies(reader: Reader) -> bool:
+    """Returns whether near-copies count as other images: where no groups and no map are chosen."""
+    return reader.table("search_ranks") is not None and reader.groups is None and reader.whitening is None
+
+
 def misses_in_words(reader: Reader) -> str:
-    """Returns how many misses are near-copies of the original; "" for none, or where groups or a map are chosen."""
-    if reader.table("search_ranks") is None or reader.groups is not None or reader.whitening is not None:
+    """Returns how many misses are near-copies of the original; "" for none."""
+    if not counts_copies(reader):
         return ""
     table = misses(reader)
     if not (copies := table["copies"].sum()):
         return ""
-    ends = dict.fromkeys(f"{100 * table['recall'].sort()[end]:.1f} %" for end in (0, -1))
-    words = f"misses {'is a near-copy' if copies == 1 else 'are near-copies'} of the original"
-    return f"{copies:,} of {table['missed'].sum():,} {words}; without them {' to '.join(ends)}"
+    lowest, highest = (f"{100 * table['recall'].sort()[end]:.1f} %" for end in (0, -1))
+    ends = lowest if lowest == highest else f"{lowest} (worst change) to {highest}"
+    missed = f"{table['missed'].sum():,} misses"
+    return f"In {copies:,} of {missed} a near-copy came first; without near-copies {ends} are found"
 
 
-def miss_line(reader: Reader) -> str:
-    words = misses_in_words(reader)
-    return words and f"{words}. To count so: embedshift search {reader.folder} `groups` near"
+def count_without_copies(reader: Reader) -> Step | None:
+    why = "leave near-copies out of the results"
+    return Step(why, NEAR_COPIES) if misses_in_words(reader) else None
+
+
+def list_duplicates(reader: Reader) -> Step | None:
+    pairs = reader.table("duplicates")
+    if pairs is None or pairs.is_empty():
+        return None
+    images = pl.concat([pairs[name] for name in NAMES]).n_unique()
+    return Step(f"{images:,} images are likely duplicates: list their pairs", DUPLICATES)
 
 
 def _table(
@@ -282,5 +298,6 @@ TABLES = (
     _table("duplicates", duplicates, made_from=lambda chosen: chosen.for_duplicates, names=NAMES),
 )
 DIFFERENCES = (pairs_of_augmentations,)
-# What the command line says below its tables.
-LINES = (miss_line,)
+# What the command line says below its tables, and what to do next.
+LINES = (misses_in_words,)
+STEPS = (count_without_copies, list_duplicates)

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
+from embedshift.config import Json
 from embedshift.questions.whitening import Choices
+from embedshift.report.next_steps import MAP, Step
 from embedshift.statistics.agreement import neighbours_of
 from embedshift.statistics.judged import Judged, Outcomes, Split, judge, means_of
 from embedshift.statistics.retrieval import TIE
@@ -185,6 +187,8 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 Numbers = dict[str, Values]
 # Augmentation, metric, before, after, difference and the ends of its interval.
 Row = tuple[str, str, float, float, float, float, float]
+# A search that finds fewer, with its whole interval, loses some.
+FEW_LOST = 0.95
 # Metrics that are proportions of views.
 PROPORTIONS = ("recall", "matched", CLASS)
 
@@ -267,6 +271,24 @@ def _is_available(reader: Reader) -> bool:
     return is_asked and is_fitted and bool(reader.augmentations)
 
 
+def fit_a_map(reader: Reader) -> Step | None:
+    """Returns the command that fits a map that helps, or that tries where a search loses more than a few images."""
+    if not reader.info.has_vectors or not reader.augmentations or reader.whitening is not None:
+        return None
+    table, search = reader.table("whitening"), reader.table("search")
+    if table is not None:
+        best = table.filter(augmentation=ALL, metric=RECALL, recommended=True).head(1).to_dicts()
+        return Step(in_words(best[0]), MAP) if best and best[0]["difference"] > 0 else None
+    highest = [] if search is None else search.filter(metric=RECALL)["ci_high"].drop_nulls().to_list()
+    return Step("a linear map may find more", MAP) if min(highest, default=1.0) < FEW_LOST else None
+
+
+def in_words(row: Json) -> str:
+    before, after = (f"{100 * row[name]:.1f} %" for name in ("before", "after"))
+    return f"a linear map finds {after} in place of {before}, among {row['gallery']:,} images it was not fitted to"
+
+
+STEPS = (fit_a_map,)
 TABLES = (
     Table(
         "whitening",

@@ -68,6 +68,19 @@ themeButton.addEventListener("click", () => {
 });
 systemDark.addEventListener("change", showTheme);
 
+// Copying; where the browser allows none, the command is selected.
+for (const button of document.querySelectorAll(".copy")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      button.textContent = "copied";
+    } catch {
+      getSelection().selectAllChildren(button.previousElementSibling);
+    }
+  });
+}
+
 // Sorting: a heading's button sorts by its column, again the other way round; cells without a value stay last.
 function sortBy(table, column) {
   const heading = table.tHead.rows[0].cells[column];
