@@ -236,7 +236,10 @@ def test_command_line_prints_and_writes(studies, found, tmp_path, cli):
     done = cli("compare", *folders, "--out", out)
     assert (done.code, done.out.startswith(found.verdict + "\n")) == (0, True)
     page = (out / "comparison.md").read_text()
-    assert page.replace("\\", "").split("\n\n")[1:3] == found.verdict.splitlines()
+    _, first, table, *sentences = page.replace("\\", "").split("\n\n")
+    assert sentences[:2] == found.verdict.splitlines()
+    assert [line[4] for line in first.splitlines()] == ["A", "B", "C"]
+    assert len(table.splitlines()) == 2 + 5
     assert "](figures/compare_ratios.svg)" in page
     assert "cosine_similarity" in done.out
     assert "patch_similarity" not in done.out, "equal in all"

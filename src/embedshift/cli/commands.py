@@ -340,8 +340,10 @@ def check(
 ) -> None:
     """Check a study against rules; exit with code 3 if one is broken. A gate for continuous integration."""
     from embedshift.cli.finished import print_checked, say_rules
+    from embedshift.store.naming import tails
     from embedshift.study.gate import propose
     from embedshift.study.gate.result import to_junit, to_markdown
+    from embedshift.study.head import head
 
     log_lines()
     if init:
@@ -354,9 +356,12 @@ def check(
     margins = {"shift_margin": shift_margin, "recall_margin": recall_margin}
     checked = embedshift.check(folder, rules if rules.exists() else [], against, groups=groups, **margins)
     print_checked(checked, strict=strict, as_json=as_json)
-    for path, text in ((junit, to_junit), (markdown, to_markdown)):
-        if path is not None:
-            write_text(path, text(checked, strict=strict))
+    if junit is not None:
+        write_text(junit, to_junit(checked, strict=strict))
+    if markdown is not None:
+        paths = [path for path in (against, folder) if path is not None]
+        studies = {name: embedshift.load(path) for name, path in zip(tails(paths), paths, strict=True)}
+        write_text(markdown, to_markdown(checked, strict=strict, head=head(studies)))
     if not checked.passes(strict=strict):
         raise typer.Exit(BROKEN)
     return None

@@ -16,6 +16,7 @@ from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.groups import Choice
 from embedshift.store.reader import Reader
 from embedshift.store.table import write_table
+from embedshift.study.head import head
 from embedshift.study.paired import PairedStudies, pair_studies
 from embedshift.study.paired import verdict as overview
 from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT, agreements, neighbours_by_chance
@@ -62,6 +63,7 @@ class Comparison(Shown):
         tolerances: `family, unit, criterion`, and for each study three columns: its tolerance under the study's name,
             and its interval as `<name> low` and `<name> high`. Empty if the augmentations have no families.
         families: The families of the augmentations.
+        head: What each study found, and its changes, all studies on one ruler: paragraphs of Markdown.
     """
 
     studies: pl.DataFrame
@@ -73,6 +75,7 @@ class Comparison(Shown):
     agreement: pl.DataFrame
     verdict: str
     families: tuple[MeasuredFamily, ...] = ()
+    head: tuple[str, ...] = ()
 
     def _lines(self) -> list[str]:
         return [*self.verdict.splitlines()[:4], f"tables: {', '.join(self.tables)}; save(DIR) writes them"]
@@ -159,8 +162,24 @@ class Comparison(Shown):
             written += [save(figure, folder / "figures" / f"compare_{name}.{ending}") for ending in formats]
         picture = next((f"figures/compare_ratios.{ending}" for ending in ("svg", "png") if ending in formats), "")
         written.append(folder / "comparison.md")
-        written[-1].write_text(markdown_page(self.comparison, self.agreement, self.verdict, picture), encoding="utf-8")
+        written[-1].write_text(self._page(picture), encoding="utf-8")
         return written
+
+    def _page(self, picture: str) -> str:
+        """Returns the page; `picture` is the figure of the ratios beside it, if there is one."""
+        parts = ["# Comparison", *self.head, *map(escaped, self.verdict.splitlines())]
+        parts += [f"![How many times as far]({picture})"] if picture else []
+        for study in self.comparison["study"].unique(maintain_order=True):
+            rows = self.comparison.filter(study=study)
+            cells = [[escaped(cell) for cell in line] for line in ratio_cells(rows)]
+            parts += [f"## {escaped(study)} against {escaped(rows['reference'][0])}", markdown_table(HEADINGS, cells)]
+            numbers = self.agreement.filter(study=study).iter_rows(named=True)
+            parts += [f"{row['metric']}: {with_ends(row, 'value', 'ci', '.3f')}" for row in numbers]
+        parts.append(
+            "Relative shift: 0 = unchanged, 1 = as far as another image. Intervals: 95 %, of ratios for all "
+            "augmentations at once; \\* = significant, likewise. All numbers are in the tables beside this page."
+        )
+        return "\n\n".join(parts) + "\n"
 
 
 def compare(
@@ -207,7 +226,8 @@ def compare(
         ['flat (float32)', 'pool (float32)']
     """
     margins = Margins(shift_margin, recall_margin)
-    paired = pair_studies([*map(as_study, studies)], groups)
+    opened = [*map(as_study, studies)]
+    paired = pair_studies(opened, groups)
     differences, means = compare_means(paired)
     ranking = overview.rankings(means, paired.names)
     correlations = overview.rank_correlations(means, ranking, paired.names)
@@ -222,6 +242,7 @@ def compare(
         agreement=agreement,
         verdict=verdict(differences, agreement, neighbours_by_chance(paired), judgements(paired, margins)),
         families=paired.reference.families,
+        head=tuple(head(dict(zip(paired.names, opened, strict=True)))),
     )
     if out is not None:
         comparison.save(out)
@@ -248,23 +269,6 @@ def _folder(out: str | Path) -> Path:
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written ({error.strerror})") from error
     return folder
-
-
-def markdown_page(comparison: pl.DataFrame, agreement: pl.DataFrame, sentences: str, picture: str) -> str:
-    """Returns the page; `picture` is the figure of the ratios beside it, if there is one."""
-    parts = ["# Comparison", *map(escaped, sentences.splitlines())]
-    parts += [f"![How many times as far]({picture})"] if picture else []
-    for study in comparison["study"].unique(maintain_order=True):
-        rows = comparison.filter(study=study)
-        cells = [[escaped(cell) for cell in line] for line in ratio_cells(rows)]
-        parts += [f"## {escaped(study)} against {escaped(rows['reference'][0])}", markdown_table(HEADINGS, cells)]
-        numbers = agreement.filter(study=study).iter_rows(named=True)
-        parts += [f"{row['metric']}: {with_ends(row, 'value', 'ci', '.3f')}" for row in numbers]
-    parts.append(
-        "Relative shift: 0 = unchanged, 1 = as far as another image. Intervals: 95 %, of ratios for all augmentations "
-        "at once; \\* = significant, likewise. All numbers are in the tables beside this page."
-    )
-    return "\n\n".join(parts) + "\n"
 
 
 def ratio_cells(rows: pl.DataFrame) -> Iterator[list[str]]:
