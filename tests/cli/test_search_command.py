@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from embedshift.cli.results import search_lines, threshold_table
+from embedshift.cli.results import threshold_table
 from support.graded import DARKER, graded
 from support.revised import without_vectors
 from support.synthetic import make_study
@@ -18,22 +18,6 @@ NAMES = ("noise", "blur", "horizontal_flip")
 @pytest.fixture
 def study(tmp_path):
     return make_study(tmp_path / "study", 40, NAMES, dim=6)
-
-
-@pytest.mark.parametrize(
-    ("recall", "said"),
-    [
-        ({"blur": 1.0, "noise": 0.25, "crop": 0.5}, "25.0 % under noise to 100.0 % under blur"),
-        ({"blur": 1.0, "noise": 1.0}, "100.0 % under every augmentation"),
-        ({"blur": 0.995}, "99.5 % under blur"),
-        ({"blur": None, "noise": 0.5, "crop": 0.5}, "50.0 % under every augmentation"),
-    ],
-)
-def test_a_run_says_what_a_search_finds(recall, said):
-    rows = {"augmentation": list(recall), "metric": "recall@1", "value": list(recall.values())}
-    table = pl.DataFrame(rows, schema_overrides={"value": pl.Float64})
-    study = SimpleNamespace(folder="s", reader=lambda: SimpleNamespace(table=lambda name: table))
-    assert list(search_lines(study)) == [f"A search finds the original first for {said}: `embedshift search s`."]
 
 
 @pytest.mark.slow

@@ -96,7 +96,7 @@ def test_a_run_leaves_columns_out_and_names_them(printed, folder, name):
     study = Study(folder / name)
     narrow, piped = printed(80, "run", study), printed(None, "run", study)
     assert max(map(len, narrow.splitlines())) <= 80
-    for heading in ("95 % interval", "cosine"):
+    for heading in ("95 % interval", "missed", "relative shift"):
         assert heading in narrow
     assert "Left out on 80 characters: detail, edge, patch, cluster, mean performance" in narrow
     assert "detail" not in narrow.partition("Left out on 80 characters: detail")[0]

@@ -14,7 +14,9 @@ from embedshift.cli.outputs import say
 from embedshift.cli.terminal import interval, name_columns, number, number_columns, print_table, progress, text_table
 from embedshift.config import AttackConfig, Json, ViewsConfig
 from embedshift.registry import METRICS
-from embedshift.report.numbers import count, in_percent
+from embedshift.report.changes import changes_of, finding
+from embedshift.report.next_steps import NOTHING, next_steps
+from embedshift.report.numbers import count
 from embedshift.sources.views_file import ORIGINALS, Attack, Manifest
 from embedshift.statistics.duplicates import rule_in_words
 from embedshift.statistics.strengths import (
@@ -34,38 +36,45 @@ from embedshift.study import Study
 from embedshift.study.whitening import WhitenedStudy
 
 log = logging.getLogger("embedshift")
-PERFORMANCE = "mean\nperformance"
+PERFORMANCE, MISSED_ENDS = "mean\nperformance", "interval of\nmissed"
 # Families whose safe strength is printed.
 STOPS = 6
 # Pairs of likely duplicates that are printed.
 PRINTED = 10
 
 
+def title(study: Study) -> str:
+    """Returns the finding, as the report has it."""
+    reader = study.reader()
+    return finding(reader, changes_of(reader))
+
+
 def summary_table(study: Study) -> Table:
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
-    title = f"{encoder.name} ({encoder.precision}), {measured} images; means, sorted by shift"
-    metrics = [m for m in PAPER_METRICS if m in reader.metrics]
-    clusters = reader.table("clusters")
+    title = f"{encoder.name} ({encoder.precision}), {measured} images; what a search misses, and means"
+    metrics, clusters = [m for m in PAPER_METRICS if m in reader.metrics], reader.table("clusters")
+    changes = changes_of(reader, in_families=False)
+    has_search = any(change.n for change in changes)
+    missed = [*number_columns("missed", MISSED_ENDS, no_wrap=True)] if has_search else []
     shift, ends = number_columns("relative shift"), number_columns("95 % interval", no_wrap=True)
     means = number_columns(*map(_heading, metrics), PERFORMANCE, *(() if clusters is None else ("cluster",)))
-    table = text_table(title, *name_columns("augmentation"), *shift, *ends, *means)
+    table = text_table(title, *name_columns("augmentation"), *missed, *shift, *ends, *means)
     rows = {(row["augmentation"], row["metric"]): row for row in study.summary().iter_rows(named=True)}
     cluster = {} if clusters is None else dict(clusters.select("augmentation", "cluster").iter_rows())
-    ranked = study.ranking().to_dicts()
-    ranked.sort(key=lambda row: ((mean := rows[row["augmentation"], COSINE]["mean"]) is None, mean))
-    for row in ranked:
-        name = row["augmentation"]
-        cosine = rows[name, COSINE]
-        cells = [number(cosine["relative_shift"])]
-        cells.append(interval(cosine["relative_shift_low"], cosine["relative_shift_high"]))
-        cells += [number(rows[name, metric]["mean"]) for metric in metrics] + [number(row["mean_performance"])]
+    ranked = {row["augmentation"]: row["mean_performance"] for row in study.ranking().iter_rows(named=True)}
+    for change in changes:
+        name = change.name
+        cells = [f"{change.missed:,} of {change.n:,}" if change.n else "-", interval(*change.missed_ends)]
+        cells = [*(cells if has_search else []), number(change.shift), interval(*change.shift_ends)]
+        cells += [number(rows[name, metric]["mean"]) for metric in metrics] + [number(ranked[name])]
         if clusters is not None:
             cells += ["-" if cluster[name] is None else str(cluster[name])]
         table.add_row(name, *cells)
-    baselines = [number(rows[ranked[0]["augmentation"], metric]["baseline"]) for metric in metrics]
+    baselines = [number(rows[changes[0].name, metric]["baseline"]) for metric in metrics]
     table.add_section()
-    table.add_row("other images", "1", "", *baselines, number(ranked[0]["baseline"]))
+    mean = number(study.ranking()["baseline"][0])
+    table.add_row("other images", *([""] * len(missed)), "1", "", *baselines, mean)
     return table
 
 
@@ -84,7 +93,8 @@ def tolerance_table(study: Study) -> Table:
     relative_shifts = (
         study.table("strength").filter(metric=COSINE).partition_by("family", as_dict=True, maintain_order=True)
     )
-    for family in reader.families:
+    in_order = {change.name: place for place, change in enumerate(changes_of(reader))}
+    for family in sorted(reader.families, key=lambda family: in_order[family.name]):
         row, missed_row = tolerances.get(family.name), missed.get(family.name)
         words = "-" if row is None else in_words(row["value"], family.unit)
         ends = "" if row is None else interval_in_words(row["low"], row["high"], family.unit)
@@ -110,7 +120,7 @@ def result_tables(study: Study) -> Iterator[tuple[Table, list[str]]]:
             return
     metrics = PAPER_METRICS[:2:-1], ("l2_distance", "attention_similarity", COSINE)
     pixels, encoder = ([_heading(name) for name in names if name in METRICS] for names in metrics)
-    yield summary_table(study), [*pixels, "cluster", PERFORMANCE, *encoder]
+    yield summary_table(study), [*pixels, "cluster", PERFORMANCE, *encoder, MISSED_ENDS]
 
 
 def _heading(metric: str) -> str:
@@ -124,27 +134,16 @@ def _level(level: int) -> str:
 def legend(study: Study) -> Iterator[str]:
     if not study.augmentations:
         yield from duplicate_lines(study)
+        yield from step_lines(study)
         yield f"All numbers: {study.folder / 'tables'}"
         return
     yield "relative shift: 0 = unchanged, 1 = as far as another image."
     if ended := why_ended(study.reader().info):
         yield ended
     yield from stop_lines(study)
-    yield from search_lines(study)
-    yield from question_lines(study)
+    yield from step_lines(study)
     yield "How to read this: `embedshift docs index`."
     yield f"Metrics: `embedshift list metrics`. All numbers: {study.folder / 'tables'}"
-
-
-def search_lines(study: Study) -> Iterator[str]:
-    search = study.reader().table("search")
-    recalled = None if search is None else search.filter(metric="recall@1").drop_nulls("value")
-    recalls = [] if recalled is None else recalled.sort("value", maintain_order=True).to_dicts()
-    if recalls:
-        rows = recalls[:1] if recalls[0]["value"] == recalls[-1]["value"] else (recalls[0], recalls[-1])
-        names = [row["augmentation"] for row in rows] if len(rows) == min(2, len(recalls)) else ["every augmentation"]
-        ends = [f"{in_percent(row['value'])[0]} under {name}" for row, name in zip(rows, names, strict=True)]
-        yield f"A search finds the original first for {' to '.join(ends)}: `embedshift search {study.folder}`."
 
 
 def stop_lines(study: Study) -> Iterator[str]:
@@ -218,7 +217,6 @@ def no_threshold(study: Study) -> str:
 
 
 def lines(study: Study) -> Iterator[str]:
-    yield from question_lines(study)
     yield from duplicate_lines(study)
     sizes = study.table("gallery_sizes") if study.augmentations else pl.DataFrame()
     predicted = sizes.filter(kind="predicted").drop_nulls("recall") if len(sizes) else sizes
@@ -232,13 +230,19 @@ def lines(study: Study) -> Iterator[str]:
         yield "With the map; nothing was written. On images that it was fitted to, it may look better than on others."
         yield "Cosines and thresholds are of mapped embeddings: not comparable with those without the map."
         return
+    yield from step_lines(study)
     yield f"Tables: {study.folder / 'tables'}. `embedshift report {study.folder}` adds them to the report."
 
 
-def question_lines(study: Study) -> Iterator[str]:
+def step_lines(study: Study) -> Iterator[str]:
+    """Yields what the questions say of misses, and what to do now."""
     reader = study.reader()
     functions = [line for question in reader.questions for line in getattr(question.part("tables"), "LINES", ())]
-    yield from filter(None, (line(reader) for line in functions))
+    yield from (f"{words}." for function in functions if (words := function(reader)))
+    steps = next_steps(reader)
+    yield "What now:" if steps else f"What now? {NOTHING}"
+    for place, step in enumerate(steps, start=1):
+        yield f"  {place}. {step.why}: {step.command(str(study.folder))}"
 
 
 def duplicate_lines(study: Study) -> Iterator[str]:

@@ -111,6 +111,10 @@ def report(
     ] = False,
     images_root: Annotated[Path | None, rare("Folder of the images, if they have moved.")] = None,
     groups: GroupOption = None,
+    rules: Annotated[
+        Path | None, typer.Option(help="YAML file with rules, as of `check`: the page shows the verdict.")
+    ] = None,
+    against: Annotated[Path | None, typer.Option(help="Reference study of these rules.")] = None,
     is_opened: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
     quiet: Quiet = False,
     **settings: Any,
@@ -120,8 +124,14 @@ def report(
 
     if images is not None and gallery is not None:
         raise UsageError("give --images or --gallery, not both")
+    if against is not None and rules is None:
+        raise UsageError("--against is the reference of rules: give them by --rules FILE")
     log_lines(quiet)
     study = load(folder)
+    if rules is not None:
+        from embedshift.study.gate import record_rules
+
+        record_rules(study, rules, against, groups)
     study.report(
         figures=None if figures is None else names(figures),
         formats=names(formats),
@@ -174,7 +184,7 @@ def measure(
 
         run_study(**settings, out=out, progress=step, on_start=begun)
     # After the first lines, which wait for no table.
-    from embedshift.cli.results import legend, result_tables, study_json
+    from embedshift.cli.results import legend, result_tables, study_json, title
     from embedshift.study import Study
 
     seconds, study = time.monotonic() - started, Study(out)
@@ -186,6 +196,7 @@ def measure(
     if as_json:
         say(json.dumps(study_json(study)))
     else:
+        say(title(study))
         for table, spare in result_tables(study):
             print_table(table, spare)
         say_all(map(with_flags, legend(study)))

@@ -158,7 +158,7 @@ def interval(low: float | None, high: float | None, places: int = 3) -> str:
 
 
 def print_table(table: Table, spare: Sequence[str] = ()) -> None:
-    """Prints a table on stdout, as wide as the terminal; without one, on 160 characters at least."""
+    """Prints a table on stdout, as wide as the terminal; without one, on 180 characters at least."""
     left: list[str] = []
     for heading in spare:
         if fits(table):
@@ -178,7 +178,7 @@ def fits(table: Table) -> bool:
 
 def _width() -> int:
     width = Console().width
-    return width if sys.stdout.isatty() or os.environ.get("COLUMNS") else max(width, 160)
+    return width if sys.stdout.isatty() or os.environ.get("COLUMNS") else max(width, 180)
 
 
 def _without(table: Table, heading: str) -> Table:
