@@ -1,5 +1,6 @@
 """The first screen: what it names first, its rows, the misses beside them, and what to do now."""
 
+import dataclasses
 import json
 import re
 from types import SimpleNamespace
@@ -12,10 +13,12 @@ from inline_snapshot import snapshot
 import embedshift
 from embedshift.errors import UsageError
 from embedshift.report.changes import changes_of, few_words, finding
+from embedshift.report.command import command_of, is_repeatable
 from embedshift.report.head import between, median_image
 from embedshift.report.next_steps import next_steps
 from embedshift.sources.base import Failure
 from embedshift.statistics.summary import COSINE
+from embedshift.store.info import write_content
 from embedshift.study.gate import record_rules
 from support import studies
 from support.graded import MADE, graded
@@ -31,6 +34,13 @@ def searched(folder, images=40, lost=(0, 0, 0), views=VIEWS, **given):
     study = make_study(folder, images, views, **given)
     names = study.augmentations
     return with_search(study, {v: ranked(images, lost=n) for v, n in zip(names, lost, strict=True)})
+
+
+def repeatable(study):
+    """The study as one whose augmentations have a name, as its own command says."""
+    config = study.info()["config"] | {"augmentations": "paper"}
+    write_content(study.folder, study.info() | {"config": config})
+    return study
 
 
 def found_in(study):
@@ -210,7 +220,7 @@ def test_what_now_has_at_most_three_commands_in_their_order(tmp_path):
 
 
 def test_images_that_failed_come_first_and_nothing_says_so(tmp_path):
-    failed = searched(tmp_path / "failed", failures=[Failure("a.png", "decode", "damaged")], lost=(9, 9, 9))
+    failed = repeatable(searched(tmp_path / "failed", failures=[Failure("a.png", "decode", "damaged")], lost=(9, 9, 9)))
     [first, *_] = next_steps(failed.reader())
     assert (first.why, first.command("s")) == snapshot(
         (
@@ -263,20 +273,60 @@ def test_rules_as_a_list_and_a_reference(tmp_path):
 
 @pytest.mark.slow
 def test_without_pictures_no_command_and_no_image(tmp_path):
-    study = searched(tmp_path / "study", lost=(5, 0, 0), with_pictures=True)
+    study = repeatable(searched(tmp_path / "study", lost=(5, 0, 0), with_pictures=True))
     shown, hidden = (study.report(figures=[], pictures=pictures).read_text() for pictures in (True, False))
     for page, seen in ((shown, True), (hidden, False)):
         head = page.partition("<header")[2].partition('<section id="answers"')[0]
         assert ("data:image/webp" in head, "$ embedshift run" in head) == (seen, seen)
 
 
-def test_a_command_is_of_the_folder_above_and_holds_no_path(tmp_path):
-    from embedshift.report.command import command_of
-
+def test_the_command_names_places_apart_and_no_folder_above_them(tmp_path):
     study = make_study(tmp_path / "study", 12, ["noise"], with_pictures=True)
-    words = command_of(study.reader(), "study")
-    assert words[:2] == ["embedshift", "run"]
-    assert not any(word.startswith("/") for word in words)
-    folders = SimpleNamespace(places=lambda paths: ["x/train", "y/train"], settings=dict, setting=str)
-    reader = SimpleNamespace(info=study.reader().info, naming=folders)
-    assert command_of(reader, "study")[2:4] == ["x/train", "y/train"]
+    reader = study.reader()
+
+    def command(**config):
+        info = reader.info.model_copy(update={"config": {**reader.info.config, **config}})
+        given = SimpleNamespace(info=info, naming=reader.naming)
+        return is_repeatable(given), command_of(given, "s"), command_of(given, "s", whole=True)
+
+    paper = {"augmentations": "paper"}
+    _, short, whole = command(images=["/a/x/train", "/a/y/train"], model="/models/clip", **paper)
+    assert short[:6] == ["embedshift", "run", "x/train", "y/train", "--model", "clip"]
+    assert whole[2:6] == ["/a/x/train", "/a/y/train", "--model", "/models/clip"]
+    _, short, _ = command(images=["/p/imgs"], pairs=["a=/z/q50/imgs", "b=/z/q10/imgs"], **paper)
+    assert short[2:6] == ["--pairs", "p/imgs", "a=q50/imgs", "b=q10/imgs"]
+    assert command(**paper)[0]
+    assert not command()[0], "augmentations of Python"
+    assert not command(images=[f"/a/{number}.png" for number in range(500)], **paper)[0]
+
+
+def test_changes_of_fewer_views_and_galleries_are_named_as_such(tmp_path):
+    study = searched(tmp_path / "study", 20, lost=(0, 0, 0))
+    table = study.search()
+    lacking = (pl.col("augmentation") == "blur") & (pl.col("metric") == "recall@1")
+    numbers = [pl.when(~lacking).then(name).alias(name) for name in ("value", "ci_low", "ci_high")]
+    for name, columns in (("no view", numbers), ("one view", [pl.when(lacking).then(1).otherwise("n").alias("n")])):
+        reader = dataclasses.replace(study.reader(), made={"search": table.with_columns(columns)})
+        changes = changes_of(reader)
+        assert finding(reader, changes) == (
+            f"Of 20 images, a search misses none under any of {2 if name == 'no view' else 3} changes; "
+            "too few to rule out 16.8 %."
+        )
+        assert {change.n for change in changes if change.name == "blur"} == {0 if name == "no view" else 1}
+
+
+@pytest.mark.slow
+def test_groups_make_a_verdict_old_and_vectors_name_no_command(tmp_path):
+    rng = np.random.default_rng(0)
+    originals = rng.normal(size=(24, 8))
+    views = originals + 0.9 * rng.normal(size=(24, 8))
+    views[3] = np.nan
+    study = embedshift.from_vectors(originals, {"edit": views}, out=tmp_path / "-s")
+    record_rules(study, [{"table": "search", "metric": "recall@1", "at_least": 0.9}])
+    assert study.reader().info.checked
+    study.regroup({image: str(place // 2) for place, image in enumerate(study.reader().ordered_ids())})
+    assert study.reader().info.checked is None
+    commands = [step.command("-s") for step in next_steps(study.reader())]
+    assert all(command.startswith("embedshift ") and " ./-s" in command for command in commands if command)
+    failed = [step for step in next_steps(study.reader()) if "could not be measured" in step.why]
+    assert [step.command("-s") for step in failed] == [""] * len(failed)

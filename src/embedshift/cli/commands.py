@@ -359,7 +359,7 @@ def check(
     if junit is not None:
         write_text(junit, to_junit(checked, strict=strict))
     if markdown is not None:
-        paths = [path for path in (against, folder) if path is not None]
+        paths = [path.resolve() for path in (against, folder) if path is not None]
         studies = {name: embedshift.load(path) for name, path in zip(tails(paths), paths, strict=True)}
         write_text(markdown, to_markdown(checked, strict=strict, head=head(studies)))
     if not checked.passes(strict=strict):

@@ -15,7 +15,7 @@ from embedshift.cli.terminal import interval, name_columns, number, number_colum
 from embedshift.config import AttackConfig, Json, ViewsConfig
 from embedshift.registry import METRICS
 from embedshift.report.changes import changes_of, finding
-from embedshift.report.next_steps import NOTHING, next_steps
+from embedshift.report.next_steps import DUPLICATES, NOTHING, next_steps
 from embedshift.report.numbers import count
 from embedshift.sources.views_file import ORIGINALS, Attack, Manifest
 from embedshift.statistics.duplicates import rule_in_words
@@ -134,7 +134,7 @@ def _level(level: int) -> str:
 def legend(study: Study) -> Iterator[str]:
     if not study.augmentations:
         yield from duplicate_lines(study)
-        yield from step_lines(study)
+        yield from step_lines(study, lists_duplicates=True)
         yield f"All numbers: {study.folder / 'tables'}"
         return
     yield "relative shift: 0 = unchanged, 1 = as far as another image."
@@ -230,19 +230,19 @@ def lines(study: Study) -> Iterator[str]:
         yield "With the map; nothing was written. On images that it was fitted to, it may look better than on others."
         yield "Cosines and thresholds are of mapped embeddings: not comparable with those without the map."
         return
-    yield from step_lines(study)
+    yield from step_lines(study, lists_duplicates=True)
     yield f"Tables: {study.folder / 'tables'}. `embedshift report {study.folder}` adds them to the report."
 
 
-def step_lines(study: Study) -> Iterator[str]:
-    """Yields what the questions say of misses, and what to do now."""
+def step_lines(study: Study, *, lists_duplicates: bool = False) -> Iterator[str]:
+    """Yields what the questions say of misses, and what to do now; not to list duplicates where they are listed."""
     reader = study.reader()
     functions = [line for question in reader.questions for line in getattr(question.part("tables"), "LINES", ())]
     yield from (f"{words}." for function in functions if (words := function(reader)))
-    steps = next_steps(reader)
+    steps = [step for step in next_steps(reader, whole=True) if not lists_duplicates or step.action != DUPLICATES]
     yield "What now:" if steps else f"What now? {NOTHING}"
     for place, step in enumerate(steps, start=1):
-        yield f"  {place}. {step.why}: {step.command(str(study.folder))}"
+        yield f"  {place}. {step.why}: {step.command(str(study.folder))}".removesuffix(": ")
 
 
 def duplicate_lines(study: Study) -> Iterator[str]:

@@ -151,19 +151,22 @@ def finding(reader: Reader, changes: Sequence[Change]) -> str:
     images = count(reader.info.counts.measured, "image")
     if not changes:
         return _duplicates(reader, images)
-    worst = changes[0]
-    if not worst.n:
+    searched = [change for change in changes if change.n]
+    if not searched:
         return _furthest(reader, changes)
-    among = images if worst.n == reader.info.counts.measured else f"{worst.n:,} views of {images}"
+    worst, queries = searched[0], max(change.n for change in searched)
+    n = worst.n if worst.missed else queries
+    among = images if n == reader.info.counts.measured else f"{count(n, 'view')} of {images}"
+    search = "a search in the gallery" if reader.kept_settings("search_ranks").get("gallery") else "a search"
     if worst.missed:
-        tied = [change.in_words for change in changes if change.fraction == worst.fraction]
+        tied = [change.in_words for change in searched if change.fraction == worst.fraction]
         number = "all" if worst.missed == worst.n else f"{worst.missed:,}"
-        most = f", the worst of {len(changes)} changes" if len(tied) == 1 < len(changes) else ""
-        return f"Of {among}, a search misses {number} under {listed(tied, NAMES)}{most}."
-    where = f"any of {len(changes)} changes" if len(changes) > 1 else worst.in_words
-    widest = max((change.missed_ends[1] or 1.0 for change in changes), default=1.0)
-    more = f"too few to rule out {in_percent(widest)[0]}" if worst.missed_ends[1] is not None else "too few to be sure"
-    return f"Of {among}, a search misses none under {where}; {more}."
+        most = f", the worst of {len(searched)} changes" if len(tied) == 1 < len(searched) else ""
+        return f"Of {among}, {search} misses {number} under {listed(tied, NAMES)}{most}."
+    where = f"any of {len(searched)} changes" if len(searched) > 1 else worst.in_words
+    ends = [change.missed_ends[1] for change in searched if change.missed_ends[1] is not None]
+    more = f"too few to rule out {in_percent(max(ends))[0]}" if len(ends) == len(searched) else "too few to be sure"
+    return f"Of {among}, {search} misses none under {where}; {more}."
 
 
 def _furthest(reader: Reader, changes: Sequence[Change]) -> str:

@@ -1,4 +1,4 @@
-"""The command that makes a study: its settings without local paths, so that another person can repeat it."""
+"""The command that makes a study: without local paths, so that another person can repeat it, or with them."""
 
 import re
 from collections.abc import Mapping
@@ -15,34 +15,47 @@ _NO_SUITES = (IN_PYTHON, PAIRS, VECTORS)
 _LEFT_OUT = frozenset(
     ("images", "model", "pairs", "device", "engine", "workers", "num_gpus", "concurrency", "image_timeout")
 )
+# The most images that are named one by one.
+MOST_IMAGES = 20
 
 
-def command_of(reader: Reader, out: str, *, named: bool = True) -> list[str]:
+def command_of(reader: Reader, out: str, *, named: bool = True, whole: bool = False) -> list[str]:
     """Returns the words of the command, which runs in the folder above the images.
 
     Args:
         reader: The study.
         out: Its folder.
         named: Whether images are named as they were given, or by IMAGES.
+        whole: Whether paths stay as they were given: for this machine alone.
     """
     info, naming = reader.info, reader.naming
-    settings = naming.settings(info.config)
-    pairs = [_pair(str(pair), naming) for pair in info.config.get("pairs") or ()]
-    words = ["run", "--pairs", "ORIGINALS", *pairs] if pairs else ["run", *(_images(reader) if named else ["IMAGES"])]
+    settings = dict(info.config) if whole else naming.settings(info.config)
+    images, pairs = info.config["images"], [str(pair) for pair in info.config.get("pairs") or ()]
+    if not whole:
+        images, pairs = _shortened(images, pairs, naming)
+    if not named:
+        images = ["ORIGINALS" if pairs else "IMAGES"]
+    words = ["run", "--pairs", *images, *pairs] if pairs else ["run", *images]
     if not info.has_pixels:
         words = ["vectors", "VECTORS", *(["--views", "views.json"] if info.source["kind"] == "views" else [])]
         settings["draws"] = StudyConfig.draws  # those of the vectors
-    words += ["--model", naming.setting(str(info.config["model"])), *_flags(settings)]
+    words += ["--model", str(settings["model"]), *_flags(settings)]
     return ["embedshift", *words, "--out", out]
 
 
-def _images(reader: Reader) -> list[str]:
-    return reader.naming.places(reader.info.config["images"]) or ["IMAGES"]
+def is_repeatable(reader: Reader) -> bool:
+    """Returns whether the command makes the study: not of vectors, of augmentations in Python, or of many files."""
+    config = reader.info.config
+    is_in_python = config.get("augmentations") == IN_PYTHON
+    return reader.info.has_pixels and not is_in_python and 0 < len(config["images"]) <= MOST_IMAGES
 
 
-def _pair(text: str, naming: ImageNaming) -> str:
-    name, path = re.fullmatch(r"([^/=]+=)?(.*)", text, re.DOTALL).groups("")  # type: ignore[union-attr]
-    return f"{name}{naming.setting(path)}"
+def _shortened(images: list[str], pairs: list[str], naming: ImageNaming) -> tuple[list[str], list[str]]:
+    """Returns the last parts of paths, as few as tell originals and variants apart."""
+    named = [re.fullmatch(r"([^/=]+=)?(.*)", pair, re.DOTALL).groups("") for pair in pairs]  # type: ignore[union-attr]
+    places = naming.places([*images, *(path for _, path in named)])
+    names = [name for name, _ in named]
+    return places[: len(images)], [f"{n}{p}" for n, p in zip(names, places[len(images) :], strict=True)]
 
 
 def _flags(config: Mapping[str, Any]) -> list[str]:

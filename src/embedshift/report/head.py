@@ -9,7 +9,7 @@ import polars as pl
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.report.changes import Change, changes_of, finding
-from embedshift.report.command import command_of
+from embedshift.report.command import command_of, is_repeatable
 from embedshift.report.next_steps import NOTHING, next_steps
 from embedshift.report.numbers import count, fixed, in_percent, listed, shorten, with_interval
 from embedshift.report.page import fill
@@ -34,11 +34,12 @@ def head(page: PageInput) -> Json:
     thumbnails = _thumbnails(reader, [view for change in shown for view in change.views])
     has_search = any(change.n for change in changes)
     scale = _scale(changes, has_search)
-    study, command = reader.folder.resolve().name, command_of(reader, reader.folder.resolve().name)
+    study = reader.folder.resolve().name
+    command = command_of(reader, study) if reader.pictures and is_repeatable(reader) else []
     return {
         "finding": finding(reader, changes),
         "subtitle": _subtitle(page),
-        "command": shlex.join(command) if reader.pictures and page.info.has_pixels else "",
+        "command": shlex.join(command),
         "short": " ".join(command[:SHOWN_WORDS]),
         "rules": page.info.checked,
         "has_search": has_search,
@@ -63,7 +64,9 @@ def _scale(changes: Sequence[Change], has_search: bool) -> float:
 
 
 def _row(change: Change, thumbnails: dict[str, str], scale: float, has_search: bool) -> Json:
-    value, ends = (change.fraction, change.missed_ends) if has_search else (change.shift, change.shift_ends)
+    value, ends = (change.shift, change.shift_ends)
+    if has_search:
+        value, ends = (change.fraction if change.n else None), change.missed_ends
     places = [None if end is None or scale <= 0 else 100 * min(1.0, max(0.0, end / scale)) for end in (value, *ends)]
     percent, interval = in_percent(change.fraction, *change.missed_ends)
     level = change.tolerance[1] if change.tolerance else None
@@ -79,7 +82,9 @@ def _row(change: Change, thumbnails: dict[str, str], scale: float, has_search: b
         "thumbnails": [(view, thumbnails[view]) for view in change.views if view in thumbnails],
         "tolerance": change.tolerance and change.tolerance[0],
         # Between the levels of the strip, the original before the first.
-        "mark": None if level is None else 100 * (level - 0.5) / len(change.views),
+        "mark": None
+        if level is None or not {*change.views} <= thumbnails.keys()
+        else 100 * (level - 0.5) / len(change.views),
     }
 
 
@@ -117,7 +122,7 @@ def _thumbnails(reader: Reader, views: Sequence[str]) -> dict[str, str]:
     if image_id is None:
         return {}
     [(_, image)] = iter_redrawn(reader, [image_id], {image_id: [*views]})
-    if isinstance(image, str):
+    if isinstance(image, str) or {*image.views} <= {ORIGINAL}:
         return {}
     return {view: address(webp(shrink(pixels, SIDE), QUALITY), "image/webp") for view, pixels in image.views.items()}
 

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from embedshift.report.command import command_of
+from embedshift.report.command import command_of, is_repeatable
 from embedshift.report.numbers import count
 from embedshift.store.reader import Reader
 
@@ -12,7 +12,7 @@ from embedshift.store.reader import Reader
 STUDY = "{study}"
 # How many steps are shown.
 SHOWN = 3
-NOTHING = "Nothing: no image failed, and no search misses what a setting would find."
+NOTHING = "Nothing: no image failed, and no result asks for a next step."
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Action:
     words: tuple[str, ...]
 
 
-RETRY = Action(0, ("--retry-failed",))
+FIRST, RETRY = 0, "--retry-failed"
 NEAR_COPIES = Action(1, ("search", STUDY, "--groups", "near"))
 MAP = Action(2, ("whiten", STUDY, "--out", "map.npz"))
 MORE_IMAGES = Action(3, ("power", STUDY))
@@ -36,27 +36,29 @@ class Step:
 
     Args:
         why: The reason, without a full stop.
-        action: The command.
+        action: The command; without words, where none can be named.
     """
 
     why: str
     action: Action
 
     def command(self, study: str) -> str:
-        """Returns the command for a shell.
+        """Returns the command for a shell; "" = there is none.
 
         Example:
             >>> Step("near-copies count as misses", NEAR_COPIES).command("my study")
             "embedshift search 'my study' --groups near"
         """
-        return shlex.join(["embedshift", *(study if word == STUDY else word for word in self.action.words)])
+        study = f"./{study}" if study.startswith("-") else study
+        words = [study if word == STUDY else word for word in self.action.words]
+        return shlex.join(["embedshift", *words]) if words else ""
 
 
-def next_steps(reader: Reader) -> list[Step]:
-    """Returns the first steps of a study."""
+def next_steps(reader: Reader, *, whole: bool = False) -> list[Step]:
+    """Returns the first steps of a study; with `whole` its own command has paths as they were given."""
     parts = [question.part("tables") for question in reader.questions]
-    functions: list[Callable[[Reader], Step | None]] = [_failed, *(f for part in parts for f in _steps(part))]
-    found = [step for function in functions if (step := function(reader)) is not None]
+    functions: list[Callable[[Reader], Step | None]] = [f for part in parts for f in _steps(part)]
+    found = [step for step in (_again(reader, whole), *(function(reader) for function in functions)) if step]
     return sorted(found, key=lambda step: step.action.order)[:SHOWN]
 
 
@@ -64,10 +66,13 @@ def _steps(part: object) -> Sequence[Callable[[Reader], Step | None]]:
     return getattr(part, "STEPS", ())
 
 
-def _failed(reader: Reader) -> Step | None:
-    failed = reader.info.counts.failed
-    if not failed:
+def _again(reader: Reader, whole: bool) -> Step | None:
+    """Returns the command of the study, where it is not finished or images failed."""
+    info = reader.info
+    if info.complete and not info.counts.failed:
         return None
-    run = command_of(reader, STUDY, named=reader.pictures)[1:]
-    again = Action(RETRY.order, (*run, *RETRY.words))
-    return Step(f"{count(failed, 'image')} could not be measured: failures.parquet says why", again)
+    words = tuple(command_of(reader, STUDY, whole=whole)[1:]) if is_repeatable(reader) and reader.pictures else ()
+    if not info.complete:
+        return Step("the run has not finished: the same command goes on", Action(FIRST, words))
+    why = f"{count(info.counts.failed, 'image')} could not be measured: failures.parquet says why"
+    return Step(why, Action(FIRST, (*words, RETRY) if words else ()))

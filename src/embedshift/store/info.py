@@ -96,8 +96,9 @@ class RulesRecord(Model):
     text: str
     counts: Mapping[str, int]
     named: tuple[str, ...] = ()
-    # The checksum of the rows that they were checked on.
+    # The checksum of the rows that they were checked on, and the digest of the groups.
     rows: str = ""
+    groups: str = ""
 
 
 class ShardPixels(Model):
@@ -151,8 +152,9 @@ class StudyInfo(Model):
 
     @property
     def checked(self) -> RulesRecord | None:
-        """The rules that these rows were checked against."""
-        return self.rules if self.rules and self.rules.rows == self.rows else None
+        """The rules that these rows were checked against, with these groups."""
+        now, rules = (self.rows, self.groups_digest), self.rules
+        return rules if rules and (rules.rows, rules.groups) == now else None
 
     @property
     def group_count(self) -> int:

@@ -28,7 +28,7 @@ def _table(changes: Mapping[str, Sequence[Change]]) -> str:
     common = [name for name in [*by_name.values()][-1] if all(name in of for of in by_name.values())]
     shown = {name: {letter: of[name] for letter, of in by_name.items()} for name in common}
     order = sorted(common, key=lambda name: max(change.order for change in shown[name].values()), reverse=True)[:ROWS]
-    has_search = any(change.n for of in shown.values() for change in of.values())
+    has_search = all(change.n for of in shown.values() for change in of.values())
     largest = max((_number(each, has_search) for name in order for each in shown[name].values()), default=0.0)
     end = in_percent(largest)[0] if has_search else fixed(largest, 2)
     rows = [
@@ -49,7 +49,8 @@ def _number(change: Change, has_search: bool) -> float:
 
 def _cell(change: Change) -> str:
     missed = f"{change.missed:,} of {change.n:,}; " if change.n else ""
-    return missed + with_interval(change.shift, *change.shift_ends)[0]
+    level = f" (at {escaped(change.strength)})" if change.strength else ""
+    return f"{missed}{with_interval(change.shift, *change.shift_ends)[0]}{level}"
 
 
 def ruler(numbers: Mapping[str, float], largest: float) -> str:

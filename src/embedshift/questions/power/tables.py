@@ -13,6 +13,7 @@ from scipy.special import stdtrit
 from embedshift.errors import UsageError
 from embedshift.questions.power import Choices
 from embedshift.report.next_steps import MORE_IMAGES, Step
+from embedshift.report.numbers import count
 from embedshift.statistics.equivalence import RECALL, RELATIVE_SHIFT
 from embedshift.statistics.halves import ComparedHalves, compared_halves, fall_of, ratio_margins
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, critical_value
@@ -214,18 +215,20 @@ def _is_available(reader: Reader) -> bool:
 
 
 def measure_more(reader: Reader) -> Step | None:
-    """Returns the number of images that a search needs, where the study's are too few or miss nothing."""
-    search = reader.table("search")
+    """Returns how many images a search needs, where the study's are too few or miss nothing."""
+    search, groups = reader.table("search"), reader.info.group_count
     recalls = [] if search is None else search.filter(metric=RECALL)["value"].drop_nulls().to_list()
-    if not recalls or (min(recalls) < 1 and reader.info.group_count >= LEAST_SAFE):
+    if not recalls or groups < LEAST_IMAGES or (min(recalls) < 1 and groups >= LEAST_SAFE):
         return None
-    find, more, unit = Wanted(**DEFAULTS), "", "groups" if reader.info.groups else "images"
+    find, more, unit = Wanted(**DEFAULTS), "", "group" if reader.info.groups else "image"
     if (made := _gains_of_pairs(reader)) is not None and np.isfinite(made[0].number).any():
         gains, pilot = made
         alike, differing = (float(np.nanmedian(each)) for each in (gains.number, gains.gained + gains.lost))
         needed = plan_for_loss(differing, alike, find.recall_loss, gains.critical, find.power).times(pilot / alike).n
+        if needed is not None and needed <= groups:
+            return None
         more = f": about {needed:,} show a loss of {100 * find.recall_loss:g} %" if needed else ""
-    return Step(f"{reader.info.group_count:,} {unit} are few{more}", MORE_IMAGES)
+    return Step(f"{count(groups, unit)} are few{more}", MORE_IMAGES)
 
 
 STEPS = (measure_more,)

@@ -245,9 +245,8 @@ def recall_extremes(table: pl.DataFrame) -> Json:
 
 
 def _formatted(rows: Sequence[Json]) -> Json:
-    low, high = rows[0]["ci_low"], rows[0]["ci_high"]
-    if low is not None:
-        low, high = min(row["ci_low"] for row in rows), max(row["ci_high"] for row in rows)
+    ends = [(row["ci_low"], row["ci_high"]) for row in rows if row["ci_low"] is not None]
+    low, high = (min(low for low, _ in ends), max(high for _, high in ends)) if ends else (None, None)
     return {"names": [row["augmentation"] for row in rows], "recall": in_percent(rows[0]["value"], low, high)}
 
 

@@ -189,6 +189,8 @@ Numbers = dict[str, Values]
 Row = tuple[str, str, float, float, float, float, float]
 # A search that finds fewer, with its whole interval, loses some.
 FEW_LOST = 0.95
+# Images, or groups, from which on trying a map is proposed.
+LEAST_TRIED = 20
 # Metrics that are proportions of views.
 PROPORTIONS = ("recall", "matched", CLASS)
 
@@ -279,7 +281,11 @@ def fit_a_map(reader: Reader) -> Step | None:
     if table is not None:
         best = table.filter(augmentation=ALL, metric=RECALL, recommended=True).head(1).to_dicts()
         return Step(in_words(best[0]), MAP) if best and best[0]["difference"] > 0 else None
-    highest = [] if search is None else search.filter(metric=RECALL)["ci_high"].drop_nulls().to_list()
+    highest = (
+        []
+        if search is None or reader.info.group_count < LEAST_TRIED
+        else search.filter(metric=RECALL)["ci_high"].drop_nulls().to_list()
+    )
     return Step("a linear map may find more", MAP) if min(highest, default=1.0) < FEW_LOST else None
 
 
