@@ -130,7 +130,7 @@ def test_study_check_and_report_have_it(site, made, tmp_path):
     assert 'alt="What every block adds to the shift"' in section
     table = pl.read_csv(out / "tables" / "jumps.csv")
     most = table.sort("jump", descending=True).row(0, named=True)
-    first = html.split('<section id="answer"')[1].split("</section>")[0]
+    first = html.split('<section id="answers"')[1].split("</section>")[0]
     line = f"Block {most['layer']}, under <b>{most['augmentation']}</b>: {most['jump']:.2f}."
     assert re.search(rf"<dt>Which block adds most to the shift\?</dt>\s*<dd><p class=\"lead\">{re.escape(line)}", first)
     code = "import embedshift, sys; study = embedshift.load(sys.argv[1]);"
