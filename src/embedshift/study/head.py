@@ -1,20 +1,33 @@
 """The head of the pages of `compare` and `check`: what each study found, and its changes, all studies on one ruler."""
 
+import logging
 import string
 from collections.abc import Mapping, Sequence
 
+from embedshift.errors import UsageError
 from embedshift.report.changes import Change, changes_of, finding
 from embedshift.report.numbers import fixed, in_percent, with_interval
 from embedshift.study.shown import escaped, markdown_table
 from embedshift.study.study import Study
 
+log = logging.getLogger(__name__)
 # Rows, and characters of a ruler.
 ROWS, WIDTH = 8, 24
 
 
 def head(studies: Mapping[str, Study]) -> list[str]:
-    """Returns the paragraphs of Markdown for studies by their names here, the reference first."""
-    letters = dict(zip(string.ascii_uppercase, studies.items(), strict=False))
+    """Returns the paragraphs of Markdown for studies by their names here, the reference first.
+
+    They are made of stored tables: there are none where those are missing or altered.
+    """
+    try:
+        return _paragraphs(dict(zip(string.ascii_uppercase, studies.items(), strict=False)))
+    except UsageError as error:
+        log.warning("the page does not begin with what each study found: %s", error)
+        return []
+
+
+def _paragraphs(letters: Mapping[str, tuple[str, Study]]) -> list[str]:
     changes = {letter: changes_of(study.reader()) for letter, (_, study) in letters.items()}
     found = [
         f"- **{letter}**, {escaped(name)}: {escaped(finding(study.reader(), changes[letter]))}"
