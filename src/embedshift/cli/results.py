@@ -18,7 +18,7 @@ from embedshift.report.changes import changes_of, finding
 from embedshift.report.next_steps import DUPLICATES, NOTHING, next_steps
 from embedshift.report.numbers import count
 from embedshift.sources.views_file import ORIGINALS, Attack, Manifest
-from embedshift.statistics.duplicates import rule_in_words
+from embedshift.statistics.duplicates import images_in, rule_in_words
 from embedshift.statistics.strengths import (
     LEAST_SAFE,
     MISSED,
@@ -65,7 +65,7 @@ def summary_table(study: Study) -> Table:
     ranked = {row["augmentation"]: row["mean_performance"] for row in study.ranking().iter_rows(named=True)}
     for change in changes:
         name = change.name
-        cells = [f"{change.missed:,} of {change.n:,}" if change.n else "-", interval(*change.missed_ends)]
+        cells = [change.counted or "-", interval(*change.missed_ends)]
         cells = [*(cells if has_search else []), number(change.shift), interval(*change.shift_ends)]
         cells += [number(rows[name, metric]["mean"]) for metric in metrics] + [number(ranked[name])]
         if clusters is not None:
@@ -253,7 +253,7 @@ def duplicate_lines(study: Study) -> Iterator[str]:
     if pairs.is_empty():
         yield f"No duplicates found: no two images have {rule}."
         return
-    images, groups = pl.concat([pairs["image_id"], pairs["other"]]).n_unique(), pairs["group"].n_unique()
+    images, groups = images_in(pairs), pairs["group"].n_unique()
     words = f"{count(len(pairs), 'pair')} in {count(groups, 'group')} of {images:,} images"
     yield f"{words}, with {rule}:" if "threshold" in settings else f"Likely duplicates: {words}, with {rule}:"
     for row in pairs.head(PRINTED).iter_rows(named=True):

@@ -34,7 +34,7 @@ EMBEDDED_PAGES = 2
 # Fraction of the side at 200 dpi, and WebP quality, best first: the first that fits is taken.
 BITMAPS = ((1.0, 85), (0.75, 75), (0.5, 65), (0.4, 50), (0.3, 35))
 # Positions of the page's own sections among those of the questions.
-ORDER = {"answers": 1, "charts": 40, "figures": 80, "measured": 100, "glossary": 110}
+ORDER = {"answers": 0, "charts": 40, "figures": 80, "measured": 100, "glossary": 110}
 
 
 def build_report(

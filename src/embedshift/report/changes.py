@@ -8,6 +8,7 @@ from typing import Any
 from embedshift.augmentations.family import FAMILIES
 from embedshift.config import Json
 from embedshift.report.numbers import count, fixed, in_percent, listed, shorten, with_interval
+from embedshift.statistics.duplicates import images_in
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.strengths import MeasuredFamily, by_family, in_words
 from embedshift.statistics.summary import COSINE, ROUNDING, ordered
@@ -59,6 +60,11 @@ class Change:
         return self.missed / self.n if self.n else 0.0
 
     @property
+    def counted(self) -> str:
+        """How many queries are missed: "9 of 159"; "" = there is no search."""
+        return f"{self.missed:,} of {self.n:,}" if self.n else ""
+
+    @property
     def in_words(self) -> str:
         """The change, and its strength where it has one: "jpeg at quality 10"."""
         return shorten(self.name, NAMED) + (f" at {self.strength}" if self.strength else "")
@@ -77,11 +83,10 @@ def changes_of(reader: Reader, *, in_families: bool = True) -> list[Change]:
         in_families: Whether the levels of a family are one change.
     """
     cosines = _rows(reader.need("summary").filter(metric=COSINE))
-    search, families = reader.table("search"), reader.families if in_families else ()
-    in_family = {view: family for family in families for view in family.views}
+    in_family = {view: family for family in reader.families if in_families for view in family.views}
     # Among fewer than two images every search finds the original.
-    is_searched = search is not None and reader.info.counts.measured > 1
-    found = _rows(search.filter(metric="recall@1").drop_nulls("value")) if search is not None and is_searched else {}
+    search = reader.table("search") if reader.info.counts.measured > 1 else None
+    found = {} if search is None else _rows(search.filter(metric="recall@1").drop_nulls("value"))
     tolerances, described = by_family(reader.table("tolerance")), reader.info.descriptions
     # What is said of several alike, such as that another program made them, tells none from the others.
     described = described if len(reader.augmentations) == 1 or len({*described.values()}) > 1 else {}
@@ -171,7 +176,7 @@ def finding(reader: Reader, changes: Sequence[Change]) -> str:
 
 def _furthest(reader: Reader, changes: Sequence[Change]) -> str:
     """Names what moves the embedding furthest, and what moves it no less by a significant difference."""
-    worst, table = changes[0], reader.table("differences")
+    worst = changes[0]
     if worst.cosine is None:
         return "No cosine similarity can be computed: all embeddings are zero or not finite."
     if worst.cosine > 1.0 - ROUNDING:
@@ -180,8 +185,8 @@ def _furthest(reader: Reader, changes: Sequence[Change]) -> str:
     if worst.shift is None:
         far = f"to a cosine similarity of {fixed(worst.cosine, 3)}"
     names = [change.view for change in changes]
-    tested = table is not None and reader.info.group_count >= LEAST_IMAGES and len(names) > 1
-    tied = ordered(table, COSINE, names).most if table is not None and tested else names[:1]
+    table = reader.table("differences") if reader.info.group_count >= LEAST_IMAGES and len(names) > 1 else None
+    tied = names[:1] if table is None else ordered(table, COSINE, names).most
     shown = [change.in_words for change in changes if change.view in tied]
     furthest = " furthest" if len(changes) > 1 else ""
     if len(shown) == len(changes) > 1:
@@ -193,5 +198,5 @@ def _duplicates(reader: Reader, images: str) -> str:
     pairs = reader.table("duplicates")
     if pairs is None:
         return f"{images} without a change: nothing is compared."
-    alike = len({*pairs["image_id"], *pairs["other"]})
+    alike = images_in(pairs)
     return f"Of {images}, {alike:,} are likely duplicates." if alike else f"No two of {images} are likely duplicates."

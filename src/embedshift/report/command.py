@@ -43,6 +43,11 @@ def command_of(reader: Reader, out: str, *, named: bool = True, whole: bool = Fa
     return ["embedshift", *words, "--out", out]
 
 
+def shown_command(reader: Reader, out: str, *, whole: bool = False) -> list[str]:
+    """Returns the words of the command as `command_of` does; none where it would not run, or images are not named."""
+    return command_of(reader, out, whole=whole) if reader.pictures and is_repeatable(reader) else []
+
+
 def is_repeatable(reader: Reader) -> bool:
     """Returns whether the command makes the study: not of vectors, of augmentations in Python, or of many files."""
     config = reader.info.config

@@ -9,7 +9,7 @@ import polars as pl
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.report.changes import Change, changes_of, finding
-from embedshift.report.command import command_of, is_repeatable
+from embedshift.report.command import shown_command
 from embedshift.report.next_steps import NOTHING, next_steps
 from embedshift.report.numbers import count, fixed, in_percent, listed, shorten, with_interval
 from embedshift.report.page import fill
@@ -35,7 +35,7 @@ def head(page: PageInput) -> Json:
     has_search = any(change.n for change in changes)
     scale = _scale(changes, has_search)
     study = reader.folder.resolve().name
-    command = command_of(reader, study) if reader.pictures and is_repeatable(reader) else []
+    command = shown_command(reader, study)
     return {
         "finding": finding(reader, changes),
         "subtitle": _subtitle(page),
@@ -58,23 +58,27 @@ def head(page: PageInput) -> Json:
 
 def _scale(changes: Sequence[Change], has_search: bool) -> float:
     """Returns the right end of the ruler: the largest upper bound on the page."""
+    numbers = [_on_ruler(change, has_search) for change in changes]
+    return max((value or 0.0 if high is None else high for value, _, high in numbers), default=1.0)
+
+
+def _on_ruler(change: Change, has_search: bool) -> tuple[float | None, float | None, float | None]:
+    """Returns the number on the ruler and its interval: what is missed, or where there is no search the shift."""
     if has_search:
-        return max((one.fraction if one.missed_ends[1] is None else one.missed_ends[1] for one in changes), default=1.0)
-    return max((one.shift or 0.0 if one.shift_ends[1] is None else one.shift_ends[1] for one in changes), default=1.0)
+        return (change.fraction if change.n else None), *change.missed_ends
+    return change.shift, *change.shift_ends
 
 
 def _row(change: Change, thumbnails: dict[str, str], scale: float, has_search: bool) -> Json:
-    value, ends = (change.shift, change.shift_ends)
-    if has_search:
-        value, ends = (change.fraction if change.n else None), change.missed_ends
-    places = [None if end is None or scale <= 0 else 100 * min(1.0, max(0.0, end / scale)) for end in (value, *ends)]
+    numbers = _on_ruler(change, has_search)
+    places = [None if end is None or scale <= 0 else 100 * min(1.0, max(0.0, end / scale)) for end in numbers]
     percent, interval = in_percent(change.fraction, *change.missed_ends)
     level = change.tolerance[1] if change.tolerance else None
     return {
         "name": change.name,
         "words": change.words,
         "strength": change.strength,
-        "missed": f"{change.missed:,} of {change.n:,}" if change.n else "",
+        "missed": change.counted,
         "percent": percent,
         "interval": "" if change.missed_ends[0] is None else interval,
         "shift": with_interval(change.shift, *change.shift_ends)[0],
@@ -106,7 +110,7 @@ def _folded(changes: Sequence[Change]) -> tuple[str, str]:
     most = max(changes, key=lambda change: change.order)
     said = f"at most {with_interval(most.shift, None, None)[0]}"
     if most.n:
-        said = f"at most {most.missed:,} of {most.n:,} missed" if most.missed else "none missed"
+        said = f"at most {most.counted} missed" if most.missed else "none missed"
     return f"{len(changes)} more: {said}", listed([shorten(change.in_words, NAMED) for change in changes], NAMES)
 
 

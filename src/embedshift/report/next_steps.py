@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from embedshift.report.command import command_of, is_repeatable
+from embedshift.report.command import shown_command
 from embedshift.report.numbers import count
 from embedshift.store.reader import Reader
 
@@ -71,7 +71,7 @@ def _again(reader: Reader, whole: bool) -> Step | None:
     info = reader.info
     if info.complete and not info.counts.failed:
         return None
-    words = tuple(command_of(reader, STUDY, whole=whole)[1:]) if is_repeatable(reader) and reader.pictures else ()
+    words = tuple(shown_command(reader, STUDY, whole=whole)[1:])
     if not info.complete:
         return Step("the run has not finished: the same command goes on", Action(FIRST, words))
     why = f"{count(info.counts.failed, 'image')} could not be measured: failures.parquet says why"

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.registry import Question
-from embedshift.report.command import command_of, is_repeatable
+from embedshift.report.command import shown_command
 from embedshift.report.numbers import count, shorten, times
 from embedshift.report.page import fill
 from embedshift.report.section import Answer, PageInput, Section, parts_of_page
@@ -162,16 +162,11 @@ def settings(page: PageInput) -> Section:
             (name, info.descriptions.get(name, ""), json.dumps(entry, ensure_ascii=False))
             for name, entry in info.identity["augmentations"].items()
         ],
-        "command": _command(page),
+        "command": shlex.join(shown_command(page.reader, page.reader.folder.resolve().name)),
         "rules": info.checked,
         "configuration": json.dumps(config, indent=2, ensure_ascii=False),
     }
     return Section("measured", "Settings and data", content)
-
-
-def _command(page: PageInput) -> str:
-    is_shown = page.reader.pictures and is_repeatable(page.reader)
-    return shlex.join(command_of(page.reader, page.reader.folder.resolve().name)) if is_shown else ""
 
 
 def _facts(page: PageInput) -> Json:

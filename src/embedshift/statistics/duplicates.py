@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
@@ -186,6 +187,11 @@ def cosines_of(vectors: ArrayLike, first: Positions, second: Positions) -> Value
         one, other = (end / np.linalg.norm(end, axis=1, keepdims=True) for end in ends)
         cosines[part] = (one * other).sum(axis=1)
     return np.clip(cosines, -1.0, 1.0)
+
+
+def images_in(pairs: pl.DataFrame) -> int:
+    """Returns how many images are in pairs of `image_id` and `other`."""
+    return pl.concat([pairs["image_id"], pairs["other"]]).n_unique()
 
 
 def rule_in_words(settings: Mapping[str, str], count: int) -> str:

@@ -61,7 +61,7 @@ def _number(change: Change, has_search: bool) -> float:
 
 
 def _cell(change: Change) -> str:
-    missed = f"{change.missed:,} of {change.n:,}; " if change.n else ""
+    missed = f"{change.counted}; " if change.n else ""
     level = f" (at {escaped(change.strength)})" if change.strength else ""
     return f"{missed}{with_interval(change.shift, *change.shift_ends)[0]}{level}"
 

@@ -15,7 +15,7 @@ from embedshift.questions.search.tables import NAMES, counts_copies, misses_in_w
 from embedshift.report.numbers import fixed, in_percent, shorten
 from embedshift.report.section import Answer, PageInput, Part, Section, address, shrink, webp
 from embedshift.statistics.agreement import NEIGHBOURS
-from embedshift.statistics.duplicates import rule_in_words
+from embedshift.statistics.duplicates import images_in, rule_in_words
 from embedshift.statistics.strengths import LEAST_SAFE, ONE_LEVEL
 from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
@@ -151,13 +151,11 @@ def misses(page: PageInput) -> Json | None:
         "missed": ranks.filter(pl.col("rank") > 1).height,
         "copies": misses_in_words(reader),
         "rows": [
-            {
-                "view": row["view"],
-                "rank": row["rank"],
+            row
+            | {
                 "query": shown[row["image_id"], row["view"]],
                 "first": shown[row["other"], ORIGINAL],
                 "own": shown[row["image_id"], ORIGINAL],
-                "is_copy": row["is_copy"],
             }
             for row in rows
         ],
@@ -205,8 +203,7 @@ def answer(page: PageInput) -> Answer | None:
 
 
 def found_duplicates(page: PageInput, pairs: pl.DataFrame) -> Json:
-    images = pl.concat([pairs["image_id"], pairs["other"]]).n_unique()
-    counts = {"pairs": len(pairs), "groups": pairs["group"].n_unique(), "images": images}
+    counts = {"pairs": len(pairs), "groups": pairs["group"].n_unique(), "images": images_in(pairs)}
     return {"duplicates": counts, "rule": rule_in_words(settings(page.reader).for_duplicates, page.data.group_count)}
 
 

@@ -16,7 +16,16 @@ from embedshift.questions.search.ranks import SearchResults, gallery_sizes, sear
 from embedshift.questions.search.settings import QUERIES, Settings, settings
 from embedshift.questions.search.vectors import ROWS, allocate, originals
 from embedshift.report.next_steps import DUPLICATES, NEAR_COPIES, Step
-from embedshift.statistics.duplicates import EQUAL, MOST_IN_SETS, Positions, cosines_of, fit_tail, pairs_above, sets_of
+from embedshift.statistics.duplicates import (
+    EQUAL,
+    MOST_IN_SETS,
+    Positions,
+    cosines_of,
+    fit_tail,
+    images_in,
+    pairs_above,
+    sets_of,
+)
 from embedshift.statistics.paired import found_first
 from embedshift.statistics.retrieval import TIE, release_memory
 from embedshift.statistics.sample import IN_MEMORY
@@ -243,8 +252,7 @@ def list_duplicates(reader: Reader) -> Step | None:
     pairs = reader.table("duplicates")
     if pairs is None or pairs.is_empty():
         return None
-    images = pl.concat([pairs[name] for name in NAMES]).n_unique()
-    return Step(f"{images:,} images are likely duplicates: list their pairs", DUPLICATES)
+    return Step(f"{images_in(pairs):,} images are likely duplicates: list their pairs", DUPLICATES)
 
 
 def _table(

@@ -17,6 +17,7 @@ from embedshift.statistics.agreement import neighbours_of
 from embedshift.statistics.judged import Judged, Outcomes, Split, judge, means_of
 from embedshift.statistics.retrieval import TIE
 from embedshift.statistics.sample import OF_A_SET
+from embedshift.statistics.strengths import MISSED
 from embedshift.statistics.vectors import normalised
 from embedshift.statistics.whitening import MOST_DIM, ShiftMoments, Whitening, moments_of
 from embedshift.store.reader import Reader
@@ -187,8 +188,6 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 Numbers = dict[str, Values]
 # Augmentation, metric, before, after, difference and the ends of its interval.
 Row = tuple[str, str, float, float, float, float, float]
-# A search that finds fewer, with its whole interval, loses some.
-FEW_LOST = 0.95
 # Images, or groups, from which on trying a map is proposed.
 LEAST_TRIED = 20
 # Metrics that are proportions of views.
@@ -286,7 +285,7 @@ def fit_a_map(reader: Reader) -> Step | None:
         if search is None or reader.info.group_count < LEAST_TRIED
         else search.filter(metric=RECALL)["ci_high"].drop_nulls().to_list()
     )
-    return Step("a linear map may find more", MAP) if min(highest, default=1.0) < FEW_LOST else None
+    return Step("a linear map may find more", MAP) if min(highest, default=1.0) < 1 - MISSED else None
 
 
 def in_words(row: Json) -> str:

@@ -38,16 +38,13 @@ def record_rules(
     checked = check(study, rules, against, groups=groups)
     text = json.dumps(rules, indent=1) if not isinstance(rules, str | Path) else read_file(rules, YAML_BYTES).decode()
     info = read_info(study.folder)
-    text = study.reader().naming.text(text)
-    record = as_record(checked, text).model_copy(update={"rows": info.rows, "groups": info.groups_digest})
+    undecided = [f"undecided: {what_decides(checked)}"] if checked.of("undecided") else []
+    record = RulesRecord(
+        text=study.reader().naming.text(text),
+        counts={outcome: count for outcome in OUTCOMES if (count := len(checked.of(outcome)))},
+        named=(*named(checked.of("broken")), *undecided),
+        rows=info.rows,
+        groups=info.groups_digest,
+    )
     info.model_copy(update={"rules": record}).write(study.folder)
     return checked
-
-
-def as_record(checked: Checked, text: str) -> RulesRecord:
-    """Returns what is kept of a check: broken results are named, and how many images would decide the others."""
-    counts: dict[str, int] = {outcome: count for outcome in OUTCOMES if (count := len(checked.of(outcome)))}
-    words = named(checked.of("broken"))
-    if checked.of("undecided"):
-        words.append(f"undecided: {what_decides(checked)}")
-    return RulesRecord(text=text, counts=counts, named=tuple(words))
