@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from embedshift.figures import draw
-from embedshift.questions.search.section import recall_extremes, search_misses, thumbnails
+from embedshift.questions.search.section import recall_extremes, search_misses
+from embedshift.report.thumbnails import thumbnails
 from support.search_tables import RATES, SIZES, html_of, recalled, searched
 from support.sentences import paragraphs
 from support.synthetic import make_study
