@@ -7,7 +7,8 @@ import pytest
 
 import embedshift
 from embedshift import EmbedshiftError
-from embedshift.questions.heads.observe import read_bank
+from embedshift.encoders.text import default_bank
+from embedshift.sources.bank import read_bank
 from support import studies
 from support.captioned import Planted
 from support.models import MEAN, SIZE, STD, Colours, TinyNet
@@ -81,7 +82,7 @@ def test_texts_for_heads_are_each_there_once_and_printable(tmp_path):
     file = tmp_path / "bank.txt"
     file.write_text("a cat\n\n  a dog \na cat\n", encoding="utf-8")
     assert read_bank(str(file)) == ("a cat", "a dog")
-    assert read_bank(None)[:2] == ("a photo of a tench", "a photo of a goldfish")
+    assert default_bank()[:2] == ("a photo of a tench", "a photo of a goldfish")
     refused = {
         "a cat\na \x1b[31mdog\n": r"bank\.txt: 'a \\x1b\[31mdog' contains characters that cannot be printed",
         "a cat\na cat\n": r"has 1 texts, one per line; it must have 2 to 10,000",

@@ -18,7 +18,7 @@ from embedshift.encoders.device import find_device
 from embedshift.encoders.huggingface import Checkpoint, find_checkpoint, load_module, quiet
 from embedshift.encoders.structure import DTYPES, weights_hash
 from embedshift.encoders.trust import no_remote_code, refusing
-from embedshift.errors import reason
+from embedshift.errors import UsageError, reason
 
 Tokens = dict[str, Tensor]
 Tokenize = Callable[[list[str]], Tokens]
@@ -118,3 +118,14 @@ READERS: dict[str, Read] = {
     "text_features": lambda module, tokens: module.get_text_features(**tokens).pooler_output,
     "text_proj": lambda module, tokens: module.text_proj(module.text_encoder(**tokens).last_hidden_state[:, 0]),
 }
+
+
+def default_bank() -> tuple[str, ...]:
+    """Returns "a photo of a ..." with open_clip's names of the classes of ImageNet."""
+    if importlib.util.find_spec("open_clip") is None:
+        raise UsageError(
+            "the default bank needs open_clip (pip install 'embedshift[openclip]'), or give your own `bank`"
+        )
+    from open_clip import IMAGENET_CLASSNAMES
+
+    return tuple(f"a photo of a {name}" for name in dict.fromkeys(IMAGENET_CLASSNAMES))

@@ -1,6 +1,5 @@
 """Runs beside the encoder: splits each view's shift over its parts, and encodes the texts that name heads."""
 
-import importlib.util
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,7 +9,6 @@ import torch
 from torch import Tensor
 
 from embedshift.arrays import Floats, Values
-from embedshift.config.safe_files import expanded, read_text
 from embedshift.encoders.base import Encoder, EncoderOutput, TokenizerError
 from embedshift.encoders.dissection import (
     HeadContributions,
@@ -23,6 +21,7 @@ from embedshift.encoders.dissection import (
 from embedshift.encoders.dissection.anatomy import Anatomy, Parts
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.spec import EncoderSpec
+from embedshift.encoders.text import default_bank
 from embedshift.errors import UsageError
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.measure import Observer
@@ -30,14 +29,12 @@ from embedshift.questions.heads import HEADS, MLPS, SINGLE
 from embedshift.questions.heads.measure import MEASURE, WordSpace
 from embedshift.questions.heads.tables import LAST_BLOCKS
 from embedshift.sources import ImageRef
+from embedshift.sources.bank import read_bank
 from embedshift.statistics.vectors import normalised
-
-MOST_BYTES = 2**20
-MOST_TEXTS = 10_000
 
 
 def bank_and_space(observer: Observer, anatomy: Anatomy, file: str | None) -> tuple[tuple[str, ...], WordSpace]:
-    texts = read_bank(file)
+    texts = default_bank() if file is None else read_bank(file)
     blocks = range(max(0, len(anatomy.layers) - LAST_BLOCKS), len(anatomy.layers))
     try:
         matrices = [matrix.cpu() for matrix in head_matrices(anatomy, blocks)]
@@ -49,25 +46,6 @@ def bank_and_space(observer: Observer, anatomy: Anatomy, file: str | None) -> tu
     coordinates = torch.stack([vectors @ orthonormal for orthonormal, _ in decompositions])
     sizes = [(layer.weight.shape[0], layer.weight.shape[1]) for layer in anatomy.layers]
     return texts, WordSpace(sizes, bases.float().numpy(), np.asarray(coordinates, np.float32))
-
-
-def read_bank(file: str | None) -> tuple[str, ...]:
-    """Reads the texts of a bank, each once; raises UsageError if there are none or too many."""
-    if file is None:
-        if importlib.util.find_spec("open_clip") is None:
-            raise UsageError(
-                "the default bank needs open_clip (pip install 'embedshift[openclip]'), or give your own `bank`"
-            )
-        from open_clip import IMAGENET_CLASSNAMES
-
-        return tuple(f"a photo of a {name}" for name in dict.fromkeys(IMAGENET_CLASSNAMES))
-    lines = read_text(expanded(file), MOST_BYTES).splitlines()
-    texts = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
-    if odd := next((text for text in texts if not text.isprintable()), None):
-        raise UsageError(f"{file}: {odd!a} contains characters that cannot be printed")
-    if not 2 <= len(texts) <= MOST_TEXTS:
-        raise UsageError(f"{file} has {len(texts)} texts, one per line; it must have 2 to {MOST_TEXTS:,}")
-    return texts
 
 
 log = logging.getLogger(__name__)
