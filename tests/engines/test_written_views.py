@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal
 import embedshift
 from embedshift.engines import views_folder
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.questions.meaning import PROPERTIES
 from embedshift.sources.images import decode
 from support.mean_colour import MeanColour
 
@@ -50,7 +51,7 @@ def test_measuring_the_files_gives_the_rows_of_a_run_on_files(photos, written, t
     drawn = run(photos, tmp_path / "drawn", apply_to="file", longest=64, draws=2, seed=3, **SUITE)
     file = written[0] / "views.json"
     read = run(file, tmp_path / "read", pairs=file)
-    read_rows, drawn_rows = (study.rows().drop("pixels", *UNKNOWN).collect() for study in (read, drawn))
+    read_rows, drawn_rows = (study.rows().drop("pixels", *PROPERTIES, *UNKNOWN).collect() for study in (read, drawn))
     assert_frame_equal(read_rows, drawn_rows, check_exact=True)
     assert read.rows().select(pl.col(UNKNOWN).is_not_nan().any()).collect().row(0) == (False, False)
     for name in ("summary", "strength"):

@@ -16,6 +16,7 @@ from PIL import Image
 
 import embedshift
 from embedshift.encoders import Preprocess
+from embedshift.questions.meaning import PROPERTIES
 from support import ASKED, command, studies
 from support.matrix import first_only
 from support.models import Colours, pictures
@@ -71,7 +72,8 @@ def test_columns_are_the_contract(photos, clip, tmp_path):
     expected = {
         "image_id": pa.string(), "view": pa.string(), "draw": pa.int32(), "view_seed": pa.int64(),
         "pixels": pa.string(), "embedding": vector, "attention": pa.list_(pa.float32(), 16),
-        **dict.fromkeys(METRICS, pa.float64()), "pairwise": pa.list_(pa.float32()), "caption": pa.string(),
+        **dict.fromkeys((*METRICS, *PROPERTIES), pa.float64()), "pairwise": pa.list_(pa.float32()),
+        "caption": pa.string(),
     }  # fmt: skip
     for part in parts:
         schema = pq.read_schema(part)
@@ -86,6 +88,7 @@ def test_columns_are_the_contract(photos, clip, tmp_path):
     assert rows.filter(original)["pairwise"].list.len().to_list() == [6] * 7
     assert rows.filter(~original)["pairwise"].null_count() == 7 * 6
     assert rows.filter(~original).select(METRICS).null_count().sum_horizontal().item() == 0
+    assert rows.filter(original).select(*PROPERTIES).null_count().sum_horizontal().item() == 0
     assert rows["caption"].null_count() == len(rows)
     assert rows["image_id"].unique(maintain_order=True).to_list() == in_order(p.name for p in photos.iterdir())
 

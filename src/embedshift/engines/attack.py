@@ -20,7 +20,7 @@ from embedshift.engines.job import Progress, Start
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.engines.views_folder import ViewsFolder, continued, fill, images_identity, list_images
 from embedshift.errors import EmbedshiftError, UsageError, cause, foreign_code
-from embedshift.pipeline.draw import FolderError, OnStep, guarded, read_image
+from embedshift.pipeline.draw import Clock, FolderError, OnStep, guarded, read_image
 from embedshift.pipeline.identity import encoder_answer
 from embedshift.pipeline.plan import encoder_preprocess, to_input
 from embedshift.sources import ImageRef, Source, images
@@ -87,7 +87,11 @@ def read_original(
     sample: ImageRef, source: Source, folder: AttackedFolder, *, on_step: OnStep = None
 ) -> tuple[str, Pixels] | Failure:
     seconds = folder.config.image_timeout
-    return guarded(lambda clock: read_image(sample, source, folder.resized, clock), sample, source, seconds, on_step)
+
+    def resized(clock: Clock) -> tuple[str, Pixels]:
+        return read_image(sample, source, lambda image, _: folder.resized(image), clock)
+
+    return guarded(resized, sample, source, seconds, on_step)
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def write_image(
 
 def _write(sample: ImageRef, source: Source, views: AugmentedFolder, clock: Clock) -> ViewsImage:
     config, image_id = views.config, storable(sample.image_id)
-    pixels_hash, canvas = read_image(sample, source, views.canvas, clock)
+    pixels_hash, canvas = read_image(sample, source, lambda image, _: views.canvas(image), clock)
     seeds: dict[str, int] = {}
     parameters: dict[str, Json] = {}
     with clock.at("draw"):

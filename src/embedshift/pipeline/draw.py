@@ -15,7 +15,7 @@ import numpy as np
 
 from embedshift.arrays import Pixels, Values
 from embedshift.augmentations import ORIGINAL, Purified, Variant
-from embedshift.augmentations.views import draw_views, view_seed
+from embedshift.augmentations.views import Canvas, draw_views, view_seed
 from embedshift.errors import EmbedshiftError, cause, foreign_code
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.plan import Plan
@@ -108,7 +108,7 @@ def hash_image(sample: ImageRef, source: Source, plan: Plan, *, on_step: OnStep 
     seconds = plan.config.image_timeout
 
     def hashed(clock: Clock) -> str:
-        return read_image(sample, source, lambda _: None, clock)[0]
+        return read_image(sample, source, lambda *_: None, clock)[0]
 
     return guarded(hashed, sample, source, seconds, on_step)
 
@@ -153,7 +153,14 @@ def stopped_failure(sample: ImageRef, error: BaseException, seconds: float, trie
 
 def _draw(sample: ImageRef, source: Source, plan: Plan, into: Pixels | None, clock: Clock) -> DrawnImage:
     missing, files = tuple[int, ...](), list[Pixels]()
-    pixels_hash, canvas = read_image(sample, source, plan.canvas, clock)
+    pixels: dict[str, Values] = {}
+
+    def made(image: Pixels, size: int) -> Canvas:
+        for measure in plan.measures:
+            pixels.update(measure.of_file(image, size))
+        return plan.canvas(image)
+
+    pixels_hash, canvas = read_image(sample, source, made, clock)
     if isinstance(source, PairedSource):
         views, seeds, missing = read_views(canvas.image, sample, source, plan, clock, into)
     else:
@@ -165,7 +172,6 @@ def _draw(sample: ImageRef, source: Source, plan: Plan, into: Pixels | None, clo
             )  # fmt: skip
     clock.stage = "measure"
     clock.on_stage()
-    pixels: dict[str, Values] = {}
     for measure in plan.measures:
         pixels |= measure.of_pixels(views) | measure.of_seeds(views, seeds[1:], plan, canvas)
     clock.lap("pixels")
@@ -173,12 +179,13 @@ def _draw(sample: ImageRef, source: Source, plan: Plan, into: Pixels | None, clo
     return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds, missing, file, tuple(files))
 
 
-def read_image(sample: ImageRef, source: Source, make: Callable[[Pixels], T], clock: Clock) -> tuple[str, T]:
+def read_image(sample: ImageRef, source: Source, make: Callable[[Pixels, int], T], clock: Clock) -> tuple[str, T]:
+    """Returns a hash of the pixels, and what `make` makes of them and of the number of bytes of the file."""
     with clock.at("read"):
         data = source.read(sample)
     with clock.at("decode"):
         image = images.decode(data)
-        return images.pixels_hash(image), make(image)  # the image itself, which may be large, is not kept
+        return images.pixels_hash(image), make(image, len(data))  # the image itself, which may be large, is not kept
 
 
 def _memory_error(error: BaseException | None) -> MemoryError | None:

@@ -129,6 +129,15 @@ class Measure:
         """
         return ()
 
+    def of_file(self, image: Pixels, size: int) -> Mapping[str, Values]:
+        """Returns numbers of the original, from the decoded file alone; computed beside the loader.
+
+        Args:
+            image: uint8 `[H, W, 3]`, at its own size.
+            size: Bytes of the file.
+        """
+        return {}
+
     def of_pixels(self, views: Pixels) -> dict[str, Values]:
         """Returns metrics of the augmented views, `[V]` each, from pixels alone; computed beside the loader.
 
