@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from embedshift.encoders import load_encoder
     from embedshift.encoders.images import image_encoder
     from embedshift.encoders.module import wrap
+    from embedshift.questions.meaning.namer import name_images
     from embedshift.stacks import parity
     from embedshift.statistics.whitening import Whitening
     from embedshift.study import Study, load
@@ -36,6 +37,7 @@ __all__ = [
     "load",
     "load_encoder",
     "make_views",
+    "name_images",
     "parity",
     "run",
     "whiten",
@@ -60,6 +62,7 @@ _MODULES = {
     "load": "study",
     "load_encoder": "encoders",
     "make_views": "augmentations.views",
+    "name_images": "questions.meaning.namer",
     "parity": "stacks",
     "run": "api",
     "whiten": "study.whitening",

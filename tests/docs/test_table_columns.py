@@ -7,6 +7,7 @@ import pytest
 from embedshift.augmentations import load_suite
 from embedshift.questions.heads import tables as heads
 from embedshift.questions.maps import tables as maps
+from embedshift.questions.meaning import tables as meaning
 from embedshift.questions.power import tables as power
 from embedshift.questions.text import tables as text
 from embedshift.questions.variance import tables as variance
@@ -26,6 +27,7 @@ DECLARED = {
     "head_tokens": heads.TOKENS_SCHEMA,
     "maps": maps.MAPS,
     "map_trust": maps.TRUST,
+    "meaning": meaning.SCHEMA,
     "power": power.SCHEMA,
     "text_search": text.SCHEMA,
     "zero_shot": text.CLASSES_SCHEMA,

@@ -14,6 +14,7 @@ from polars.testing import assert_frame_equal
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.figures import FIGURES
+from embedshift.questions.meaning import PROPERTIES
 from embedshift.registry import questions
 from embedshift.report.section import parts_of_page
 from embedshift.store.table import tables_of
@@ -79,7 +80,7 @@ TABLES = {
 # With a column for each augmentation.
 SQUARE = {"pairwise", "directions", "directions_of_images"}
 # Their own files make them: on request, and of a study of an attack.
-ELSEWHERE = {"power", "whitening", "worst", "purify"}
+ELSEWHERE = {"meaning", "power", "whitening", "worst", "purify"}
 # They take vectors. `geometry` is there without them, but for alignment alone.
 OF_VECTORS = {
     "search", "search_ranks", "search_neighbours", "gallery_sizes", "hubs", "thresholds", "matches", "roc",
@@ -99,8 +100,8 @@ ANSWERS = {
 }
 COLUMNS = [
     "image_id", "view", "draw", "view_seed", "pixels", "embedding", "attention", "cosine_similarity",
-    "l2_distance", "attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation", "pairwise",
-    "caption",
+    "l2_distance", "attention_similarity", "patch_similarity", "edge_preservation", "detail_preservation",
+    *PROPERTIES, "pairwise", "caption",
 ]  # fmt: skip
 # Table or figure → what is said where nothing was asked for.
 TABLES_ASKED = {
@@ -202,7 +203,7 @@ def test_every_table_is_there_with_its_columns_and_one_row_for_each_key(study, f
 def test_every_figure_is_drawn(reported, families):
     written = {path.name for each in (reported, families) for path in (each.folder / "figures").iterdir()}
     declared = {f"fig{number}_{name}.svg" for each in questions() for name, (number, _) in each.figures.items()}
-    assert written == declared - {"fig28_power.svg"}  # its own file makes it
+    assert written == declared - {"fig28_power.svg", "fig29_meaning.svg"}  # their own files make them
 
 
 def test_every_section_is_on_the_page_with_its_terms_and_answer(reported, families):
@@ -210,7 +211,7 @@ def test_every_section_is_on_the_page_with_its_terms_and_answer(reported, famili
     for question, part in parts_of_page(questions()):
         page = pages.get(question.name, page_of(reported))
         first, glossary = (page[page.index(f'<section id="{name}"') :] for name in ("answer", "glossary"))
-        if question.name not in ("power", "whitening", "worst_case"):  # their own files make them
+        if question.name not in ("meaning", "power", "whitening", "worst_case"):  # their own files make them
             assert part.section is None or f'<section id="{SECTIONS[question.name]}"' in page, question.name
             assert part.section is None or f'href="#{SECTIONS[question.name]}"' in page, question.name
             for term in part.terms:
@@ -237,7 +238,7 @@ def test_a_study_that_asked_for_nothing_lists_none_of_it(plain):
             plain.figure(name)
     for section in ("looks", "layers", "heads", "maps", "text", "variance", "strength", "worst"):
         assert f'id="{section}"' not in page_of(plain), section
-    assert plain.info()["identity"]["questions"] == {}
+    assert plain.info()["identity"]["questions"] == {"meaning": {"properties": [*PROPERTIES]}}
 
 
 def test_switches_change_no_other_number(study, plain):

@@ -39,8 +39,8 @@ def test_ids_are_kept_or_hashed_everywhere():
         "one/photos", "two/photos", "s3://bucket/photos", "photos",
     ]  # fmt: skip
     assert closed.places(["/data/jane/1.png", "/data/jane"]) == [name, "jane"]
-    table = pl.DataFrame({"image_id": ["jane/1.png"], "rank": [1]})
-    assert with_hashes(table, ["image_id"]).row(0) == (name, 1)
+    table = pl.DataFrame({"image_id": ["jane/1.png", "gallery:jane/1.png", "blue"], "rank": [1, 2, 3]})
+    assert with_hashes(table, ["image_id"], {"jane/1.png"})["image_id"].to_list() == [name, f"gallery:{name}", "blue"]
     assert open_.places(["/data/jane/1.png", "/data/jane"]) == ["1.png", "jane"]
 
 

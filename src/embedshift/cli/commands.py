@@ -325,6 +325,44 @@ def power(
 
 
 @app.command()
+def explain(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study.")],
+    features: Annotated[
+        str | None, typer.Option(help="augmentations, groups (of dimensions), or map. Default: augmentations.")
+    ] = None,
+    between: Annotated[
+        list[str] | None, typer.Option(metavar="A,B", help="Also A − B of two augmentations; repeat it.")
+    ] = None,
+    properties: Annotated[
+        Path | None, typer.Option(help="More properties: a CSV or Parquet file with image_id.")
+    ] = None,
+    words: Annotated[
+        Path | None, typer.Option(help="Words, one a line, or CSV or Parquet with image_id and word.")
+    ] = None,
+    namer: Annotated[str | None, typer.Option(help="Encoder with a text tower that finds the words' images.")] = None,
+    groups: GroupOption = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what directions stand for: properties, words and images, each beside random directions.
+
+    Without options it repeats the last ones.
+    """
+    from embedshift.cli.finished import print_explained
+    from embedshift.study import load
+
+    log_lines(quiet)
+    study = load(folder)
+    study.regroup(groups)
+    given: Any = None if words is None else str(words)
+    if namer is not None:
+        given = embedshift.name_images(study, namer, given)
+    files = {"properties": None if properties is None else str(properties), "words": given}
+    table = study.table("meaning", measured=True, features=features, between=between or None, **files)
+    print_explained(study, table, as_json)
+
+
+@app.command()
 def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study.")],
     rules: Annotated[Path, typer.Option(help="YAML file with the rules.")] = Path("rules.yaml"),

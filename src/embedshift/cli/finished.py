@@ -1,4 +1,4 @@
-"""The output of the commands on finished studies: `compare`, `check`, `whiten`, `power` and `verify`."""
+"""The output of the commands on finished studies: `compare`, `check`, `whiten`, `power`, `explain` and `verify`."""
 
 import json
 import logging
@@ -18,6 +18,9 @@ from embedshift.cli.terminal import fits, folded_columns, name_columns, number, 
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import one_of
+from embedshift.report.explained import HEADINGS as EXPLAINED
+from embedshift.report.explained import cells as explained
+from embedshift.report.explained import findings, why_nothing
 from embedshift.statistics.planned import PLANNED, planned
 from embedshift.statistics.strengths import ONE_LEVEL, with_interval_in_words
 from embedshift.statistics.whitening import sentences
@@ -258,6 +261,32 @@ def power_table(study: Study, table: pl.DataFrame) -> Table:
     for row in planned(table):
         printed.add_row(*row)
     return printed
+
+
+def print_explained(study: Study, table: pl.DataFrame, as_json: bool) -> None:
+    found, record = findings(table), study.reader().info.tables.get("meaning")
+    settings = {} if record is None else record.settings
+    why = "" if found else why_nothing(study.reader(), settings.get("features", ""))
+    if as_json:
+        sentences = {each.direction: each.sentence for each in found}
+        content = {"study": str(study.folder), "meaning": table.to_dicts(), "sentences": sentences, "why": why}
+        return say(json.dumps(content))
+    if why:
+        return say(why)
+    first, *others = EXPLAINED
+    printed = text_table("", *folded_columns(first), *number_columns(others[0]), *folded_columns(*others[1:]))
+    for finding in found:
+        if finding.is_found:
+            printed.add_row(*explained(finding))
+    if printed.row_count:
+        print_table(printed)
+    if nothing := [finding.direction for finding in found if not finding.is_found]:
+        say(f"No property and no word goes with: {', '.join(nothing)}.")
+    files = {name: settings.get(f"{name}_file") for name in ("properties", "words")}
+    given = "".join(f", {name} of {file}" for name, file in files.items() if file)
+    features = settings.get("features", "augmentations")
+    say(f"Explained: {features}{given}. A star: further than images along random directions.")
+    return say("Every row: `--json`. What each number means: `embedshift docs meaning`.")
 
 
 def print_verified(folder: Path, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 import graphlib
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -17,7 +17,7 @@ from embedshift.registry import questions as all_questions
 from embedshift.store.files import file_checksum, write_atomically
 from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.info import FILE, GroupsRecord, StudyInfo, TableRecord, read_info
-from embedshift.store.naming import ImageNaming
+from embedshift.store.naming import GALLERY, ImageNaming
 
 # What a table is made from: `Reader`, which itself reads tables.
 Source = TypeVar("Source")
@@ -176,11 +176,12 @@ def alteration(folder: Path, file: str, info: StudyInfo) -> str:
         return str(error).removeprefix(f"{folder / file}: ")
 
 
-def with_hashes(table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """Returns a table with hashes in place of the names of images in some columns."""
+def with_hashes(table: pl.DataFrame, columns: Sequence[str], image_ids: Container[str]) -> pl.DataFrame:
+    """Returns a table with hashes in place of the names of images in some columns, which may hold other words too."""
     hashes = ImageNaming({}, pictures=False)
-    names = {name: hashes.image(name) for column in columns for name in table[column].drop_nulls().unique()}
-    return table.with_columns(pl.col(columns).replace(names)) if columns else table
+    values = (name for column in columns for name in table[column].drop_nulls().unique())
+    names = {name: hashes.image(name) for name in values if name in image_ids or name.startswith(GALLERY)}
+    return table.with_columns(pl.col(columns).replace(names)) if names else table
 
 
 def record_files(folder: Path, files: Mapping[str, str]) -> None:

@@ -102,9 +102,10 @@ def write_tables(reader: Reader, only: Collection[str] | None = None) -> Written
     # Before anything is written, because they may be those of the tables that are there.
     settings = {name: table.settings(reader) for name, table in declared.items() if table.settings and name in made}
     written = WrittenFiles(groups=reader.info.groups, rows=reader.measured_checksum())
+    image_ids = frozenset() if reader.pictures else reader.image_ids()
     for name, made_table in made.items():
         hidden = declared[name].names if name in declared and not reader.pictures else ()
-        table, path = with_hashes(made_table, hidden), table_path(reader.folder, name)
+        table, path = with_hashes(made_table, hidden, image_ids), table_path(reader.folder, name)
         if name not in declared or not declared[name].per_image:
             written.files[f"tables/{name}.csv"] = write_table(path.with_suffix(".csv"), table)
         written.files[f"tables/{name}.parquet"] = write_table(path, table)
