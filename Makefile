@@ -55,7 +55,7 @@ quick: .venv/dev ## The tests that need no browser, no Ray and no other families
 build/lowest/installed: pyproject.toml .ci/lowest.py
 	$(PYTHON) -m venv --clear build/lowest
 	build/lowest/bin/python .ci/lowest.py $(FREE) > build/lowest/constraints.txt
-	build/lowest/bin/python -m pip install --quiet -e '.[offline,ray,datasets,search,openclip,onnx,st]' $(TESTED_WITH) \
+	build/lowest/bin/python -m pip install --quiet -e '.[offline,ray,datasets,search,openclip,onnx,st,restyle]' $(TESTED_WITH) \
 		-c build/lowest/constraints.txt
 	touch $@
 

@@ -239,7 +239,8 @@ def write_views(
         progress: Called as `progress(n)` whenever n more images are written.
         **settings: Fields of `ViewsConfig`: `families`, `levels`, `frost_textures`, `apply_to` ("file" or "input"),
             `longest`, `size` and `resize` (of the input), `format` ("png", "jpeg", "webp"), `quality`, `limit`,
-            `sample`, `seed`, `draws`, `workers`, `image_timeout`.
+            `sample`, `seed`, `draws`, `workers`, `image_timeout`. With `restyle`, a model of diffusion: `prompts`,
+            `strengths`, `steps`, `batch_size`, `device`.
 
     Returns:
         The content of views.json: by image the hash of each file, its seed and its parameters, and all failures.

@@ -164,16 +164,21 @@ def attack(
 def views(
     images: Images,
     out: Annotated[Path, output("Folder for the files.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With restyle: measure one step, print time and memory; write nothing.")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     **settings: Any,
 ) -> None:
     """Write the changed images as files, for `run --pairs DIR/views.json` and for other programs."""
-    from embedshift.cli.results import write_and_print
+    from embedshift.cli.results import estimate_and_print, write_and_print
 
     config = validated(ViewsConfig, {"images": images, **given(settings)})
     log_lines(quiet)
-    write_and_print(config, out, quiet=quiet, as_json=as_json)
+    if dry_run:
+        return estimate_and_print(config, out, as_json=as_json)
+    return write_and_print(config, out, quiet=quiet, as_json=as_json)
 
 
 @app.command()

@@ -44,9 +44,9 @@ def estimate(study: StudyContext) -> Iterator[str]:
     by_question = {each.question: observers[each.question].seconds(each, good[0]) for each in plan.measures}
     added = {question: seconds for question, seconds in by_question.items() if seconds}
     seconds = images * _pace(encoding, drawing, plan, encoder) + sum(added.values())
-    words = "".join(f", {_duration(question_seconds)} for {question}" for question, question_seconds in added.items())
+    words = "".join(f", {duration(question_seconds)} for {question}" for question, question_seconds in added.items())
     pace = f"{encoding:.2f} s to encode an image, {drawing:.2f} s to draw its views"
-    yield f"time: about {_duration(seconds)} ({pace}{words})"
+    yield f"time: about {duration(seconds)} ({pace}{words})"
 
 
 def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:
@@ -98,7 +98,7 @@ def _size(count: float) -> str:
     return f"{count / 1e6:.{0 if count >= 1e7 else 1 if count >= 1e6 else 2}f} MB"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

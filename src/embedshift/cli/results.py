@@ -1,5 +1,6 @@
 """The output of `run` and `search`: means, tolerances, what a search finds; and of `views` and `attack`."""
 
+import dataclasses
 import json
 import logging
 import operator
@@ -13,6 +14,7 @@ from rich.table import Table
 from embedshift.cli.outputs import say
 from embedshift.cli.terminal import interval, name_columns, number, number_columns, print_table, progress, text_table
 from embedshift.config import AttackConfig, Json, ViewsConfig
+from embedshift.errors import UsageError
 from embedshift.registry import METRICS
 from embedshift.report.changes import changes_of, finding
 from embedshift.report.next_steps import DUPLICATES, NOTHING, next_steps
@@ -277,6 +279,25 @@ def write_and_print(config: ViewsConfig, out: Path, *, quiet: bool, as_json: boo
         say(f"{counts['written']} of {sum(counts.values())} images written, each with {files} views: {file}")
         say(f"To measure them: embedshift run --pairs {file} --out STUDY --model MODEL")
     _warn_of_failures("the views of %d of %d images could not be written", views, file)
+    for first in [*views.doubtful][:1]:
+        log.warning(
+            "%d images have mild views that are nearer to another image (first: %s, %s); `doubtful` in %s lists them",
+            len(views.doubtful), first, views.doubtful[first][0], file,
+        )  # fmt: skip
+
+
+def estimate_and_print(config: ViewsConfig, out: Path, *, as_json: bool) -> None:
+    if config.restyle is None:
+        raise UsageError("`dry_run` needs `restyle`: other views take seconds")
+    from embedshift.cli.estimate import duration
+    from embedshift.engines.restyle import estimate
+
+    found = estimate(config, out)
+    if as_json:
+        return say(json.dumps(dataclasses.asdict(found)))
+    say(f"images: {found.images:,}, views: {found.views} per image")
+    say(f"time: about {duration(found.seconds)} ({found.round_trip:.2f} s a round trip, {found.step:.2f} s a step)")
+    return say(f"memory: {found.memory / 2**30:.1f} GiB")
 
 
 def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: bool) -> None:

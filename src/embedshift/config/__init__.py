@@ -317,6 +317,14 @@ class ViewsConfig:
     resize: Resize = setting_of_study("resize", "With apply_to input: how images become square: squash or crop.")
     format: Format = setting("png", "Format of the files: png, or with loss jpeg or webp.")
     quality: Annotated[int, Ge(1), Le(100)] = setting(95, "Of jpeg and webp, from 1 to 100.")
+    restyle: str | None = setting(None, "Restyle by diffusion: a folder of diffusers, or a model of the Hub.")
+    prompts: str | None = setting(None, "With restyle: YAML file of names and prompts. Default: twelve styles.")
+    strengths: tuple[Annotated[float, Ge(0), Le(1)], ...] = setting(
+        (0.0, 0.2, 0.4, 0.6), "With restyle: strengths, such as 0,.2,.4; 0 is the model's VAE alone."
+    )
+    steps: Annotated[int, Ge(1), Le(1_000)] = setting(30, "With restyle: steps of denoising at strength 1.")
+    batch_size: AtLeast1 = setting(1, "With restyle: views of an image in one pass.")
+    device: str = setting_of_study("device", "With restyle: auto, cpu, mps, or a GPU such as cuda:0.")
     limit: AtLeast1 | None = setting_of_study("limit")
     sample: AtLeast1 | None = setting_of_study("sample")
     seed: Annotated[int, Ge(0)] = setting_of_study("seed", "Seed of all draws.")

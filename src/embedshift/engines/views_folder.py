@@ -130,7 +130,7 @@ def fill(
     def manifest() -> M:
         return replace(begun, images=dict(sorted(images.items())), failures=tuple(failures))
 
-    next_save = _save(folder.out, manifest())
+    next_save = save_manifest(folder.out, manifest())
     for sample, result in zip(pending, make(pending), strict=True):
         image_id = storable(sample.image_id)
         if isinstance(result, Failure):
@@ -139,9 +139,9 @@ def fill(
         else:
             images[image_id] = result
         if time.monotonic() > next_save:
-            next_save = _save(folder.out, manifest())
+            next_save = save_manifest(folder.out, manifest())
         progress(1)
-    _save(folder.out, filled := manifest())
+    save_manifest(folder.out, filled := manifest())
     if len(failures) == len(samples):
         first = failures[0]
         words = f"all {len(failures)} failed, first {first.image_id}: {first.reason}"
@@ -163,7 +163,7 @@ def _done(begun: M, folder: ViewsFolder, source: Source, samples: Sequence[Image
     return done
 
 
-def _save(out: Path, manifest: Manifest) -> float:
+def save_manifest(out: Path, manifest: Manifest) -> float:
     """Writes the manifest, escaped, because a name may hold bytes that are no text; returns when to write it again."""
     begun = time.monotonic()
     text = json.dumps(dataclasses.asdict(manifest))

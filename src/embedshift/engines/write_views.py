@@ -30,6 +30,14 @@ def run_views(
     progress: Progress = lambda _: None,
     on_start: Callable[[Start], None] = lambda _: None,
 ) -> ViewsFile:
+    if config.restyle is not None:
+        from embedshift.engines.restyle import run_restyle  # with torch
+
+        if suite is not None:
+            raise UsageError("`restyle` takes `prompts` and `strengths`; leave out augmentations")
+        return run_restyle(config, out, progress=progress, on_start=on_start)
+    if config.prompts is not None:
+        raise UsageError("`prompts` needs `restyle`, the model that draws them")
     suite = suite or load_suite(
         config.augmentations, families=config.families, levels=config.levels, frost_textures=config.frost_textures
     )

@@ -78,6 +78,8 @@ class ViewsFile(Manifest):
     format: Format
     augmentations: Mapping[str, ViewsAugmentation]
     images: Mapping[str, ViewsImage] = field(default_factory=dict)
+    # Mild views by diffusion that are nearer to another image's original.
+    doubtful: Mapping[str, tuple[Name, ...]] = field(default_factory=dict)
 
     FILE = "views.json"
     COMMAND = "views"
