@@ -22,12 +22,12 @@ from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config.processes import cores, one_thread
 from embedshift.questions.search.matching import image_estimates
-from embedshift.questions.search.vectors import Originals
 from embedshift.statistics.agreement import NEIGHBOURS, neighbours_counted
 from embedshift.statistics.intervals import clopper_pearson, ends_or_nan, mean_interval, proportion_interval
 from embedshift.statistics.layout import Layout
 from embedshift.statistics.retrieval import TIE, Gallery, Positions, Ranked, exactly_ordered, search
 from embedshift.statistics.sample import Estimates
+from embedshift.store.gallery import Originals
 from embedshift.store.reader import Reader
 
 # Rows of a table: fractions of the searched gallery, and how many times its size predictions and bounds are for.

@@ -14,7 +14,6 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.questions.search import Choices, matching
 from embedshift.questions.search.ranks import SearchResults, gallery_sizes, search_function, search_views
 from embedshift.questions.search.settings import QUERIES, Settings, settings
-from embedshift.questions.search.vectors import ROWS, allocate, originals
 from embedshift.report.next_steps import DUPLICATES, NEAR_COPIES, Step
 from embedshift.statistics.duplicates import (
     EQUAL,
@@ -32,6 +31,7 @@ from embedshift.statistics.sample import IN_MEMORY
 from embedshift.statistics.summary import DIFFERENCES_SCHEMA
 from embedshift.statistics.vectors import normalised, normalised_float32
 from embedshift.statistics.whitening import shift_map
+from embedshift.store.gallery import ROWS, allocate, originals
 from embedshift.store.grouping import near_groups
 from embedshift.store.reader import Reader
 from embedshift.store.table import Rules, Table
