@@ -5,6 +5,7 @@ import re
 import pytest
 
 from embedshift.augmentations import load_suite
+from embedshift.questions.codes import tables as codes
 from embedshift.questions.heads import tables as heads
 from embedshift.questions.maps import tables as maps
 from embedshift.questions.meaning import tables as meaning
@@ -23,6 +24,7 @@ PAGE = (ROOT / "docs" / "reference" / "tables.md").read_text().partition("## Que
 SQUARE = ("pairwise", "directions", "directions_of_images")
 # Tables that no made study has, by what they are made of.
 DECLARED = {
+    "codes": codes.SCHEMA,
     "head_words": heads.WORDS_SCHEMA,
     "head_tokens": heads.TOKENS_SCHEMA,
     "maps": maps.MAPS,

@@ -368,6 +368,33 @@ def explain(
 
 
 @app.command()
+def codes(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study.")],
+    codes: Annotated[
+        str | None, typer.Option(help="Codes with commas between them. Default: those without FAISS.")
+    ] = None,
+    gallery: Annotated[Path | None, typer.Option(help="More vectors to search among: a study or a file.")] = None,
+    recall_margin: Annotated[
+        float | None, typer.Option(help="Recommend a code only if it loses less of recall@1. Default: 0.01.")
+    ] = None,
+    out: Annotated[Path | None, output("Write ranges and mean, which a store needs, to this JSON file.")] = None,
+    groups: GroupOption = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a store may keep of the vectors - int8, signs, fewer numbers - if queries are changed images."""
+    from embedshift.cli.finished import print_codes
+    from embedshift.study import load
+
+    log_lines(quiet)
+    study = load(folder)
+    study.regroup(groups)
+    place = None if gallery is None else str(gallery)
+    table = study.table("codes", measured=True, codes=codes, gallery=place, recall_margin=recall_margin)
+    print_codes(study, table, out, as_json)
+
+
+@app.command()
 def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study.")],
     rules: Annotated[Path, typer.Option(help="YAML file with the rules.")] = Path("rules.yaml"),

@@ -16,14 +16,21 @@ from embedshift.cli.app import with_flags
 from embedshift.cli.outputs import say, say_all
 from embedshift.cli.terminal import fits, folded_columns, name_columns, number, number_columns, print_table, text_table
 from embedshift.config import Json
+from embedshift.config.safe_files import write_file
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import one_of
+from embedshift.report.coded import HEADINGS as CODES
+from embedshift.report.coded import cells as code_cells
+from embedshift.report.coded import margin_of, recommended, summary, verdicts
 from embedshift.report.explained import HEADINGS as EXPLAINED
 from embedshift.report.explained import cells as explained
 from embedshift.report.explained import findings, why_nothing
+from embedshift.statistics.codes import ranges_to_json
+from embedshift.statistics.codes import unit as unit_vectors
 from embedshift.statistics.planned import PLANNED, planned
 from embedshift.statistics.strengths import ONE_LEVEL, with_interval_in_words
 from embedshift.statistics.whitening import sentences
+from embedshift.store.embeddings import vectors_of
 from embedshift.store.listing import Verification, verify
 from embedshift.study import Study, load
 from embedshift.study.comparison import HEADINGS, Comparison, ratio_cells, with_star
@@ -287,6 +294,35 @@ def print_explained(study: Study, table: pl.DataFrame, as_json: bool) -> None:
     features = settings.get("features", "augmentations")
     say(f"Explained: {features}{given}. A star: further than images along random directions.")
     return say("Every row: `--json`. What each number means: `embedshift docs meaning`.")
+
+
+def print_codes(study: Study, table: pl.DataFrame, out: Path | None, as_json: bool) -> None:
+    reader = study.reader()
+    found, margin = verdicts(table), margin_of(reader.kept_settings("codes"))
+    best, unit = recommended(found), "group" if reader.info.groups else "image"
+    lines = [*summary(found, reader.info.group_count, unit, margin)]
+    if out is not None:
+        originals = unit_vectors(vectors_of(reader)[0])
+        content = ranges_to_json(originals, best.code if best else "float32")
+        write_file(out, json.dumps(content).encode())
+    if as_json:
+        name = None if best is None else best.code
+        return say(
+            json.dumps({"study": str(study.folder), "recommended": name, "sentences": lines, "codes": table.to_dicts()})
+        )
+    if table.is_empty():
+        return say("No code was tried: it takes four images, or groups.")
+    printed = text_table(
+        f"recall@1 among {found[0].gallery:,} over all changes; points lost (in brackets: at worst, 95 %)",
+        *name_columns(CODES[0]),
+    )
+    for place, heading in enumerate(CODES[1:], start=1):
+        printed.add_column(heading, justify="left" if place == 5 else "right")
+    for verdict in found:
+        printed.add_row(*code_cells(verdict))
+    print_table(printed)
+    say_all(lines)
+    return say("Every row: `--json`. What each number means: `embedshift docs codes`.")
 
 
 def print_verified(folder: Path, as_json: bool) -> None:

@@ -148,7 +148,8 @@ def proportion_interval(sample: Estimates) -> tuple[Values, Values]:
         t = scipy.special.stdtrit(sample.counts - 1, 1 - tail) / scipy.special.stdtrit(n - 1, 1 - tail)
         effective = np.where(sample.counts > n, effective * t**2, n)
         effective = np.where((sample.variance > 0) & np.isfinite(effective), np.minimum(effective, sample.counts), n)
-    return ends_or_nan(sample, *clopper_pearson(p * effective, effective))
+        successes = p * effective
+    return ends_or_nan(sample, *clopper_pearson(successes, effective))
 
 
 def clopper_pearson(successes: ArrayLike, number: ArrayLike) -> tuple[Values, Values]:

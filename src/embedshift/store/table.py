@@ -51,11 +51,16 @@ class Rules:
     needs_unit: bool = False
 
 
-def rules_of_gains(*keys: str) -> Rules:
-    """Returns what rules may say about a table of a judged alternative: how much more it finds than the baseline."""
+def rules_of_gains(*keys: str, ends: tuple[str, str] = ("ci_low", "ci_high")) -> Rules:
+    """Returns what rules may say about a table of a judged alternative: how much more it finds than the baseline.
+
+    Args:
+        keys: Columns that identify rows.
+        ends: The columns of the interval of `difference`.
+    """
     return Rules(
         keys=keys,
-        columns={"difference": ("ci_low", "ci_high")},
+        columns={"difference": ends},
         unit=lambda column, row: "fraction",
         limits=lambda column, row: (-1.0, 1.0),
     )
