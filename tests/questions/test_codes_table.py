@@ -197,6 +197,10 @@ def test_the_command_recommends_writes_ranges_and_keeps_its_choice(study, tmp_pa
     given = unit(vectors()[0].astype(np.float32))
     assert content["low"] == pytest.approx(Ranges.of(given).low.tolist(), abs=1e-6)
     assert content["mean"] == pytest.approx(given.mean(axis=0).tolist(), abs=1e-6)
+    wide = json.loads(call(monkeypatch, capsys, "codes", study.folder, "--recall-margin", "0.3", "--json").out)
+    assert wide["recommended"] == recommended(verdicts(study.table("codes"))).code
+    assert any("within 30 points under every change" in line for line in wide["sentences"])
+    call(monkeypatch, capsys, "codes", study.folder, "--codes", "int8,binary-centred")
     found = json.loads(call(monkeypatch, capsys, "codes", study.folder, "--json").out)
     assert {row["code"] for row in found["codes"]} == {"float32", "int8", "binary-centred"}
     assert len(found["sentences"]) >= 3

@@ -391,7 +391,7 @@ def codes(
     study.regroup(groups)
     place = None if gallery is None else str(gallery)
     table = study.table("codes", measured=True, codes=codes, gallery=place, recall_margin=recall_margin)
-    print_codes(study, table, out, as_json)
+    print_codes(study, table, out, recall_margin, as_json)
 
 
 @app.command()

@@ -296,9 +296,9 @@ def print_explained(study: Study, table: pl.DataFrame, as_json: bool) -> None:
     return say("Every row: `--json`. What each number means: `embedshift docs meaning`.")
 
 
-def print_codes(study: Study, table: pl.DataFrame, out: Path | None, as_json: bool) -> None:
+def print_codes(study: Study, table: pl.DataFrame, out: Path | None, given: float | None, as_json: bool) -> None:
     reader = study.reader()
-    found, margin = verdicts(table), margin_of(reader.kept_settings("codes"))
+    found, margin = verdicts(table), given or margin_of(reader.kept_settings("codes"))
     best, unit = recommended(found), "group" if reader.info.groups else "image"
     lines = [*summary(found, reader.info.group_count, unit, margin)]
     if out is not None:

@@ -15,18 +15,19 @@ NAMED = 10
 
 @figure("codes", section=True, is_available=has_table("codes"))
 def codes(data: FigureInput, title: str) -> Figure:
-    table = data.need("codes")
-    best = recommended(verdicts(table))
-    rows = table.filter(pl.col("augmentation") != "all", metric=RECALL).drop_nulls("value")
+    table, best = data.table("codes"), recommended(verdicts(data.need("codes")))
+    assert table is not None
+    rows = table.filter(metric=RECALL).drop_nulls("value")
     rows = rows.filter(~pl.col("code").str.starts_with(INDEXES[0]) & ~pl.col("code").str.starts_with(INDEXES[1]))
     order = rows.group_by("augmentation").agg(pl.col("value").min()).sort("value", "augmentation")["augmentation"]
     notes = ["a dot: one code and change; a line: the least bytes for as much"]
     drawn = new_figure(data.caption(*notes), 7.5, 4.2, title)
     axes = drawn.subplots()
     for place, name in enumerate(order):
-        part = rows.filter(augmentation=name).sort("bytes_searched", "value")
+        part = rows.filter(augmentation=name)
         colour = readable(data.colours.get(name, MUTED))
-        best_yet = part.with_columns(pl.col("value").cum_max())
+        best_of_size = part.group_by("bytes_searched").agg(pl.col("value").max()).sort("bytes_searched")
+        best_yet = best_of_size.with_columns(pl.col("value").cum_max())
         label = human(name) if place < NAMED else None
         axes.plot(best_yet["bytes_searched"], best_yet["value"], color=colour, linewidth=1.1, label=label)
         axes.plot(part["bytes_searched"], part["value"], "o", color=colour, markersize=3)
