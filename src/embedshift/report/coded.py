@@ -148,7 +148,7 @@ def summary(found: Sequence[Verdict], images: int, unit: str, margin: float) -> 
         yield f"No code is within {in_points(margin)} under every change, {among}.{more}"
     else:
         size = f"{best.searched:,.0f} bytes a vector to search, {best.stored:,.0f} to store"
-        yield f"Recommended {among}: {best.code}, {size}. Larger galleries lose more: add vectors with --gallery."
+        yield f"Recommended {among}: {best.code}, {size}. Larger galleries lose more: add vectors of yours."
     if found[0].code == FLOAT32 and found[0].recall == 1:
         yield "float32 finds all: this gallery is too small to tell codes apart."
     for each in sorted(others, key=lambda each: (each.searched, each.stored)):
