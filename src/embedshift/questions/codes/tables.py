@@ -102,7 +102,7 @@ def _rows(
         present = np.isfinite(own.values).sum(axis=(0, 1))
         for place, augmentation in enumerate(augmentations):
             n = int(present.sum() if augmentation == ALL else present[place])
-            values = [float(number[place]) for number in numbers]
+            values = [float(number[place]) if n else np.nan for number in numbers]
             least, outcome, needed = np.nan, None, None
             if metric == RECALL and counts is not None:
                 found = of_recall(counts.only(place), margins)
