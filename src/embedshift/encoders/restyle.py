@@ -3,7 +3,7 @@
 import hashlib
 import json
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from embedshift.encoders.device import find_device
 from embedshift.encoders.folder import SETTINGS_BYTES, check_folder, local_path, no_such_folder
 from embedshift.encoders.huggingface import hub_answers, quiet
 from embedshift.encoders.libraries import library
-from embedshift.encoders.trust import no_remote_code, refusing
+from embedshift.encoders.trust import no_remote_code, refusing, settings_in
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.store.files import file_checksum
 
@@ -52,7 +52,7 @@ class Restyler:
     """
 
     def __init__(self, model: str, device: str, steps: int) -> None:
-        self.name, self.steps, self.device = model, steps, find_device(device)
+        self.steps, self.device = steps, find_device(device)
         self.folder = _folder_of(model)
         _check(self.folder)
         self.pipe = _loaded(self.folder, self.device)
@@ -150,19 +150,12 @@ def _check(folder: Path) -> None:
 
 def _check_part(place: Path, *, needs_weights: bool) -> None:
     for file in place.glob("*.json"):
-        for key, value in _settings(json.loads(read_file(file, SETTINGS_BYTES * 16))):
+        for key, value in settings_in(json.loads(read_file(file, SETTINGS_BYTES * 16))):
             if key in REFUSED and value:
                 raise EmbedshiftError(f"{file}: names {key}; refused")
     has_pickle = any(next(place.glob(f"*{ending}"), None) for ending in (".bin", ".ckpt", ".pt", ".pth", ".pkl"))
     if needs_weights and has_pickle and not any(place.glob("*.safetensors")):
         raise EmbedshiftError(f"{place}: its weights are a pickle; give safetensors")
-
-
-def _settings(content: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(content, dict):
-        yield from content.items()
-    for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
-        yield from _settings(part)
 
 
 def _loaded(folder: Path, device: torch.device) -> Any:

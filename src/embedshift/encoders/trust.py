@@ -120,7 +120,7 @@ def check_sentence_transformer(folder: Path) -> None:
             index = folder / path / name
             check_index(index if index.is_file() else None, str(folder))
     for file in sorted(path for path in folder.rglob("*.json") if path.name not in VOCABULARIES):
-        for key, value in _settings(json.loads(file.read_text(encoding="utf-8"))):
+        for key, value in settings_in(json.loads(file.read_text(encoding="utf-8"))):
             if key == "num_hidden_layers":
                 refuse_layers(value, str(file))
             elsewhere = (key in ELSEWHERE and "/" in str(value)) or (key in OTHER_MODELS and value)
@@ -129,11 +129,12 @@ def check_sentence_transformer(folder: Path) -> None:
                 raise EmbedshiftError(f"{file}: names {key} {value!r}; refused")
 
 
-def _settings(content: Any) -> Iterator[tuple[str, Any]]:
+def settings_in(content: Any) -> Iterator[tuple[str, Any]]:
+    """Yields the names and values of JSON at any depth."""
     if isinstance(content, dict):
         yield from content.items()
     for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
-        yield from _settings(part)
+        yield from settings_in(part)
 
 
 def check_timm(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import itertools
-import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,8 +34,6 @@ from embedshift.sources.views_file import (
     file_hash,
     folder_of,
 )
-
-log = logging.getLogger(__name__)
 
 VERSIONS = ("diffusers", "torch", "transformers", "pillow")
 # The prompts that come with the package, and the view of strength 0.
