@@ -22,10 +22,10 @@ import embedshift
 from bench import print_head, print_machine, print_row
 from embedshift.arrays import Floats, GroupNumbers
 from embedshift.statistics.coded_search import evaluate
-from embedshift.statistics.codes import unit
 from embedshift.statistics.intervals import clopper_pearson
 from embedshift.statistics.judged import Judged, Split, judge
 from embedshift.statistics.retrieval import Gallery
+from embedshift.statistics.vectors import normalised_float32
 from embedshift.store.embeddings import vectors_of
 
 CODES = ("float32", "int8", "binary-centred+rescore", "hnsw")
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def large(folder: Path, count: int, names: list[str]) -> None:
-    originals = unit(vectors_of(embedshift.load(folder).reader())[0])
+    originals = normalised_float32(vectors_of(embedshift.load(folder).reader())[0])
     rng = np.random.default_rng(0)
     drawn = rng.multivariate_normal(originals.mean(axis=0), np.cov(originals.T), count, check_valid="ignore")
     print_head("code", "searched among", "seconds", "CPU seconds", "peak MiB", "recall@1", "lost at most, points")
@@ -112,7 +112,7 @@ def world(kind: str, count: int, seed: int) -> tuple[Floats, Floats, GroupNumber
         centres, strength = rng.normal(size=(count, DIM)), rng.lognormal(0, 0.5, (count, 1))
         originals, hard = (0.8 * centres[groups] * spread + 0.6 * originals), strength[groups]
     views = originals + 0.8 * hard * rng.normal(size=originals.shape)
-    return unit(originals.astype(np.float32)), unit(views.astype(np.float32)), groups
+    return normalised_float32(originals.astype(np.float32)), normalised_float32(views.astype(np.float32)), groups
 
 
 if __name__ == "__main__":

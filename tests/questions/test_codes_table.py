@@ -13,10 +13,11 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.report.coded import recommended, summary, verdicts
 from embedshift.statistics.coded_search import METRICS, evaluate
-from embedshift.statistics.codes import Ranges, unit
+from embedshift.statistics.codes import Ranges
 from embedshift.statistics.equivalence import Margins, of_recall
 from embedshift.statistics.judged import Split, judge
 from embedshift.statistics.retrieval import Gallery
+from embedshift.statistics.vectors import normalised_float32
 from support.command import call
 
 pytestmark = pytest.mark.slow
@@ -58,9 +59,11 @@ def test_it_has_a_row_for_each_code_change_and_metric_with_paired_intervals(stud
     ids = study.reader().ordered_ids()
     originals, views = vectors()
     order = [IDS.index(name) for name in ids]
-    stacked = np.stack([unit(views[name][order].astype(np.float32)) for name in study.augmentations], axis=1)[:, None]
+    stacked = np.stack(
+        [normalised_float32(views[name][order].astype(np.float32)) for name in study.augmentations], axis=1
+    )[:, None]
     split = Split.of(np.arange(COUNT), {name: name for name in study.augmentations})
-    gallery = Gallery.of(unit(originals[order].astype(np.float32)))
+    gallery = Gallery.of(normalised_float32(originals[order].astype(np.float32)))
     found = dict(evaluate(["float32", "binary"], gallery, stacked, split))
     counts = judge(
         found["float32"].outcomes["recall@1"], found["binary"].outcomes["recall@1"], seed=study.info()["config"]["seed"]
@@ -89,8 +92,8 @@ def test_intervals_of_losses_hold_the_truth():
 
     def gains(images, seed):
         originals, views = vectors(seed, images)
-        unit_originals = unit(originals.astype(np.float32))
-        stacked = unit(views["blur"].astype(np.float32))[:, None, None]
+        unit_originals = normalised_float32(originals.astype(np.float32))
+        stacked = normalised_float32(views["blur"].astype(np.float32))[:, None, None]
         split = Split.of(np.arange(images), {"blur": "blur"})
         found = dict(evaluate(["float32", "truncated-8"], Gallery.of(unit_originals), stacked, split))
         return found["float32"].outcomes["recall@1"], found["truncated-8"].outcomes["recall@1"]
@@ -198,7 +201,7 @@ def test_the_command_recommends_writes_ranges_and_keeps_its_choice(study, tmp_pa
     assert re.search(r"Recommended in a search among 200: \w|No code is within 1 point under every change", done.out)
     assert "int8: " in done.out
     content = json.loads(ranges.read_text())
-    given = unit(vectors()[0].astype(np.float32))
+    given = normalised_float32(vectors()[0].astype(np.float32))
     assert content["low"] == pytest.approx(Ranges.of(given).low.tolist(), abs=1e-6)
     assert content["mean"] == pytest.approx(given.mean(axis=0).tolist(), abs=1e-6)
     wide = json.loads(call(monkeypatch, capsys, "codes", study.folder, "--recall-margin", "0.3", "--json").out)

@@ -8,15 +8,16 @@ from sklearn.decomposition import PCA
 
 from embedshift.errors import UsageError
 from embedshift.statistics import coded_search, codes
-from embedshift.statistics.codes import Ranges, unit
+from embedshift.statistics.codes import Ranges
 from embedshift.statistics.judged import Split, judge
 from embedshift.statistics.retrieval import Gallery
+from embedshift.statistics.vectors import normalised_float32
 
 DIM = 16
 
 
 def drawn(count, dim=DIM, seed=0):
-    return unit(
+    return normalised_float32(
         np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32) * np.linspace(0.5, 2, dim) + 0.3
     )
 
@@ -47,7 +48,7 @@ def test_int8_and_binary_are_those_of_sentence_transformers_in_and_out_of_range(
     np.testing.assert_array_equal(
         np.packbits(centred.base(given) > 0, -1), quantize_embeddings(given - mean, "ubinary")
     )
-    np.testing.assert_allclose(centred.query(given), unit(given - mean))
+    np.testing.assert_allclose(centred.query(given), normalised_float32(given - mean))
     outside = np.mean(
         [[not low <= x <= high for x, low, high in zip(v, ranges.low, ranges.high, strict=True)] for v in given], 1
     )
@@ -70,9 +71,9 @@ def test_quantiles_float16_truncated_and_pca_are_those_of_numpy_and_scikit_learn
     quantile = fitted("int8-quantile", calibration)
     assert np.abs(quantile.base(given) - np.clip(given, low, high)).max() <= ((high - low) / 255).max()
     np.testing.assert_array_equal(fitted("float16", calibration).base(given), given.astype(np.float16))
-    np.testing.assert_allclose(fitted("truncated-4", calibration).base(given), unit(given[:, :4]))
+    np.testing.assert_allclose(fitted("truncated-4", calibration).base(given), normalised_float32(given[:, :4]))
     pca = PCA(5, svd_solver="full").fit(calibration)
-    made, theirs = fitted("pca-5", calibration), unit(pca.transform(given).astype(np.float32))
+    made, theirs = fitted("pca-5", calibration), normalised_float32(pca.transform(given).astype(np.float32))
     np.testing.assert_allclose(made.base(given) @ made.query(given).T, theirs @ theirs.T, atol=1e-5)
     rounded = fitted("pca-5+int8", calibration)
     # Saturated where a number lies outside.
@@ -145,7 +146,7 @@ def test_a_search_is_that_of_a_loop(name, grouped, monkeypatch):
     originals = drawn(130)
     originals[7] = originals[9]
     groups = np.arange(130) // 3 if grouped else None
-    queries = unit(originals[:25] + 0.25 * drawn(25, seed=5))
+    queries = normalised_float32(originals[:25] + 0.25 * drawn(25, seed=5))
     code, own = fitted(name, originals[25:]), np.arange(25)
     found = coded_search.search(code, queries, own, Gallery.of(originals, groups))
     for row in range(25):
@@ -191,7 +192,7 @@ def test_outcomes_of_sixty_images_are_those_of_loops_and_of_codes_that_did_not_s
                 if (image, kind) == (4, 1):
                     assert np.isnan([*values.values()]).all()
                     continue
-                query = unit(views[image, 0, kind][None])[0]
+                query = normalised_float32(views[image, 0, kind][None])[0]
                 _, before, _, nearest = loop(code, query, image, originals, None)
                 assert (values["recall@1"], values["recall@10"]) == (before < 1, before < 10)
                 exact = loop(fitted("float32", originals), query, image, originals, None)[3]
@@ -213,11 +214,11 @@ def test_float32_loses_nothing_and_a_threshold_lets_one_pair_in_a_thousand_match
     matched = []
     for fold in range(5):
         inside = np.flatnonzero(np.arange(300) % 5 == fold)
-        cosines = unit(originals[inside]) @ unit(originals).T
+        cosines = normalised_float32(originals[inside]) @ normalised_float32(originals).T
         cosines[np.arange(60), inside] = np.nan
         pairs = np.sort(cosines[np.isfinite(cosines)])[::-1]
         limit = pairs[int(0.001 * len(pairs)) - 1]
-        own = (unit(views[inside, 0, 0]) * unit(originals[inside])).sum(axis=1)
+        own = (normalised_float32(views[inside, 0, 0]) * normalised_float32(originals[inside])).sum(axis=1)
         matched += (own >= limit - 1e-6).tolist()
     assert np.nanmean(base["matched@0.001"].values[:, 0, 0]) == pytest.approx(np.mean(matched), abs=0.011)
     lead = found["int8"].outcomes["lead"].values

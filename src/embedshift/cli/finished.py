@@ -1,4 +1,4 @@
-"""The output of the commands on finished studies: `compare`, `check`, `whiten`, `power`, `explain` and `verify`."""
+"""The output of the commands on finished studies, such as `compare`, `check`, `explain`, `codes` and `verify`."""
 
 import json
 import logging
@@ -26,11 +26,11 @@ from embedshift.report.explained import HEADINGS as EXPLAINED
 from embedshift.report.explained import cells as explained
 from embedshift.report.explained import findings, why_nothing
 from embedshift.statistics.codes import ranges_to_json
-from embedshift.statistics.codes import unit as unit_vectors
 from embedshift.statistics.planned import PLANNED, planned
 from embedshift.statistics.strengths import ONE_LEVEL, with_interval_in_words
+from embedshift.statistics.vectors import normalised_float32
 from embedshift.statistics.whitening import sentences
-from embedshift.store.embeddings import vectors_of
+from embedshift.store.gallery import originals
 from embedshift.store.listing import Verification, verify
 from embedshift.study import Study, load
 from embedshift.study.comparison import HEADINGS, Comparison, ratio_cells, with_star
@@ -302,8 +302,8 @@ def print_codes(study: Study, table: pl.DataFrame, out: Path | None, given: floa
     best, unit = recommended(found), "group" if reader.info.groups else "image"
     lines = [*summary(found, reader.info.group_count, unit, margin)]
     if out is not None:
-        originals = unit_vectors(vectors_of(reader)[0])
-        content = ranges_to_json(originals, best.code if best else "float32")
+        vectors = normalised_float32(originals(reader).gallery.vectors)
+        content = ranges_to_json(vectors, best.code if best else "float32")
         write_file(out, json.dumps(content).encode())
     if as_json:
         name = None if best is None else best.code

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
 from embedshift.statistics.agreement import neighbours_counted
-from embedshift.statistics.codes import FLOAT32, Code, faiss_library, fit, unit
+from embedshift.statistics.codes import FLOAT32, Code, faiss_library, fit
 from embedshift.statistics.judged import Outcomes, Split
 from embedshift.statistics.retrieval import Gallery
+from embedshift.statistics.vectors import normalised_float32
 
 RECALLS = (1, 10)
 # Candidates of a code that is rescored, for each of the ten results; and the rate of false matches of `matched`.
@@ -57,7 +58,7 @@ def _exhaustive(
     code: Code, queries: Floats, own: Positions, gallery: Gallery, count: int, *, with_own: bool
 ) -> tuple[Values, Values, Values, Positions]:
     asked = code.query(queries)
-    own_scores = np.einsum("qd,qd->q", asked, code.base(unit(gallery.vectors[own])))
+    own_scores = np.einsum("qd,qd->q", asked, code.base(normalised_float32(gallery.vectors[own])))
     limits = (own_scores - TIE * np.abs(own_scores))[:, None]
     before, places = np.zeros(len(queries)), np.arange(len(queries))
     scores = np.full((len(queries), count), -np.inf, np.float32)
@@ -92,7 +93,7 @@ def _scores_at(code: Code, queries: Floats, positions: Positions, gallery: Galle
     asked, scores = code.query(queries), np.full(positions.shape, -np.inf, np.float32)
     for row, places in enumerate(positions):
         there = places >= 0
-        scores[row, there] = code.base(unit(gallery.vectors[places[there]])) @ asked[row]
+        scores[row, there] = code.base(normalised_float32(gallery.vectors[places[there]])) @ asked[row]
     return scores
 
 
@@ -170,7 +171,7 @@ def evaluate(names: Sequence[str], gallery: Gallery, views: Floats, split: Split
         code: Code | None = None
         for number, fold in enumerate(folds):
             fitted_to = np.setdiff1d(np.arange(len(gallery)), fold)
-            trained_on = unit(gallery.vectors[fitted_to])
+            trained_on = normalised_float32(gallery.vectors[fitted_to])
             made, left_out = fit([name], trained_on)
             if left_out:
                 break
@@ -204,7 +205,7 @@ def evaluate(names: Sequence[str], gallery: Gallery, views: Floats, split: Split
 def _queries(views: Floats, fold: NDArray[np.intp]) -> Iterator[tuple[int, int, Floats, NDArray[np.bool_]]]:
     for draw in range(views.shape[1]):
         for place in range(views.shape[2]):
-            vectors = unit(np.nan_to_num(views[fold, draw, place]))
+            vectors = normalised_float32(np.nan_to_num(views[fold, draw, place]))
             yield draw, place, vectors, np.asarray(vectors.any(axis=1))
 
 
@@ -248,7 +249,7 @@ def _of_pairs(code: Code, gallery: Gallery, fold: NDArray[np.intp], n: int) -> t
     The error is the standard deviation of its scores around a line over those of float32.
     """
     others = np.arange(min(n, PAIRED))
-    base, asked = unit(gallery.vectors[others]), unit(gallery.vectors[fold])
+    base, asked = normalised_float32(gallery.vectors[others]), normalised_float32(gallery.vectors[fold])
     own = np.arange(n) if gallery.groups is None else gallery.groups
     apart = own[fold][:, None] != own[others]
     scores, exact = (code.query(asked) @ code.base(base).T)[apart], (asked @ base.T)[apart]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
 from embedshift.errors import MissingExtra, UsageError
+from embedshift.statistics.vectors import normalised_float32
 
 FLOAT32, FLOAT16, INT8, QUANTILE, DOT = "float32", "float16", "int8", "int8-quantile", "int8-dot"
 BINARY, CENTRED, HAMMING, RESCORE = "binary", "binary-centred", "-hamming", "+rescore"
@@ -23,6 +24,8 @@ BINARY, CENTRED, HAMMING, RESCORE = "binary", "binary-centred", "-hamming", "+re
 QUANTILES = (0.01, 0.99)
 # Vectors that codebooks are trained on at least, by FAISS: a centroid each.
 CENTROIDS = 256
+# Bytes that an index keeps of a vector beside its code.
+GRAPH = {"hnsw": 256, "ivf": 8}
 _SIZED = re.compile(r"(pca|truncated|pq)-(\d{1,5})(\+int8)?")
 
 Map = Callable[[Floats], Floats]
@@ -135,51 +138,45 @@ def fit(names: Iterable[str], vectors: Floats) -> tuple[dict[str, Code], dict[st
 
 
 def _fitted(name: str, vectors: Floats) -> Code | str:
-    dim = vectors.shape[1]
-    mean, ranges = vectors.mean(axis=0), Ranges.of(vectors)
     if sized := _SIZED.fullmatch(name):
         return _sized(name, sized[1], int(sized[2]), bool(sized[3]), vectors)
-    if name.startswith(("hnsw", "ivf")):
-        index, _, of = name.partition("+")
-        more = 256 if index == "hnsw" else 8
-        size = dim if of else 4 * dim
-        return Code(
-            name,
-            size,
-            size + more,
-            index=index,
-            base=ranges.rounded if of else _as_is,
-            outside=ranges.outside if of else None,
-        )
-    bits = math.ceil(dim / 8)
+    if name.startswith(BINARY):
+        return _of_signs(name, vectors)
+    dim = vectors.shape[1]
+    if name == FLOAT32:
+        return Code(name, 4 * dim, 4 * dim)
+    if name == FLOAT16:
+        return Code(name, 2 * dim, 2 * dim, base=lambda given: given.astype(np.float16).astype(np.float32))
+    if name in ("hnsw", "ivf"):
+        return Code(name, 4 * dim, 4 * dim + GRAPH[name], index=name)
+    ranges = Ranges.of(vectors, QUANTILES if name == QUANTILE else (0.0, 1.0))
+    if name == DOT:
+
+        def integers(given: Floats) -> Floats:
+            return np.asarray(ranges.encode(given), np.float32)
+
+        return Code(name, dim, dim, base=integers, query=integers, outside=ranges.outside)
+    index = name.removesuffix("+int8") if name.endswith("+int8") else ""
+    return Code(name, dim, dim + GRAPH.get(index, 0), base=ranges.rounded, outside=ranges.outside, index=index)
+
+
+def _of_signs(name: str, vectors: Floats) -> Code:
+    bits, mean = math.ceil(vectors.shape[1] / 8), vectors.mean(axis=0)
+    is_centred = name.startswith(CENTRED)
+
+    def centred(given: Floats) -> Floats:
+        return given - mean if is_centred else given
 
     def signs(given: Floats) -> Floats:
-        return np.where(given > 0, np.float32(1), np.float32(-1))
+        return np.where(centred(given) > 0, np.float32(1), np.float32(-1))
 
-    def centred_signs(given: Floats) -> Floats:
-        return signs(given - mean)
-
-    is_centred = name.startswith(CENTRED)
-    of_signs = centred_signs if is_centred else signs
     if name.endswith(RESCORE):
-        hamming = Code(name, bits, bits, base=of_signs, query=of_signs)
-        return Code(name, bits, bits + dim, base=ranges.rounded, outside=ranges.outside, candidates=hamming)
-    quantile = Ranges.of(vectors, QUANTILES)
-
-    def integers(given: Floats) -> Floats:
-        return np.asarray(ranges.encode(given), np.float32)
-
-    return {
-        FLOAT32: Code(name, 4 * dim, 4 * dim),
-        FLOAT16: Code(name, 2 * dim, 2 * dim, base=lambda given: given.astype(np.float16).astype(np.float32)),
-        INT8: Code(name, dim, dim, base=ranges.rounded, outside=ranges.outside),
-        QUANTILE: Code(name, dim, dim, base=quantile.rounded, outside=quantile.outside),
-        DOT: Code(name, dim, dim, base=integers, query=integers, outside=ranges.outside),
-        BINARY: Code(name, bits, bits, base=signs),
-        BINARY + HAMMING: Code(name, bits, bits, base=signs, query=signs),
-        CENTRED: Code(name, bits, bits, base=centred_signs, query=lambda given: unit(given - mean)),
-        CENTRED + HAMMING: Code(name, bits, bits, base=centred_signs, query=centred_signs),
-    }[name]
+        hamming, ranges = Code(name, bits, bits, base=signs, query=signs), Ranges.of(vectors)
+        stored = bits + vectors.shape[1]
+        return Code(name, bits, stored, base=ranges.rounded, outside=ranges.outside, candidates=hamming)
+    if name.endswith(HAMMING):
+        return Code(name, bits, bits, base=signs, query=signs)
+    return Code(name, bits, bits, base=signs, query=lambda given: normalised_float32(centred(given)))
 
 
 def _sized(name: str, kind: str, size: int, rounded: bool, vectors: Floats) -> Code | str:
@@ -190,8 +187,8 @@ def _sized(name: str, kind: str, size: int, rounded: bool, vectors: Floats) -> C
             name,
             4 * size,
             4 * size,
-            base=lambda given: unit(given[:, :size]),
-            query=lambda given: unit(given[:, :size]),
+            base=lambda given: normalised_float32(given[:, :size]),
+            query=lambda given: normalised_float32(given[:, :size]),
         )
     if len(vectors) <= size:
         return f"it is fitted to more than {size} originals, and there are {len(vectors)}"
@@ -200,7 +197,7 @@ def _sized(name: str, kind: str, size: int, rounded: bool, vectors: Floats) -> C
     components = directions[:, ::-1][:, :size].astype(np.float32)
 
     def projected(given: Floats) -> Floats:
-        return unit((given - mean) @ components)
+        return normalised_float32((given - mean) @ components)
 
     if not rounded:
         return Code(name, 4 * size, 4 * size, base=projected, query=projected)
@@ -229,11 +226,6 @@ def faiss_library() -> Any:
         return importlib.import_module("faiss")
     except ImportError as error:
         raise MissingExtra("codes pq-M, and indexes", "search") from error
-
-
-def unit(vectors: Floats) -> Floats:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths == 0, 1, lengths), np.float32)
 
 
 def ranges_to_json(vectors: Floats, recommended: str) -> Mapping[str, Any]:

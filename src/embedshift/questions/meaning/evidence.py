@@ -62,10 +62,8 @@ def numbers_of(reader: Reader, given: Any, ids: Sequence[str]) -> tuple[tuple[st
 
 def _given_numbers(given: Any, ids: Sequence[str]) -> pl.DataFrame:
     wanted = "the column image_id and columns of numbers"
-    if isinstance(given, str | os.PathLike):
-        table = read_columns(str(given), "properties", wanted)
-    else:
-        table = given.collect() if isinstance(given, pl.LazyFrame) else pl.DataFrame(given)
+    is_file = isinstance(given, str | os.PathLike)
+    table = read_columns(str(given), "properties", wanted) if is_file else _frame(given)
     if "image_id" not in table.columns or table["image_id"].is_duplicated().any():
         raise UsageError("`properties`: one row for each image, with the column image_id")
     table = table.with_columns(pl.col("image_id").cast(pl.String))
@@ -153,13 +151,12 @@ def digest(given: Any) -> str:
         except (OSError, EmbedshiftError) as error:
             raise UsageError(f"{given}: {cause(error)}") from error
     else:
-        content = repr(given).encode() if isinstance(given, tuple | list) else _frame_bytes(given)
+        content = repr(given).encode() if isinstance(given, tuple | list) else _frame(given).write_ndjson().encode()
     return hashlib.sha256(content).hexdigest()
 
 
-def _frame_bytes(given: Any) -> bytes:
-    table = given.collect() if isinstance(given, pl.LazyFrame) else pl.DataFrame(given)
-    return table.write_ndjson().encode()
+def _frame(given: Any) -> pl.DataFrame:
+    return given.collect() if isinstance(given, pl.LazyFrame) else pl.DataFrame(given)
 
 
 def is_as_kept(file: str | None, kept: str) -> bool:
