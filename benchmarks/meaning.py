@@ -26,7 +26,7 @@ import polars as pl
 import embedshift
 from bench import print_head, print_machine, print_row
 from embedshift.questions.meaning import Choices
-from embedshift.questions.meaning.directions import Vectors, ids_of, of_shifts, read_vectors
+from embedshift.questions.meaning.directions import ids_of, of_shifts, read_vectors
 from embedshift.questions.meaning.evidence import numbers_of
 from embedshift.questions.meaning.measure import properties
 from embedshift.questions.meaning.tables import Evidence, null_of, of_properties, of_words, sample_of
@@ -38,9 +38,7 @@ from embedshift.statistics.meaning import (
     judged_scores,
     least_beyond,
     rank_correlations,
-    space_of,
 )
-from embedshift.store.reader import Reader
 
 SYNSETS = Path("/usr/share/wordnet/data.noun")
 REPETITIONS, DIM, NAMES = 200, 384, 16
@@ -73,16 +71,15 @@ def held_out(folder: Path) -> None:
     """Prints properties beyond the limit, of directions fitted to one folder's photographs, on those of another."""
     study = embedshift.load(folder)
     reader = study.reader()
-    whole = read_vectors(reader, with_products=False)
-    ids = ids_of(reader, len(whole.originals))
+    ids = ids_of(reader, reader.image_rows.layout.images)
     first, *_ = sorted({name.partition("/")[0] for name in ids}, reverse=True)
     judged = np.array([not name.startswith(f"{first}/") for name in ids])
-    vectors = refitted(reader, whole, judged)
+    vectors = read_vectors(reader, with_products=False, halves=judged)
     directions = of_shifts(reader, vectors, ())
     scores = vectors.originals[judged] @ directions.vectors[0].T.astype(np.float32)
     names, numbers = numbers_of(reader, None, ids)
     none = np.zeros(int(judged.sum()), bool)
-    drawn = np.random.default_rng(1).standard_normal((16_000, whole.originals.shape[1]))
+    drawn = np.random.default_rng(1).standard_normal((16_000, vectors.originals.shape[1]))
     along = vectors.originals[judged] @ (drawn @ vectors.spaces[0].matrix.T).T.astype(np.float32)
     limit = least_beyond(np.abs(rank_correlations(along, numbers[judged], none)[0]).max(axis=1), len(directions.names))
     found, _ = rank_correlations(scores, numbers[judged], none)
@@ -100,26 +97,6 @@ def held_out(folder: Path) -> None:
                 print_row(direction, f"({wanted[1]})", f"{found[place, names.index(wanted[1])]:+.3f}", "nothing", strip)
         if direction in ("watermark", "greyscale") and not (np.abs(found[place]) > limit).any():
             print_row(direction, "", "", "", strip)
-
-
-def refitted(reader: Reader, whole: Vectors, judged: np.ndarray) -> Vectors:
-    """Returns the vectors with other halves: all shifts of the first are read again."""
-    shifts = {}
-    order = reader.image_rows.layout
-    sums = {name: np.zeros((2, whole.originals.shape[1])) for name in reader.augmentations}
-    start = 0
-    for block in reader.image_rows.blocks("embedding"):
-        raw = block["embedding"].to_numpy()
-        unit = (raw / np.linalg.norm(raw, axis=1, keepdims=True)).reshape(-1, len(order.views), raw.shape[1])
-        for name in reader.augmentations:
-            moved = unit[:, order.positions(name)[0]] - unit[:, order.views.index("original")]
-            for half in (0, 1):
-                sums[name][half] += moved[judged[start : start + len(unit)] == half].sum(axis=0)
-        start += len(unit)
-    counts = np.array([(~judged).sum(), judged.sum()], np.float64)
-    shifts = {name: (total, counts) for name, total in sums.items()}
-    spaces = space_of(whole.originals[~judged]), space_of(whole.originals[judged])
-    return Vectors(whole.originals, judged, shifts, np.zeros((2, 0, 0)), spaces)
 
 
 def short(image_id: str) -> str:

@@ -1,6 +1,5 @@
 """Views restyled by diffusion, as files: prompts at strengths, and the round trip through the VAE as their control."""
 
-import importlib.metadata
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from embedshift.config.safe_files import expanded, read_yaml
 from embedshift.encoders.restyle import Restyler, View
 from embedshift.engines.job import Progress, Start
 from embedshift.engines.loaders import Images, draw_all
-from embedshift.engines.views_folder import ViewsFolder, continued, fill, images_identity, list_images, save_manifest
+from embedshift.engines.views_folder import ViewsFolder, begun_views, continued, fill, list_images, save_manifest
 from embedshift.errors import EmbedshiftError, UsageError, cause, foreign_code
 from embedshift.pipeline.draw import Clock, FolderError, OnStep, guarded, read_image
 from embedshift.sources import ImageRef, Source
@@ -62,7 +61,14 @@ def run_restyle(
     prompts, augmentations = checked(config)
     source, samples = list_images(config, out)
     restyler = Restyler(str(config.restyle), config.device, config.steps)
-    begun = _begun(config, prompts, augmentations, restyler, samples)
+    made_by = {
+        "restyle": restyler.identity(),
+        "prompts": prompts,
+        "strengths": sorted(dict.fromkeys(config.strengths)),
+        "steps": config.steps,
+        "batch_size": config.batch_size,
+    }
+    begun = begun_views(config, samples, augmentations, made_by, VERSIONS)
     folder = RestyledFolder(
         out=out, config=config, folders=(ORIGINALS, *begun.folders), format=config.format, quality=config.quality,
         restyler=restyler, prompts=prompts,
@@ -113,37 +119,6 @@ def read_prompts(file: str | None) -> dict[str, str]:
         if not isinstance(prompt, str) or not prompt.strip():
             raise UsageError(f"`prompts`: {path}: {name}: give a text")
     return content
-
-
-def _begun(
-    config: ViewsConfig,
-    prompts: Mapping[str, str],
-    augmentations: Mapping[str, ViewsAugmentation],
-    restyler: Restyler,
-    samples: Sequence[ImageRef],
-) -> ViewsFile:
-    return ViewsFile(
-        embedshift=importlib.metadata.version("embedshift"),
-        seed=config.seed,
-        draws=config.draws,
-        format=config.format,
-        identity={
-            "images": images_identity(samples),
-            "restyle": restyler.identity(),
-            "prompts": dict(prompts),
-            "strengths": sorted(dict.fromkeys(config.strengths)),
-            "steps": config.steps,
-            "batch_size": config.batch_size,
-            "seed": config.seed,
-            "draws": config.draws,
-            "apply_to": "file",
-            "longest": config.longest,
-            "format": config.format,
-            **({} if config.format == "png" else {"quality": config.quality}),
-            "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
-        },
-        augmentations=augmentations,
-    )
 
 
 def read_original(

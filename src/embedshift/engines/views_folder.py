@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import importlib.metadata
 import io
 import json
 import logging
@@ -25,7 +26,17 @@ from embedshift.pipeline.draw import FolderError, hash_image
 from embedshift.sources import ImageRef, Source, open_images
 from embedshift.sources.base import Failure, hash_of, storable
 from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
-from embedshift.sources.views_file import ORIGINALS, ImageFiles, M, Manifest, file_hash, read_manifest, view_path
+from embedshift.sources.views_file import (
+    ORIGINALS,
+    ImageFiles,
+    M,
+    Manifest,
+    ViewsAugmentation,
+    ViewsFile,
+    file_hash,
+    read_manifest,
+    view_path,
+)
 from embedshift.store.files import delete_incomplete, locked, made_inside, write_atomically
 from embedshift.store.info import differences
 
@@ -88,6 +99,35 @@ def list_images(config: AttackConfig | ViewsConfig, out: Path) -> tuple[Source, 
 def images_identity(samples: Sequence[ImageRef]) -> Json:
     ids = "\n".join(sorted(storable(sample.image_id) for sample in samples))
     return {"count": len(samples), "ids_hash": hashlib.sha256(ids.encode()).hexdigest()}
+
+
+def begun_views(
+    config: ViewsConfig,
+    samples: Sequence[ImageRef],
+    augmentations: Mapping[str, ViewsAugmentation],
+    made_by: Json,
+    libraries: Sequence[str],
+) -> ViewsFile:
+    """Returns views.json before any image is written; its identity holds `made_by`, what decides the views alone."""
+    identity: Json = {
+        "images": images_identity(samples),
+        **made_by,
+        "seed": config.seed,
+        "draws": config.draws,
+        "apply_to": config.apply_to,
+        **({"longest": config.longest} if config.apply_to == "file" else {}),
+        "format": config.format,
+        **({} if config.format == "png" else {"quality": config.quality}),
+        "versions": {name: importlib.metadata.version(name) for name in libraries},
+    }
+    return ViewsFile(
+        embedshift=importlib.metadata.version("embedshift"),
+        seed=config.seed,
+        draws=config.draws,
+        format=config.format,
+        identity=identity,
+        augmentations=augmentations,
+    )
 
 
 @contextlib.contextmanager

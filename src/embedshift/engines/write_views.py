@@ -1,6 +1,5 @@
 """Views as files, of `embedshift views`: loader processes draw the views of all images and write them."""
 
-import importlib.metadata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from embedshift.augmentations.views import Canvas, view_seed
 from embedshift.config import Json, ViewsConfig
 from embedshift.engines.job import Progress, Start, loader_count
 from embedshift.engines.loaders import Images, draw_all
-from embedshift.engines.views_folder import ViewsFolder, continued, fill, images_identity, list_images
+from embedshift.engines.views_folder import ViewsFolder, begun_views, continued, fill, list_images
 from embedshift.errors import UsageError
 from embedshift.pipeline.draw import Clock, OnStep, guarded, read_image
 from embedshift.sources import ImageRef, Source
@@ -65,32 +64,16 @@ def run_views(
 
 
 def _begun(config: ViewsConfig, suite: Suite, samples: Sequence[ImageRef]) -> ViewsFile:
-    on_file = config.apply_to == "file"
-    return ViewsFile(
-        embedshift=importlib.metadata.version("embedshift"),
-        seed=config.seed,
-        draws=config.draws,
-        format=config.format,
-        identity={
-            "images": images_identity(samples),
-            "augmentations": suite.describe(),
-            "seed": config.seed,
-            "draws": config.draws,
-            "apply_to": config.apply_to,
-            **({"longest": config.longest} if on_file else {"size": config.size, "resize": config.resize}),
-            "format": config.format,
-            **({} if config.format == "png" else {"quality": config.quality}),
-            "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
-        },
-        augmentations={
-            augmentation.name: ViewsAugmentation(
-                description=augmentation.description,
-                level=augmentation.level,
-                seeded_by=augmentation.seeded_by,
-            )
-            for augmentation in suite
-        },
-    )
+    place: Json = {} if config.apply_to == "file" else {"size": config.size, "resize": config.resize}
+    augmentations = {
+        augmentation.name: ViewsAugmentation(
+            description=augmentation.description,
+            level=augmentation.level,
+            seeded_by=augmentation.seeded_by,
+        )
+        for augmentation in suite
+    }
+    return begun_views(config, samples, augmentations, {"augmentations": suite.describe(), **place}, VERSIONS)
 
 
 @dataclass(frozen=True, kw_only=True)

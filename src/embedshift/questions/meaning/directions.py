@@ -39,10 +39,11 @@ class Vectors:
         return np.stack([each @ s.matrix @ s.matrix.T for each, s in zip(of_halves, self.spaces, strict=True)])
 
 
-def read_vectors(reader: Reader, *, with_products: bool) -> Vectors:
+def read_vectors(reader: Reader, *, with_products: bool, halves: Mask | None = None) -> Vectors:
+    """Reads a study's vectors; `halves` says which images are of the second half, None = drawn by the seed."""
     order, names = reader.image_rows.layout, reader.augmentations
     count = min(order.images, MOST_IMAGES)
-    second = halves_of(count, reader.groups, reader.info.seed)
+    second = halves_of(count, reader.groups, reader.info.seed) if halves is None else halves[:count]
     dim = reader.info.encoder.dim
     if dim > MOST_DIM:
         raise UsageError(f"{reader.folder}: embeddings of {dim:,} numbers are too long to be explained")
@@ -54,13 +55,13 @@ def read_vectors(reader: Reader, *, with_products: bool) -> Vectors:
         vectors = normalised_float32(np.nan_to_num(block["embedding"].to_numpy()))
         vectors = vectors.reshape(-1, len(order.views), dim)
         base = originals[start : start + len(vectors)] = vectors[:, order.views.index(ORIGINAL)]
-        halves = second[start : start + len(vectors)]
+        of_block = second[start : start + len(vectors)]
         for place, name in enumerate(names):
             for position in order.positions(name):
                 shifts = vectors[:, position] - base
                 is_there = vectors[:, position].any(axis=1)
                 for half in (0, 1):
-                    chosen = shifts[is_there & (halves == half)]
+                    chosen = shifts[is_there & (of_block == half)]
                     sums[place, half] += chosen.sum(axis=0, dtype=np.float64)
                     counts[place, half] += len(chosen)
                     if with_products:
