@@ -23,7 +23,7 @@ TERMS = {
     "question": "A part of a study with its own numbers, tables, figures and section of the report.",
     "shard": "A Parquet file with the rows of some images (64 by default).",
     "study": "The folder that a run leaves: settings, shards, tables, figures and the report.",
-    "suite": "A named set of augmentations: `paper`, `strength`, `corruptions`, `style`, `everyday`, or your own.",
+    "suite": "A named set of augmentations: `paper`, `strength`, `corruptions`, `style`, `everyday`, `copies`, or your own.",
     "threshold": "The cosine from which on two images count as the same.",
 }
 
@@ -138,11 +138,11 @@ def paper_augmentations() -> Iterator[str]:
     yield from table(("augmentation", "what it is", "of albumentations"), rows)
 
 
-def everyday() -> Iterator[str]:
-    """Every change of the suite `everyday` with what it is."""
+def described(suite: str) -> Iterator[str]:
+    """Every change of a suite with what it is."""
     from embedshift.augmentations import load_suite
 
-    rows = [(f"`{each.name}`", each.description) for each in load_suite("everyday")]
+    rows = [(f"`{each.name}`", each.description) for each in load_suite(suite)]
     yield from table(("augmentation", "what it is"), rows)
 
 
@@ -220,7 +220,8 @@ LISTS: dict[str, Callable[[], Iterator[str]]] = {
     "glossary": glossary,
     "claims": claims,
     "augmentations of the paper": paper_augmentations,
-    "augmentations of every day": everyday,
+    "augmentations of every day": lambda: described("everyday"),
+    "augmentations of copies": lambda: described("copies"),
     "words of augmentations": words,
     "examples": examples,
     "families of strength": families,

@@ -1,6 +1,6 @@
 """Augmentations and suites, the views that they draw by a seed, and where they move pixels."""
 
-from embedshift.augmentations import corruptions, everyday, strength, style
+from embedshift.augmentations import copies, corruptions, everyday, strength, style
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice
 from embedshift.augmentations.paper import PAPER
 from embedshift.augmentations.suite import SUITES, VIEWS, Suite, load_suite, rebuild_suite
@@ -16,6 +16,7 @@ __all__ = [
     "Purified",
     "Suite",
     "Variant",
+    "copies",
     "corruptions",
     "everyday",
     "load_suite",

@@ -6,7 +6,7 @@ Similarity Challenge of 2021 (DISC21: Douze et al., arXiv 2106.09672), and docum
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,7 +73,7 @@ def thumbnail(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels
 def cropped(size: Size, numbers: Drawn) -> Geometry:
     kept, (height, width) = numbers["kept"], size
     left, top = ((1 - kept) * (numbers[axis] * side - 0.5) for axis, side in (("across", width), ("down", height)))
-    return _mapped(size, [[kept, 0, left], [0, kept, top]])
+    return mapped(size, [[kept, 0, left], [0, kept, top]])
 
 
 def screenshot(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels:
@@ -112,7 +112,7 @@ def aslant(size: Size, numbers: Drawn) -> Geometry:
     corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
     shown = corners + np.reshape([numbers[name] for name in SLANT], (4, 2)) * (1 - 2 * corners)
     page, image = ((places * size[::-1] - 0.5).astype(np.float32) for places in (corners, shown))
-    return _mapped(size, cv2.getPerspectiveTransform(page, image))
+    return mapped(size, cv2.getPerspectiveTransform(page, image))
 
 
 def watermark(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels:
@@ -192,10 +192,10 @@ def greyscale(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels
 
 def _around(size: Size, back: Values) -> Geometry:
     centre = (np.array(size[::-1]) - 1) / 2
-    return _mapped(size, np.column_stack([back, centre - back @ centre]))
+    return mapped(size, np.column_stack([back, centre - back @ centre]))
 
 
-def _mapped(size: Size, matrix: Any) -> Geometry:
+def mapped(size: Size, matrix: Any) -> Geometry:
     """Returns the places `[H, W, 2]`, x before y, that a matrix `[2, 3]` or `[3, 3]` gives for every pixel."""
     change = cv2.transform if len(matrix) == 2 else cv2.perspectiveTransform
     return Geometry(np.asarray(change(grid(size), np.asarray(matrix, np.float64)), np.float32))
@@ -206,7 +206,7 @@ def _moved(image: Pixels, geometry: Geometry) -> Pixels:
     return np.asarray(sampled(image, geometry.source, cv2.BORDER_REFLECT_101), np.uint8)
 
 
-def _fixed(**numbers: float) -> dict[str, Range]:
+def fixed(**numbers: float) -> dict[str, Range]:
     return {name: Range(number, number) for name, number in numbers.items()}
 
 
@@ -214,18 +214,18 @@ JPEG = "Written again as JPEG of quality {quality}, chroma 4:2:0"
 PLACE = {"across": Range(0, 1), "down": Range(0, 1)}
 # Name → the change, and its description with the names of its numbers.
 CHANGES: dict[str, tuple[Everyday, str]] = {
-    "recompress_75": (Everyday(recompress, _fixed(quality=75)), JPEG),  # the default of libjpeg and Pillow
-    "recompress_40": (Everyday(recompress, _fixed(quality=40)), JPEG),
+    "recompress_75": (Everyday(recompress, fixed(quality=75)), JPEG),  # the default of libjpeg and Pillow
+    "recompress_40": (Everyday(recompress, fixed(quality=40)), JPEG),
     "messenger": (  # Signal's standard quality: PushMediaConstraints of its app for Android
-        Everyday(thumbnail, _fixed(longest=1600, quality=70)),
+        Everyday(thumbnail, fixed(longest=1600, quality=70)),
         "Sent by a messenger: longest side {longest} px, or half where smaller, then JPEG {quality}, chroma 4:2:0",
     ),
     "thumbnail": (  # the "large" one of freedesktop.org
-        Everyday(thumbnail, _fixed(longest=256)),
+        Everyday(thumbnail, fixed(longest=256)),
         "A thumbnail of {longest} px, or half the size where smaller, shown large",
     ),
     "crop_90": (
-        Everyday(None, _fixed(kept=0.9) | PLACE, cropped),
+        Everyday(None, fixed(kept=0.9) | PLACE, cropped),
         "Cut to {kept:%} of width and height at a drawn place, enlarged to the old size",
     ),
     "screenshot": (
@@ -233,11 +233,11 @@ CHANGES: dict[str, tuple[Everyday, str]] = {
         "A screenshot: the image inside borders of {border:%} on each side, in a colour of an interface",
     ),
     "watermark": (
-        Everyday(watermark, _fixed(area=0.1, opacity=0.5) | PLACE),
+        Everyday(watermark, fixed(area=0.1, opacity=0.5) | PLACE),
         "A line of text over {area:%} of the area, {opacity:%} opaque",
     ),
     "caption_bar": (
-        Everyday(caption, {**_fixed(height=0.15), "place": ("top", "bottom"), "colours": tuple(CAPTION)}, covered),
+        Everyday(caption, {**fixed(height=0.15), "place": ("top", "bottom"), "colours": tuple(CAPTION)}, covered),
         "A bar with a caption over {height:%} of the height, at the top or bottom",
     ),
     "brightness": (Everyday(brightness, {"change": Range(-0.12, 0.12)}), "Brightness {change:%}"),
@@ -247,7 +247,7 @@ CHANGES: dict[str, tuple[Everyday, str]] = {
         "A warm or cold filter: red {red:%}, and blue by as much the other way",
     ),
     "sharpen": (
-        Everyday(sharpen, {"amount": Range(0.5, 1.5), **_fixed(radius=0.002)}),
+        Everyday(sharpen, {"amount": Range(0.5, 1.5), **fixed(radius=0.002)}),
         "Sharpened: plus {amount} times what a blur of sigma {radius:%} of the longest side removes",
     ),
     "rotate_3": (
@@ -257,7 +257,7 @@ CHANGES: dict[str, tuple[Everyday, str]] = {
     "mirror": (Everyday(None, where=mirrored), "Mirrored left to right"),
     "greyscale": (Everyday(greyscale), "Shades of grey (Rec. 601)"),
     "scan": (
-        Everyday(scan, {**SLANT, "gamma": Range(0.8, 1.25), "tint": Range(0.3, 1), **_fixed(noise=0.02)}, aslant),
+        Everyday(scan, {**SLANT, "gamma": Range(0.8, 1.25), "tint": Range(0.3, 1), **fixed(noise=0.02)}, aslant),
         "Printed and scanned: corners moved in by {corner_1_across:%} of the side, gamma {gamma}, paper tint {tint:%}, "
         "noise of sd {noise} of the range",
     ),
@@ -265,11 +265,16 @@ CHANGES: dict[str, tuple[Everyday, str]] = {
 
 
 def everyday(choice: Choice) -> list[Augmentation]:
+    return suite_of(CHANGES)
+
+
+def suite_of(changes: Mapping[str, tuple[Everyday, str]]) -> list[Augmentation]:
+    """Returns augmentations by name, from changes and their descriptions with the names of their numbers."""
     return [
         Augmentation(
             name, change, version=1, extra={"ranges": change.ranges}, description=words.format(**change.ranges)
         )
-        for name, (change, words) in CHANGES.items()
+        for name, (change, words) in changes.items()
     ]
 
 

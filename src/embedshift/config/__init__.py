@@ -41,7 +41,7 @@ class Level:
 
 
 # The settings of a suite of what happens to files, where none are given.
-SUITE_SETTINGS: Mapping[str, Json] = {"everyday": {"apply_to": "file"}}
+SUITE_SETTINGS: Mapping[str, Json] = {name: {"apply_to": "file"} for name in ("everyday", "copies")}
 # The longest side of a file whose image is not reduced, in pixels.
 LONGEST = 1024
 # The name of the encoder that the extra `offline` brings.
