@@ -18,11 +18,11 @@ from scipy import stats
 
 from bench import print_head, print_row
 from embedshift.arrays import GroupNumbers, Values
-from embedshift.questions.search.matching import all_pairs, thresholds
 from embedshift.statistics.baselines import cosine_baseline, relative_shifts
 from embedshift.statistics.intervals import mean_interval, proportion_interval
 from embedshift.statistics.sample import estimates_from_values, gather
 from embedshift.statistics.summary import COSINE, Measured, differences
+from embedshift.statistics.thresholds import all_pairs, thresholds
 from embedshift.statistics.vectors import cosine, normalised
 from simulated import holds, rate
 

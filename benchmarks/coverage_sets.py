@@ -16,10 +16,11 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.questions.direction.tables import centred_shifts
 from embedshift.questions.geometry.tables import effective_rank, jackknife
-from embedshift.questions.search.matching import all_pairs, auc_interval, auc_values, recall_metrics
+from embedshift.questions.search.matching import auc_interval, auc_values, recall_metrics
 from embedshift.questions.variance.tables import split
 from embedshift.statistics.layout import image_rows
 from embedshift.statistics.sample import gather
+from embedshift.statistics.thresholds import all_pairs
 from embedshift.statistics.vectors import cosine, normalised
 from simulated import Cone, holds, print_rates, print_sizes
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from embedshift.encoders import load_encoder
     from embedshift.encoders.images import image_encoder
     from embedshift.encoders.module import wrap
+    from embedshift.pipeline.tiles import Tiles
     from embedshift.questions.meaning.namer import name_images
     from embedshift.stacks import parity
     from embedshift.statistics.whitening import Whitening
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EmbedshiftError",
     "Study",
+    "Tiles",
     "Transient",
     "Whitening",
     "attack",
@@ -53,6 +55,7 @@ _watch_forks()  # from the first import on
 # Where a name is defined: each is imported alone, on its first use.
 _MODULES = {
     "Study": "study",
+    "Tiles": "pipeline.tiles",
     "Whitening": "statistics.whitening",
     "attack": "api",
     "check": "study.gate",

@@ -7,6 +7,7 @@ import pytest
 from embedshift.augmentations import load_suite
 from embedshift.questions.codes import tables as codes
 from embedshift.questions.heads import tables as heads
+from embedshift.questions.layouts import tables as layouts
 from embedshift.questions.maps import tables as maps
 from embedshift.questions.meaning import tables as meaning
 from embedshift.questions.power import tables as power
@@ -27,6 +28,8 @@ DECLARED = {
     "codes": codes.SCHEMA,
     "head_words": heads.WORDS_SCHEMA,
     "head_tokens": heads.TOKENS_SCHEMA,
+    "layout_tolerance": layouts.TOLERANCES,
+    "layouts": layouts.SCHEMA,
     "maps": maps.MAPS,
     "map_trust": maps.TRUST,
     "meaning": meaning.SCHEMA,

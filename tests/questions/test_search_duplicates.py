@@ -53,7 +53,7 @@ def study(tmp_path):
 @pytest.mark.parametrize("in_file", [False, True])
 def test_cosines_and_groups_are_those_of_a_loop(study, in_file, monkeypatch):
     if in_file:
-        monkeypatch.setattr("embedshift.store.gallery.IN_MEMORY", 16)
+        monkeypatch.setattr("embedshift.store.gallery_file.IN_MEMORY", 16)
         monkeypatch.setattr("embedshift.questions.search.tables.ROWS", 7)
     revise_embeddings(study, copies(10, 4, by=1e-3))
     revise_embeddings(study, copies(30, 3, by=1e-3))

@@ -189,7 +189,7 @@ def test_what_is_no_gallery_is_one_line(study, tmp_path, case):
 
 def test_many_vectors_lie_in_a_file_while_they_are_searched(study, monkeypatch):
     before = study.search_ranks()
-    monkeypatch.setattr("embedshift.store.gallery.IN_MEMORY", 16)
+    monkeypatch.setattr("embedshift.store.gallery_file.IN_MEMORY", 16)
     study.search(queries=19)
     study.search(queries=2000)
     assert study.search_ranks().equals(before)

@@ -11,23 +11,19 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from embedshift.errors import UsageError
-from embedshift.questions.search.matching import (
-    RATES,
+from embedshift.questions.search.matching import RATES, auc, auc_interval, auc_values, matches, roc
+from embedshift.questions.search.ranks import SearchRanks, bound, gallery_sizes, predict, recall_among
+from embedshift.statistics.intervals import clopper_pearson
+from embedshift.statistics.sample import estimates_from_values, weights
+from embedshift.statistics.search_index import KEPT
+from embedshift.statistics.thresholds import (
     all_pairs,
-    auc,
-    auc_interval,
-    auc_values,
     check_false_match_rate,
     least_false_match_rate,
-    matches,
     resampled_thresholds,
-    roc,
     threshold,
     thresholds,
 )
-from embedshift.questions.search.ranks import KEPT, SearchRanks, bound, gallery_sizes, predict, recall_among
-from embedshift.statistics.intervals import clopper_pearson
-from embedshift.statistics.sample import estimates_from_values, weights
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,10 @@ from sklearn.neighbors import NearestNeighbors
 
 import embedshift
 from embedshift.questions.search.matching import recall_metrics
-from embedshift.questions.search.ranks import LEAST_GALLERY, first_results, hub, measured_recall, search_function
+from embedshift.questions.search.ranks import first_results, hub
 from embedshift.questions.search.section import hubs
 from embedshift.statistics.retrieval import Gallery, search
+from embedshift.statistics.search_index import LEAST_GALLERY, measured_recall, search_function
 from support import studies
 from support.revised import revise_embeddings
 from support.synthetic import make_study

@@ -35,6 +35,10 @@ class Canvas:
         """The encoder's input without a change, uint8 `[S, S, 3]`."""
         return self.input_of(self.image)
 
+    def encoded(self, *, own_size: bool) -> Pixels:
+        """Returns what an encoder gets of the image: at its own size, or its input."""
+        return self.image if own_size else self.original
+
     def input_of(self, image: Pixels) -> Pixels:
         """Returns the encoder's input uint8 `[S, S, 3]` of the image or of a changed one."""
         return image if self.to_input is None else self.to_input(image)

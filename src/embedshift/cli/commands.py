@@ -258,6 +258,12 @@ def search(
     expected_false: Annotated[
         float | None, rare("List likely duplicates until so many of them are expected to be false. Default: 1.")
     ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            help="Vectors of an image: one, tiles, tiles-mean, mirror-mean or mirror-query. Default: as before."
+        ),
+    ] = None,
     beside: Annotated[
         str, typer.Option(help="Compare every augmentation with this one, image by image: how many more are found.")
     ] = "",
@@ -283,6 +289,7 @@ def search(
         gallery=gallery,
         threshold=threshold,
         expected_false=EXPECTED_FALSE if threshold is None and expected_false is None else expected_false,
+        layout=layout,
     )
     pairs = beside_table(study, beside) if beside else None
     if as_json:

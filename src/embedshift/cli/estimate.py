@@ -23,13 +23,15 @@ PROBE_IMAGES, PROBE_BATCHES = 4, 3
 
 def estimate(study: StudyContext) -> Iterator[str]:
     samples, plan, encoder = study.samples, study.plan, study.ready.encoder
-    images, views, shards = len(samples), 1 + plan.views, len(study.shards)
+    images, views, beside, shards = len(samples), 1 + plan.views, plan.beside, len(study.shards)
     if plan.config.until is not None:
         yield f"--until {plan.config.until:g} may end the run earlier; the numbers below are those of all images"
     yield f"images: {images:,}{describe_skipped(plan.source.skipped)}"
     on_files = f", drawn on files of up to {plan.config.longest:,} pixels" if plan.config.apply_to == "file" else ""
     cut = f"in {shards:,} {'shard' if shards == 1 else 'shards'}"
     yield f"views: {views} per image, {images * views:,} in total, {cut}{on_files}"
+    if beside:
+        yield f"passes: {views + beside} per image, {100 * beside / views:.0f} % more than of its views alone"
     yield f"disk space: about {_size(shard_bytes(encoder, plan, shards))} for shards, plus tables and figures"
     step = max(1, images // PROBE_IMAGES)
     started = time.perf_counter()
@@ -39,7 +41,7 @@ def estimate(study: StudyContext) -> Iterator[str]:
     if not good:
         yield "time: unknown, because none of the tested images can be read"
         return
-    encoding = _seconds_a_view(encoder, good[0], plan.batch_size) * views
+    encoding = _seconds_a_view(encoder, good[0], plan.batch_size) * (views + beside)
     observers = study.ready.observers
     by_question = {each.question: observers[each.question].seconds(each, good[0]) for each in plan.measures}
     added = {question: seconds for question, seconds in by_question.items() if seconds}
@@ -54,8 +56,8 @@ def shard_bytes(encoder: Encoder, plan: Plan, shards: int) -> float:
     vectors = encoder.dim + cells if plan.config.store == "all" else 0
     # A single number is twice as long as one in a list; columns of few images count by their fraction.
     per_view, per_image = (
-        sum((c.length or 2) * min(1, (c.images or plan.images) / plan.images) for c in plan.columns if c.of == rows)
-        for rows in ("views", "original")
+        sum((c.length or 2) * min(1, (c.images or plan.images) / plan.images) for c in plan.columns if c.of in rows)
+        for rows in (("views", "all"), ("original",))
     )
     per_view += vectors
     # Numbers of vectors and lists, metrics, and the names of a row; then the names of an image.

@@ -34,9 +34,10 @@ def run_vectors(
 
 def _without_pixels(sample: ImageRef, vectors: Floats, source: VectorSource) -> DrawnImage | Failure:
     """Returns an image of which only vectors are known; a failure if one of them has a number that is none."""
-    views = len(vectors)
+    views = len(vectors) - source.tiles
     if (wrong := np.flatnonzero(~np.isfinite(vectors).all(axis=1))).size:
         place = source.place(int(source.rows[sample.position, wrong[0]]))
         reason = f"{place} has a number that is NaN or infinite"
         return Failure(storable(sample.image_id), "read", reason)
-    return DrawnImage(sample, None, np.zeros((views, 1, 1, 3), np.uint8), [0] * views, {}, {})
+    pixels = np.zeros((len(vectors), 1, 1, 3), np.uint8)
+    return DrawnImage(sample, None, pixels[:views], [0] * views, {}, {}, parts=(*pixels[views:],))

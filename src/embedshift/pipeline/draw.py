@@ -154,10 +154,12 @@ def stopped_failure(sample: ImageRef, error: BaseException, seconds: float, trie
 def _draw(sample: ImageRef, source: Source, plan: Plan, into: Pixels | None, clock: Clock) -> DrawnImage:
     missing, files = tuple[int, ...](), list[Pixels]()
     pixels: dict[str, Values] = {}
+    parts: list[Pixels] = []
 
     def made(image: Pixels, size: int) -> Canvas:
         for measure in plan.measures:
             pixels.update(measure.of_file(image, size))
+            parts.extend(np.ascontiguousarray(plan.encoded(part)) for part in measure.parts(image))
         return plan.canvas(image)
 
     pixels_hash, canvas = read_image(sample, source, made, clock)
@@ -176,7 +178,8 @@ def _draw(sample: ImageRef, source: Source, plan: Plan, into: Pixels | None, clo
         pixels |= measure.of_pixels(views) | measure.of_seeds(views, seeds[1:], plan, canvas)
     clock.lap("pixels")
     file = canvas if canvas.to_input else None
-    return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds, missing, file, tuple(files))
+    own_sizes = tuple(files), tuple(parts)
+    return DrawnImage(sample, pixels_hash, views, seeds, pixels, clock.seconds, missing, file, *own_sizes)
 
 
 def read_image(sample: ImageRef, source: Source, make: Callable[[Pixels, int], T], clock: Clock) -> tuple[str, T]:

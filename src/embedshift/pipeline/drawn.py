@@ -1,5 +1,6 @@
 """`DrawnImage`: an image with its drawn views, on its way from a loader to the encoder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from embedshift.arrays import Pixels, Values
@@ -19,6 +20,13 @@ class DrawnImage:
     file: Canvas | None = None
     # The views at their own sizes, if the encoder gets these.
     files: tuple[Pixels, ...] = ()
+    # Parts of the decoded file, as the encoder gets them.
+    parts: tuple[Pixels, ...] = ()
+
+    @property
+    def encoded(self) -> Sequence[Pixels]:
+        """The original and its views, as the encoder gets them."""
+        return self.files or [*self.views]
 
     @property
     def canvas(self) -> Canvas:
@@ -28,4 +36,4 @@ class DrawnImage:
         return replace(self, views=self.views[:0].copy())
 
     def without_pixels(self) -> "DrawnImage":
-        return replace(self, views=self.views[:0].copy(), file=None, files=())
+        return replace(self, views=self.views[:0].copy(), file=None, files=(), parts=())

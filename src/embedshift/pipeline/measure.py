@@ -31,13 +31,13 @@ class Column:
     Args:
         name: Name of the column.
         length: Length of the list; None = one float64 instead of a list.
-        of: The rows that hold it: "views" = every augmented view, "original" = only the original view.
+        of: The rows that hold it: "views" = every augmented view, "original" = only the original view, "all" = both.
         images: Number of images of the study that have it, null in the rows of the others; None = all.
     """
 
     name: str
     length: int | None
-    of: Literal["views", "original"] = "views"
+    of: Literal["views", "original", "all"] = "views"
     images: int | None = None
 
 
@@ -138,6 +138,35 @@ class Measure:
         """
         return {}
 
+    def parts(self, image: Pixels) -> Sequence[Pixels]:
+        """Returns parts of the decoded file that are encoded too, each resized as an image is; beside the loader.
+
+        Args:
+            image: uint8 `[H, W, 3]`, at its own size.
+        """
+        return ()
+
+    def beside(self, image: "DrawnImage") -> Sequence[Pixels]:
+        """Returns what else of an image is encoded, in the same batches as its views; as many as `count_beside` says.
+
+        Args:
+            image: The image with its V + 1 views, and the parts of its file.
+        """
+        return ()
+
+    def count_beside(self, views: int) -> int:
+        """Returns how many images are encoded beside the V + 1 `views` of one image."""
+        return 0
+
+    def of_beside(self, image: "DrawnImage", output: "EncoderOutput") -> Mapping[str, Values]:
+        """Returns columns, in the form of `of_output`, from what the encoder gives for `beside`.
+
+        Args:
+            image: The image with its V + 1 views.
+            output: The encoder's output for `beside`.
+        """
+        return {}
+
     def of_pixels(self, views: Pixels) -> dict[str, Values]:
         """Returns metrics of the augmented views, `[V]` each, from pixels alone; computed beside the loader.
 
@@ -160,7 +189,7 @@ class Measure:
     def of_output(self, image: "DrawnImage", output: "EncoderOutput", plan: StudyPlan) -> dict[str, Values]:
         """Returns metrics `[V]` and lists `[V, length]` of the augmented views, and numbers and lists of the original.
 
-        Missing columns become null.
+        Lists of all views are `[V + 1, length]`. Missing columns become null.
 
         Args:
             image: The image with its V + 1 views.

@@ -38,9 +38,14 @@ class Plan(StudyPlan):
         return len(self.suite.names) * self.config.draws
 
     @property
+    def beside(self) -> int:
+        """How many images are encoded beside the views of one image and its original."""
+        return sum(measure.count_beside(1 + self.views) for measure in self.measures)
+
+    @property
     def bytes_per_image(self) -> int:
         file = 3 * self.config.longest**2 if self.config.apply_to == "file" and not self.encodes_files else 0
-        return file + (1 + self.views) * self.bytes_per_view
+        return file + (1 + self.views + self.beside) * self.bytes_per_view
 
     @property
     def bytes_per_view(self) -> int:
@@ -53,6 +58,10 @@ class Plan(StudyPlan):
 
     def canvas(self, image: Pixels) -> Canvas:
         return Canvas.of(image, self.to_input, self.config.apply_to, self.config.longest)
+
+    def encoded(self, image: Pixels) -> Pixels:
+        """Returns what the encoder gets of a decoded image without a change."""
+        return self.canvas(image).encoded(own_size=self.encodes_files)
 
     def with_batch(self, size: int) -> Self:
         """Returns the plan in batches of `size`: a batch that was too large for memory once will be again."""

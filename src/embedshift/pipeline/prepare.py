@@ -123,8 +123,8 @@ def prepared(
 
 
 def _refuse_more_than_memory(plan: Plan) -> None:
-    if (1 + plan.views) * plan.bytes_per_view > MOST_BYTES:
-        most, draws = MOST_BYTES // plan.bytes_per_view - 1, plan.config.draws
+    if (1 + plan.views + plan.beside) * plan.bytes_per_view > MOST_BYTES:
+        most, draws = MOST_BYTES // plan.bytes_per_view - 1 - plan.beside, plan.config.draws
         name = "draws" if draws > 1 else "levels" if plan.config.levels else "augmentations"
         at_most = f"{most // len(plan.suite.names)} draws" if draws > 1 else f"{most} views"
         side = plan.config.longest if plan.encodes_files else plan.encoder.size

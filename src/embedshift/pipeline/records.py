@@ -106,7 +106,7 @@ class Rows:
         return pa.array(numbers.ravel(), pa.float64(), mask=null.ravel())
 
     def _column(self, column: Column) -> pa.Array:
-        """Returns a column of a question: lists or numbers, of the original alone, or of all other existing views."""
+        """Returns a column of a question: lists or numbers, of the original, of all other existing views, or of all."""
         name, rest = column.name, [None] * (self._count - 1)
         if column.of == "original":
             per_image = [values.get(name) for values in self._values]
@@ -121,9 +121,8 @@ class Rows:
         every = np.full((len(self.images), self._count, column.length), np.nan, np.float32)
         for row, values in zip(every, self._values, strict=True):
             if (measured := values.get(name)) is not None:
-                row[1:] = np.asarray(measured, np.float32).reshape(-1, column.length)
+                row[column.of == "views" :] = np.asarray(measured, np.float32).reshape(-1, column.length)
         null = self._missing | np.isnan(every).all(axis=2)
-        null[:, 0] = True
         return fixed_lists(every.reshape(-1, column.length), null.ravel())
 
 
@@ -132,7 +131,7 @@ def _schema(plan: Plan) -> pa.Schema:
     dim = plan.encoder.dim if plan.config.store == "all" else None
     numbers = [column.name for column in plan.columns if column.length is None]
     lists = {
-        column.name: column.length if column.of == "views" else None
+        column.name: column.length if column.of != "original" else None
         for column in plan.columns
         if column.length is not None
     }

@@ -1,11 +1,13 @@
 """Measures shards: drawn images in, batches of their views through the encoder, rows and a record out."""
 
+import itertools
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
 import pyarrow as pa
 
 from embedshift.arrays import Pixels
@@ -92,7 +94,9 @@ class ShardInProgress:
             self._sums |= measure.sums(for_sums)
         self._failures: list[Failure] = []
         self._images = deque[DrawnImage]()
-        # Of the first views of these images: outputs, and for each view the error of the encoder.
+        # How many outputs of an image belong to its views, and to what each measure encodes beside them.
+        self._ends = np.cumsum([1 + plan.views, *(measure.count_beside(1 + plan.views) for measure in measures)])
+        # Of the first images: outputs, and for each the error of the encoder.
         self._outputs: list[EncoderOutput] = []
         self._problems: list[Exception | None] = []
 
@@ -102,7 +106,7 @@ class ShardInProgress:
             return ()
         self._loading.update(image.seconds)
         self._images.append(image)
-        return image.files or image.views
+        return [*image.encoded, *(view for measure, _ in self._questions for view in measure.beside(image))]
 
     def start(self, encoder: BatchEncoder, views: Sequence[Pixels], *, is_last: bool = False) -> _Batch:
         self.clock.restart()
@@ -119,9 +123,9 @@ class ShardInProgress:
         if not self._outputs:
             return
         rest = concatenate(self._outputs)
-        while self._images and len(self._images[0].views) <= len(rest):
+        count = int(self._ends[-1])
+        while self._images and count <= len(rest):
             image = self._images.popleft()
-            count = len(image.views)
             self._measure_image(image, rest[:count], next(filter(None, self._problems[:count]), None))
             rest = rest[count:]
             del self._problems[:count]
@@ -133,11 +137,14 @@ class ShardInProgress:
             transient = isinstance(problem, Transient)
             self._failures.append(Failure(storable(image.sample.image_id), "encode", words, transient))
             return
-        output = output.without(image.missing)
+        parts = [output[start:end] for start, end in itertools.pairwise([0, *self._ends.tolist()])]
+        output = parts[0].without(image.missing)
         try:
             values = dict(image.pixels)
-            for measure, _ in self._questions:
+            for (measure, _), beside in zip(self._questions, parts[1:], strict=True):
                 values |= measure.of_output(image, output, self._plan)
+                if len(beside):
+                    values |= measure.of_beside(image, beside)
         except EmbedshiftError as error:
             self._failures.append(Failure(storable(image.sample.image_id), "measure", reason(error)))
             return

@@ -103,6 +103,7 @@ def vector_study(
             "groups": None if chosen is None or isinstance(chosen, Mapping) else str(chosen),
             "seed": seed,
             "draws": source.draws,
+            **({"tiles": source.tiles} if source.tiles else {}),
             "shard_size": config.shard_size,
         }
     )

@@ -162,7 +162,9 @@ def finding(reader: Reader, changes: Sequence[Change]) -> str:
     worst, queries = searched[0], max(change.n for change in searched)
     n = worst.n if worst.missed else queries
     among = images if n == reader.info.counts.measured else f"{count(n, 'view')} of {images}"
-    search = "a search in the gallery" if reader.kept_settings("search_ranks").get("gallery") else "a search"
+    kept = reader.kept_settings("search_ranks")
+    search = "a search in the gallery" if kept.get("gallery") else "a search"
+    search += f" with the layout {kept['layout']}" if "layout" in kept else ""
     if worst.missed:
         tied = [change.in_words for change in searched if change.fraction == worst.fraction]
         number = "all" if worst.missed == worst.n else f"{worst.missed:,}"

@@ -27,7 +27,8 @@ FIRST, RETRY = 0, "--retry-failed"
 NEAR_COPIES = Action(1, ("search", STUDY, "--groups", "near"))
 MAP = Action(2, ("whiten", STUDY, "--out", "map.npz"))
 MORE_IMAGES = Action(3, ("power", STUDY))
-DUPLICATES = Action(4, ("search", STUDY))
+TILES = Action(4, ("search", STUDY, "--layout", "tiles"))
+DUPLICATES = Action(5, ("search", STUDY))
 
 
 @dataclass(frozen=True)

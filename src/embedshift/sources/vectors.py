@@ -34,7 +34,8 @@ AT_ONCE, AHEAD = 2**23, 2**20
 VECTOR_COLUMNS = ("vector", "embedding")
 # What rows of originals may say of their image.
 TEXTS = ("group", "caption", "path")
-_COLUMNS = {"image_id": pa.string(), "view": pa.string(), "draw": pa.int64(), **dict.fromkeys(TEXTS, pa.string())}
+_NUMBERS = {"draw": pa.int64(), "tile": pa.int64()}
+_COLUMNS = {"image_id": pa.string(), "view": pa.string(), **_NUMBERS, **dict.fromkeys(TEXTS, pa.string())}
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +175,7 @@ def _keys(given: pa.Table, view: str) -> pa.Table:
         for name, kind in _COLUMNS.items()
     }
     cells["view"] = cells["view"] if "view" in names else pa.array([view] * len(given), pa.string())
-    keys = pa.table(cells | {"draw": pc.fill_null(cells["draw"], 0)})
+    keys = pa.table(cells | {name: pc.fill_null(cells[name], 0) for name in _NUMBERS})
     keys.validate(full=True)  # that texts are UTF-8
     return keys
 
@@ -205,6 +206,8 @@ def _as_array(given: Any) -> NDArray[Any]:
 
 
 KIND = "vectors"
+# Rows of whole originals.
+_OF_IMAGES = (pc.field("view") == ORIGINALS) & (pc.field("tile") == 0)
 
 
 class ListedImages(FolderSource):
@@ -217,7 +220,7 @@ class ListedImages(FolderSource):
             # A relative path is beside the table.
             ImageRef(row["image_id"], os.path.abspath(Path(part.name).parent / os.path.expanduser(row["path"])))
             for part in parts
-            for row in part.keys.filter((pc.field("view") == ORIGINALS) & pc.field("path").is_valid()).to_pylist()
+            for row in part.keys.filter(_OF_IMAGES & pc.field("path").is_valid()).to_pylist()
         ]
         folders = [os.path.dirname(sample.location) for sample in self.samples]
         root = {"root": os.path.commonpath(folders)} if folders else {}
@@ -243,9 +246,9 @@ class VectorSource(ListedImages):
         listed = None if views_file is None else views_file.images
         images, ids = self._numbered(keys["image_id"], "image_id", known=listed)
         views, (_, *self.views) = self._numbered(keys["view"], "view", names, None if views_file is None else names)
-        draws = keys["draw"].to_numpy()
-        self.draws = 1 + int(draws.max())
-        self.rows = self._index(images, views, draws, ids)
+        draws, tiles = (keys[name].to_numpy() for name in _NUMBERS)
+        self.draws, self.tiles = 1 + int(draws.max()), int(tiles.max())
+        self.rows = self._index(images, views, draws, tiles, ids)
         of_images = np.array(ids, object)[images[views == 0]].tolist()
         texts = {name: keys[name].filter(pa.array(views == 0)).to_pylist() for name in ("group", "caption")}
         self.groups, captions = (
@@ -289,17 +292,26 @@ class VectorSource(ListedImages):
         return np.array([numbers[text] for text in own], np.int64)[rows], [*numbers]
 
     def _index(
-        self, images: NDArray[np.int64], views: NDArray[np.int64], draws: NDArray[np.int64], ids: Sequence[str]
+        self,
+        images: NDArray[np.int64],
+        views: NDArray[np.int64],
+        draws: NDArray[np.int64],
+        tiles: NDArray[np.int64],
+        ids: Sequence[str],
     ) -> NDArray[np.int64]:
-        width = 1 + len(self.views) * self.draws
+        beside = 1 + len(self.views) * self.draws
+        width = beside + self.tiles
         if not self.views:
             raise UsageError(f"all vectors are of {ORIGINALS!r}; give those of one view at least")
         if (draws < 0).any():
             raise UsageError(f"{self.place(int(draws.argmin()))} has a draw that is not numbered from 0")
+        if (wrong := np.flatnonzero((tiles < 0) | ((tiles > 0) & (views > 0)))).size:
+            words = f"has a tile; number those of {ORIGINALS!r} from 1, and give views none"
+            raise UsageError(f"{self.place(int(wrong[0]))} {words}")
         if len(ids) * width > 64 * len(images):
             words = f"{len(self.views):,} views with {self.draws:,} draws of {len(ids):,} images"
             raise UsageError(f"only {len(images):,} vectors for {words}; give one for each")
-        slots = np.where(views > 0, draws * len(self.views) + views, 0)
+        slots = np.where(views > 0, draws * len(self.views) + views, np.where(tiles > 0, beside + tiles - 1, 0))
         counts = np.bincount(images * width + slots, minlength=len(ids) * width).reshape(-1, width)
         if (counts > 1).any():
             image, slot = np.argwhere(counts > 1)[0]
@@ -313,6 +325,8 @@ class VectorSource(ListedImages):
         return rows
 
     def _named(self, slot: int) -> str:
+        if (tile := int(slot) - len(self.views) * self.draws) > 0:
+            return f"tile {tile} of {ORIGINALS!r}"
         draw, view = divmod(int(slot) - 1, len(self.views))
         name = ORIGINALS if slot == 0 else self.views[view]
         return repr(name) + (f", draw {draw}" if slot and self.draws > 1 else "")

@@ -1,4 +1,4 @@
-"""Exact search by cosine similarity: finds the rank of the right vector among all others by counting.
+"""Exact search by cosine similarity: finds the rank of the right image among all others by counting.
 
 Cosines come from float32 products, block by block of the gallery. Cosines within `NEAR` of a decision are computed
 again in float64, so that ranks are exact and equal vectors are ties. Memory does not grow with the gallery.
@@ -24,7 +24,10 @@ Positions = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Gallery:
-    """Vectors `[n, D]`, and the group of each: one of the right vector's group is no result of a search."""
+    """Vectors of images, `[n, D]` or several of each, `[n, m, D]`, of which the nearest to a query counts.
+
+    And the group of each image: one of the right image's group is no result of a search. A vector of length 0 is none.
+    """
 
     vectors: Floats
     lengths: Values
@@ -33,46 +36,80 @@ class Gallery:
     @classmethod
     def of(cls, vectors: ArrayLike, groups: Positions | None = None) -> "Gallery":
         array = np.asanyarray(vectors, np.float32)  # a mapped file stays one
-        lengths = np.zeros(len(array))
+        lengths = np.zeros(array.shape[:-1])
         for start in range(0, len(array), BLOCK):
             part = array[start : start + BLOCK].astype(np.float64)
-            lengths[start : start + BLOCK] = np.linalg.norm(part, axis=1)
+            lengths[start : start + BLOCK] = np.linalg.norm(part, axis=-1)
             release_memory(array, start + BLOCK)
         return cls(array, lengths, groups)
 
     def __len__(self) -> int:
         return len(self.vectors)
 
+    @property
+    def several(self) -> int:
+        """How many vectors each image has, at most."""
+        return 1 if self.vectors.ndim == 2 else self.vectors.shape[1]
+
+    @property
+    def has_direction(self) -> NDArray[np.bool_]:
+        """Whether each image has one: whether its first vector, that of the whole image, is not 0."""
+        return np.asarray(self.lengths.reshape(len(self), -1)[:, 0] > 0)
+
+    def whole(self, positions: Positions) -> Floats:
+        """Returns the vector of each whole image, the first of several, `[n, D]`."""
+        vectors = np.asarray(self.vectors[positions])
+        return vectors if vectors.ndim == 2 else vectors[:, 0]
+
     def blocks(self) -> Iterator[tuple[int, Floats, NDArray[np.bool_]]]:
-        """Yields the position of a block's first vector, unit vectors `[b, D]`, and which lack a direction `[b]`."""
-        for start in range(0, len(self), BLOCK):
-            lengths = self.lengths[start : start + BLOCK]
+        """Yields the position of a block's first image, its unit vectors, and which lack a direction.
+
+        Those of a gallery of one vector an image: `[b, D]` and `[b]`; of several: `[b, m, D]` and `[b, m]`.
+        """
+        step = max(1, BLOCK // self.several)
+        for start in range(0, len(self), step):
+            lengths = self.lengths[start : start + step]
             none = lengths == 0
             scale = (1.0 / np.where(none, 1.0, lengths)).astype(np.float32)
-            yield start, self.vectors[start : start + BLOCK] * scale[:, None], none
-            release_memory(self.vectors, start + BLOCK)
+            yield start, self.vectors[start : start + step] * scale[..., None], none
+            release_memory(self.vectors, start + step)
 
     def cosines_with_others(
         self, queries: Values, right: Positions, own: Positions | None
     ) -> Iterator[tuple[int, Floats]]:
-        """Yields the position of a block's first vector, and the cosines of queries with the block, `[q, b]`.
+        """Yields the position of a block's first image, and the cosines of queries with the block, `[q, b]`.
 
-        They are −inf with the right vector, with those of a query's `own` group, and without a direction.
+        They are −inf with the right image, with those of a query's `own` group, and without a direction.
         """
         single = queries.astype(np.float32)
         for start, block, none in self.blocks():
-            cosines = single @ block.T
-            cosines[:, none] = -np.inf
+            cosines = _nearest_of_each(single, block, none)
             if own is not None and self.groups is not None:
-                cosines[own[:, None] == self.groups[start : start + BLOCK]] = -np.inf
+                cosines[own[:, None] == self.groups[start : start + len(block)]] = -np.inf
             here = np.flatnonzero((right >= start) & (right < start + len(block)))
             cosines[here, right[here] - start] = -np.inf
             yield start, cosines
 
     def cosines(self, queries: Values, positions: Positions) -> Values:
+        """Returns the cosines of queries with the images at their positions, in float64."""
         with np.errstate(invalid="ignore", divide="ignore"):
             directions = self.vectors[positions].astype(np.float64) / self.lengths[positions][..., None]
-        return np.asarray((queries * directions).sum(axis=-1))
+        if self.vectors.ndim == 2:
+            return np.asarray((queries * directions).sum(axis=-1))
+        return np.asarray(np.fmax.reduce((queries[..., None, :] * directions).sum(axis=-1), axis=-1))
+
+
+def _nearest_of_each(queries: Floats, block: Floats, none: NDArray[np.bool_]) -> Floats:
+    if block.ndim == 2:
+        cosines = queries @ block.T
+        cosines[:, none] = -np.inf
+        return cosines
+    cosines = np.full((len(queries), len(block)), -np.inf, np.float32)
+    for place in range(block.shape[1]):
+        found = queries @ block[:, place].T
+        found[:, none[:, place]] = -np.inf
+        np.maximum(cosines, found, out=cosines)
+    return cosines
 
 
 def release_memory(vectors: Floats, count: int) -> None:

@@ -12,11 +12,16 @@ from embedshift.store.reader import Reader
 MOST_IMAGES, FEW_IMAGES, MOST_VIEWS = KEPT, 256, 20_000
 
 
+def images_read(reader: Reader) -> int:
+    """Returns of how many images the views are read: of fewer, where each has many."""
+    order = reader.image_rows.layout
+    return min(order.images, MOST_IMAGES, max(FEW_IMAGES, MOST_VIEWS // max(1, len(order.views) - 1)))
+
+
 def vectors_of(reader: Reader) -> tuple[Floats, Floats]:
     """Returns embeddings of originals `[m, D]`, and of all views of the first n of them, `[n, A, draws, D]`."""
-    order = reader.image_rows.layout
+    order, count = reader.image_rows.layout, images_read(reader)
     positions = [position for name in reader.augmentations for position in order.positions(name)]
-    count = min(order.images, MOST_IMAGES, max(FEW_IMAGES, MOST_VIEWS // len(positions)))
     parts = [block["embedding"].to_numpy() for block in reader.image_rows.head(count).blocks("embedding")]
     views = np.concatenate(parts).reshape(count, len(order.views), -1)[:, positions]
     originals = reader.rows().filter(view=ORIGINAL).select("embedding").head(COMPARED).collect()["embedding"].to_numpy()

@@ -3,8 +3,7 @@
 import dataclasses
 import itertools
 import logging
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,19 +15,23 @@ from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
 from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
-from embedshift.sources.vectors import Part, open_part
 from embedshift.statistics.retrieval import Gallery, release_memory
+from embedshift.statistics.vector_layouts import (
+    OF_GALLERY,
+    OF_QUERIES,
+    ONE,
+    TILE_VECTORS,
+    TILES,
+    as_query,
+    in_gallery,
+    needs,
+)
+from embedshift.store.gallery_file import ROWS, Blocks, allocate, read_gallery
 from embedshift.store.info import is_same_encoder
 from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
 
 log = logging.getLogger(__name__)
-
-# Rows of a file at once, and bytes of vectors up to which they are kept in memory.
-ROWS, IN_MEMORY = 8_192, 32 * 2**20
-
-# The ids of some images, their pixels where they are known, and their vectors.
-Blocks = Iterator[tuple[pl.DataFrame, Floats]]
 
 
 @dataclass(frozen=True)
@@ -46,17 +49,19 @@ class Originals:
         return 1 + round(len(groups) - float(np.bincount(groups)[groups[: self.images]].mean()))
 
 
-def originals(reader: Reader, path: str = "") -> Originals:
+def originals(reader: Reader, path: str = "", layout: str = ONE) -> Originals:
+    """Returns the originals of a study, then the images of a gallery, with the vectors of a layout."""
+    refuse_without(reader, layout, needs(layout))
     rows = reader.rows().filter(pl.col("view") == ORIGINAL)
     images = count = int(rows.select(pl.len()).collect().item())
-    blocks = _blocks(rows)
+    blocks, several = _blocks(rows, layout), several_of(reader, layout)
     if path:
-        more, gallery = _gallery(reader, expanded(path))
-        count, blocks = count + more, itertools.chain(blocks, gallery)
+        more, most, gallery = _gallery(reader, expanded(path), layout)
+        count, several, blocks = count + more, max(several, most), itertools.chain(blocks, gallery)
     dim = reader.info.encoder.dim
-    memory, filled, names = allocate(count, dim, reader.folder), 0, list[pl.Series]()
+    memory, filled, names = allocate((count, several, dim), reader.folder), 0, list[pl.Series]()
     for keys, vectors in blocks:
-        if vectors.ndim != 2 or vectors.shape[1] != dim:
+        if vectors.shape[-1] != dim:
             raise UsageError(
                 f"`gallery`: {path}: its vectors have {vectors.shape[-1]} numbers, those of this encoder {dim}"
             )
@@ -64,58 +69,84 @@ def originals(reader: Reader, path: str = "") -> Originals:
         if filled >= images:  # of the gallery
             names[-1] = GALLERY + names[-1]
             vectors = vectors if reader.whitening is None else reader.whitening(vectors)
-        memory[filled : filled + len(vectors)] = vectors
-        filled += len(vectors)
+        own = vectors[:, None] if vectors.ndim == 2 else vectors
+        part = memory[filled : filled + len(own)]
+        part[:, : own.shape[1]], part[:, own.shape[1] :] = own, 0
+        filled += len(own)
         release_memory(memory, filled)
     groups = None
     if reader.groups is not None:  # an image of the gallery is a group of its own
         groups = np.concatenate([reader.groups, len(reader.groups) + np.arange(filled - images)])
-    return Originals(pl.concat(names), Gallery.of(memory[:filled], groups), images)
+    kept = memory[:filled] if several > 1 else memory[:filled, 0]
+    return Originals(pl.concat(names), Gallery.of(kept, groups), images)
 
 
-def _blocks(rows: pl.LazyFrame) -> Blocks:
-    for batch in rows.select("image_id", "pixels", "embedding").collect_batches(chunk_size=ROWS, maintain_order=True):
+def refuse_without(reader: Reader, layout: str, needed: str | None) -> None:
+    """Refuses a layout for which a study lacks a column of vectors, and one with a map, which is fitted to others."""
+    if needed is not None and needed not in reader.image_rows.columns:
+        raise UsageError(f"{reader.folder}: `layout` {layout} needs a study that was run with `{needed}`")
+    if needed is not None and reader.whitening is not None:
+        raise UsageError(f"`layout` {layout} cannot be combined with a map; leave one of them out")
+
+
+def several_of(reader: Reader, layout: str) -> int:
+    """Returns how many vectors of an original a gallery keeps."""
+    if layout != TILES:
+        return 1
+    numbers = reader.rows().select(pl.col(TILE_VECTORS).drop_nulls().list.len().first()).collect().item()
+    return 1 + int(numbers or 0) // reader.info.encoder.dim
+
+
+def query_columns(layout: str) -> list[str]:
+    """Returns the columns of rows from which `queries_of` makes queries."""
+    return ["embedding", *([OF_QUERIES[layout]] if layout in OF_QUERIES else [])]
+
+
+def queries_of(block: pl.DataFrame, layout: str) -> Floats:
+    """Returns a query for each row of a block, `[rows, D]`."""
+    mirrored = block[OF_QUERIES[layout]].to_numpy() if layout in OF_QUERIES else None
+    return as_query(layout, block["embedding"].to_numpy(), mirrored)
+
+
+def _blocks(rows: pl.LazyFrame, layout: str = ONE) -> Blocks:
+    column = OF_GALLERY.get(layout)
+    columns = ["image_id", "pixels", "embedding", *([column] if column else [])]
+    for batch in rows.select(columns).collect_batches(chunk_size=ROWS, maintain_order=True):
         if len(batch):
-            yield batch, batch["embedding"].to_numpy()
+            whole = batch["embedding"].to_numpy()
+            more = None if column is None else batch[column].explode().to_numpy()
+            yield (
+                batch,
+                in_gallery(layout, whole, None if more is None else more.reshape(len(batch), -1, whole.shape[1])),
+            )
 
 
-def allocate(count: int, dim: int, folder: Path) -> Floats:
-    """Returns memory for vectors, or an unnamed file, which the system frees with the last array on it."""
-    if 4 * count * dim <= IN_MEMORY:
-        return np.empty((count, dim), np.float32)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        return np.memmap(file, np.float32, "w+", shape=(count, dim))
-
-
-def _gallery(reader: Reader, path: Path) -> tuple[int, Blocks]:
+def _gallery(reader: Reader, path: Path, layout: str) -> tuple[int, int, Blocks]:
+    """Returns how many images a gallery has, and the most vectors of one, and these."""
     other = Reader(path)
     if other.exists():
         _refuse_study(reader, other)
+        refuse_without(other, layout, OF_GALLERY.get(layout))
         rows = other.rows().filter(pl.col("view") == ORIGINAL)
         key = "" if other.info.source.get("numbered") else "image_id"
         key = "pixels" if reader.info.has_pixels and other.info.has_pixels else key
-        return int(rows.select(pl.len()).collect().item()), _others(reader, _blocks(rows), key)
+        count = int(rows.select(pl.len()).collect().item())
+        return count, several_of(other, layout), _others(reader, _blocks(rows, layout), key, layout)
     if path.is_dir():
         raise UsageError(f"`gallery`: {path}: no study in this folder")
     try:
-        part = open_part(path, ORIGINAL, named=False)
+        file = read_gallery(path, layout, reader.folder)
     except UsageError as error:
         raise UsageError(f"`gallery`: {error}") from error
-    count = len(part.keys)
-    if len(part.keys["view"].unique()) != 1:
-        words = "views too; name the folder of a study" if count else "no rows"
-        raise UsageError(f"`gallery`: {path}: holds {words}")
-    is_named = not part.numbered and not part.keys["image_id"].null_count
-    ids = part.keys["image_id"].to_pylist() if is_named else [*map(str, range(count))]
-    return count, _others(reader, _checked(part, pl.DataFrame({"image_id": ids})), "image_id" if is_named else "")
+    return file.images, file.several, _others(reader, file.blocks, file.key, layout)
 
 
-def _others(reader: Reader, gallery: Blocks, key: str) -> Blocks:
+def _others(reader: Reader, gallery: Blocks, key: str, layout: str) -> Blocks:
     """Yields the images of a gallery without those of the study: of one `key`, or if it is not pixels of one vector."""
     raw = dataclasses.replace(reader, whitening=None)
     rows = raw.rows().filter(pl.col("view") == ORIGINAL)
     own = rows.select(key).collect()[key].drop_nulls().implode() if key else None
-    hashes = _hashes(vectors for _, vectors in (_blocks(rows) if key != "pixels" else ()))
+    hashes = _hashes(vectors for _, vectors in (_blocks(rows, layout) if key != "pixels" else ()))
     left_out = 0
     for keys, vectors in gallery:
         is_own = np.isin(_hashes([vectors]), hashes) if len(hashes) else np.zeros(len(vectors), bool)
@@ -129,22 +160,6 @@ def _others(reader: Reader, gallery: Blocks, key: str) -> Blocks:
 
 def _hashes(blocks: Iterable[Floats]) -> NDArray[np.int64]:
     return np.array([hash(vector.tobytes()) for block in blocks for vector in block], np.int64)
-
-
-def _checked(part: Part, keys: pl.DataFrame) -> Blocks:
-    """Yields the vectors of a file and refuses wrong content, which is known only during reading."""
-    row = 0
-    try:
-        for matrix in part.matrices():
-            with np.errstate(over="ignore"):
-                vectors = np.asarray(matrix, np.float32)
-            usable = np.isfinite(vectors).all(axis=-1) & (np.abs(vectors) > 0).any(axis=-1)
-            if not usable.all():
-                raise UsageError(f"{part.name}: row {row + int(np.argmin(usable))} is no vector: not finite, or all 0")
-            yield keys[row : row + len(vectors)], vectors
-            row += len(vectors)
-    except UsageError as error:
-        raise UsageError(f"`gallery`: {error}") from error
 
 
 def _refuse_study(reader: Reader, other: Reader) -> None:

@@ -1,5 +1,6 @@
 """`Study`: the Python interface to a study's folder, on top of the reader and the tables of the questions."""
 
+import dataclasses
 import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -86,7 +87,9 @@ def reason_for_absence(reader: Reader, name: str) -> str:
             return f"no {name} here: it needs {table.requires}"
         if not question.for_pairs:
             return f"no {name} here: it is not available for pairs"
-        return f"no {name} here; run the study with `{question.name}`"
+        settings = [] if question.switches is None else [field.name for field in dataclasses.fields(question.switches)]
+        asked = [question.name] if question.name in settings or not settings else settings
+        return f"no {name} here; run the study with {' or '.join(f'`{setting}`' for setting in asked)}"
     if name == "differences":
         return f"no {name} here: it needs at most {MOST_AUGMENTATIONS} augmentations"
     return f"no table '{name}' here; it has {', '.join(reader.table_names)}"

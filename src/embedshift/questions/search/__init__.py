@@ -16,6 +16,7 @@ class Choices:
     gallery: str | Path | None = None
     threshold: float | None = None
     expected_false: float | None = None
+    layout: str | None = None
 
 
 SENTENCE = "Does image search still find the original, and which images are duplicates?"

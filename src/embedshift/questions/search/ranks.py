@@ -4,10 +4,7 @@ And recall@1 in galleries of other sizes: exact in smaller ones, predicted in la
 view's query finds its own original if no other image of the gallery has a cosine as high.
 """
 
-import functools
-import logging
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -18,24 +15,24 @@ import polars as pl
 import scipy
 from numpy.typing import NDArray
 
-from embedshift.arrays import Floats, GroupNumbers, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config.processes import cores, one_thread
 from embedshift.questions.search.matching import image_estimates
 from embedshift.statistics.agreement import NEIGHBOURS, neighbours_counted
 from embedshift.statistics.intervals import clopper_pearson, ends_or_nan, mean_interval, proportion_interval
 from embedshift.statistics.layout import Layout
-from embedshift.statistics.retrieval import TIE, Gallery, Positions, Ranked, exactly_ordered, search
+from embedshift.statistics.retrieval import Positions, Ranked
 from embedshift.statistics.sample import Estimates
-from embedshift.store.gallery import Originals
+from embedshift.statistics.search_index import KEPT, SearchFunction
+from embedshift.statistics.vector_layouts import ONE
+from embedshift.store.gallery import Originals, queries_of, query_columns
 from embedshift.store.reader import Reader
 
 # Rows of a table: fractions of the searched gallery, and how many times its size predictions and bounds are for.
 PARTS, PREDICTED, BOUNDED = (8, 4, 2, 1), (2, 3, 4, 5), (10, 100)
 # Nothing is predicted from fewer images, nor where fewer views find their original: there the curve is no line.
 LEAST, LEAST_RECALL = 40, 0.5
-# Highest cosines with other images that are kept of each query.
-KEPT = 64
 # The least number of false matches behind a rate; with fewer, a bound would rest on chance.
 _LEAST_MATCHES = 20
 SIZES_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -144,9 +141,6 @@ RANKS_SCHEMA: dict[str, type[pl.DataType]] = {
 }
 NEIGHBOURS_SCHEMA: dict[str, type[pl.DataType]] = {"image_id": pl.String, "other": pl.String, "cosine": pl.Float64}
 
-# Queries `[q, D]`, positions of their own originals `[q]`, number of neighbours → ranks and neighbours.
-SearchFunction = Callable[[Floats, Positions, int], Ranked]
-
 
 @dataclass(frozen=True)
 class SearchResults:
@@ -156,7 +150,9 @@ class SearchResults:
     hubs: pl.DataFrame
 
 
-def search_views(reader: Reader, originals: Originals, queries: int | None, function: SearchFunction) -> SearchResults:
+def search_views(
+    reader: Reader, originals: Originals, queries: int | None, function: SearchFunction, layout: str = ONE
+) -> SearchResults:
     rows = reader.image_rows
     order = rows.layout
     tables: list[tuple[pl.DataFrame, pl.DataFrame]] = []
@@ -164,9 +160,9 @@ def search_views(reader: Reader, originals: Originals, queries: int | None, func
     start = 0
     # One product a thread is faster by a quarter than products that share the cores; each holds cosines of 17 MB.
     with ThreadPoolExecutor(min(16, cores())) as pool, one_thread():
-        for block in rows.head(order.images if queries is None else queries).blocks("draw", "embedding"):
+        for block in rows.head(order.images if queries is None else queries).blocks("draw", *query_columns(layout)):
             is_kept = start < PREDICTED_FROM
-            vectors = block["embedding"].to_numpy()
+            vectors = queries_of(block, layout)
             vectors = vectors.reshape(-1, len(order.views), vectors.shape[-1])
             positions = np.arange(start, start + len(vectors))
             wanted = KEPT if is_kept else NEIGHBOURS
@@ -279,88 +275,3 @@ def hub(results: Positions, images: int) -> tuple[float, float]:
     off = np.bincount(results[results >= 0], minlength=images) - (results >= 0).sum() / images
     skewness = (off**3).mean() / ((off**2).mean() or np.nan) ** 1.5
     return float(np.bincount(results[:, 0]).max() / len(results)), float(skewness)
-
-
-log = logging.getLogger(__name__)
-
-# The smallest gallery that FAISS searches.
-LEAST_GALLERY = 200_000
-# Cells that a query searches, and the most vectors by which a cell is trained.
-CELLS_SEARCHED, VECTORS_PER_CELL = 64, 64
-# Images of a query's own group beyond which its nearest others may be fewer than wanted.
-MOST_OF_GROUP = 1_024
-# Queries by which its recall is measured.
-RECALL_QUERIES = 256
-
-
-def search_function(gallery: Gallery, *, views: int, least: int = LEAST_GALLERY) -> SearchFunction:
-    """Returns the search function for a gallery: exact, or FAISS from `least` vectors on, if it is installed."""
-
-    def exact(queries: Floats, originals: Positions, count: int) -> Ranked:
-        return search(queries, originals, gallery, count=count)
-
-    if len(gallery) < least:
-        return exact
-    started = time.monotonic()
-    try:
-        import faiss
-    except ImportError:
-        positions = np.arange(min(RECALL_QUERIES, len(gallery)))
-        exact(np.asarray(gallery.vectors[positions]), positions, NEIGHBOURS)
-        minutes = (time.monotonic() - started) / len(positions) * views / 60
-        message = (
-            "exact search for %d views among %d images takes about %.0f min; the extra 'search' installs a faster one"
-        )
-        log.info(message, views, len(gallery), max(1, minutes))
-        return exact
-    index = _index(faiss, gallery)
-    approximate: SearchFunction = functools.partial(_approximate, gallery, index)
-    recall = measured_recall(gallery, approximate)
-    message = "FAISS index of %d images built in %.0f s; it finds %.4f of the %d nearest images (%d queries)"
-    log.info(message, len(gallery), time.monotonic() - started, recall, NEIGHBOURS, min(RECALL_QUERIES, len(gallery)))
-    return approximate
-
-
-def measured_recall(gallery: Gallery, function: SearchFunction) -> float:
-    """Returns the proportion of the exact ten nearest that a search finds, for the first vectors of the gallery."""
-    positions = np.arange(min(RECALL_QUERIES, len(gallery)))
-    queries = np.asarray(gallery.vectors[positions])
-    approximate = function(queries, positions, NEIGHBOURS).positions
-    exact = search(queries, positions, gallery, count=NEIGHBOURS).positions
-    hits = (approximate[:, :, None] == exact[:, None, :]) & (exact >= 0)[:, None, :]
-    return float(hits.any(axis=1).sum() / max(1, (exact >= 0).sum()))
-
-
-def _index(faiss: Any, gallery: Gallery) -> Any:
-    cells = max(1, min(int(4 * len(gallery) ** 0.5), len(gallery) // VECTORS_PER_CELL))
-    dim = gallery.vectors.shape[1]
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells, faiss.METRIC_INNER_PRODUCT)
-    index.nprobe = min(CELLS_SEARCHED, cells)
-    blocks = [block for start, block, _ in gallery.blocks() if start < cells * VECTORS_PER_CELL]
-    index.train(np.concatenate(blocks)[: cells * VECTORS_PER_CELL])
-    for _, block, _ in gallery.blocks():
-        index.add(block)
-    return index
-
-
-def _approximate(gallery: Gallery, index: Any, queries: Floats, originals: Positions, count: int) -> Ranked:
-    """Behaves as `search`, from the nearest vectors that the index finds; searches exactly for a view beyond them."""
-    raw = np.asarray(queries, np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        directions = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
-    has_direction = np.isfinite(directions).all(axis=-1)
-    cosine = gallery.cosines(directions, originals)
-    groups = np.arange(len(gallery)) if gallery.groups is None else gallery.groups
-    own = min(MOST_OF_GROUP, int(np.bincount(groups).max()))
-    _, indices = index.search(np.nan_to_num(directions).astype(np.float32), max(count, KEPT) + own)
-    same = groups[indices] == groups[originals][:, None]
-    places = np.where(same | ~has_direction[:, None] | (gallery.lengths[indices] == 0), -1, indices).astype(np.int64)
-    cosines, places = exactly_ordered(directions, places, gallery)
-    with np.errstate(invalid="ignore"):
-        better = ((cosines >= cosine[:, None] - TIE) & (places >= 0)).sum(axis=1)
-    rank = np.where(np.isfinite(cosine), 1 + better, 0)
-    # All found vectors are nearer, so the remaining ones are counted.
-    deep = np.flatnonzero((rank > 0) & (better >= (places >= 0).sum(axis=1)))
-    if len(deep):
-        rank[deep] = search(queries[deep], originals[deep], gallery, count=0).rank
-    return Ranked(rank, cosine, cosines[:, :count], places[:, :count])

@@ -207,6 +207,7 @@ def recall_summary(page: PageInput, table: pl.DataFrame) -> Json:
         "chance": in_percent(chance)[0] if chance >= CHANCE else "",
         "images": page.data.images,
         "gallery": gallery and page.reader.naming.setting(gallery),
+        "layout": settings(page.reader).layout,
         "encoder": page.encoder,
         "is_weak": page.info.encoder.name == BUNDLED,
         "misses": misses_in_words(page.reader),

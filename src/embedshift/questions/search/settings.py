@@ -11,6 +11,7 @@ from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.questions.search import Choices
 from embedshift.statistics.duplicates import EXPECTED_FALSE
+from embedshift.statistics.vector_layouts import ONE, needs
 from embedshift.store.reader import Reader
 
 QUERIES, FALSE_MATCH_RATES, ALL = 2_000, (0.01, 0.001), "all"
@@ -32,11 +33,16 @@ class Settings:
     # The cosine from which pairs are duplicates; None = that at which so many false pairs are expected.
     threshold: float | None = None
     expected_false: float = EXPECTED_FALSE
+    layout: str = ONE
+
+    @property
+    def for_all(self) -> dict[str, str]:
+        layout = {"layout": self.layout} if self.layout != ONE else {}
+        return layout | ({"groups": self.groups} if self.groups else {})
 
     @property
     def for_ranks(self) -> dict[str, str]:
-        groups = {"groups": self.groups} if self.groups else {}
-        return {"version": VERSION, "queries": str(self.queries or ALL), "gallery": self.gallery} | groups
+        return {"version": VERSION, "queries": str(self.queries or ALL), "gallery": self.gallery} | self.for_all
 
     @property
     def for_thresholds(self) -> dict[str, str]:
@@ -45,14 +51,21 @@ class Settings:
     @property
     def for_duplicates(self) -> dict[str, str]:
         given = "expected_false" if self.threshold is None else "threshold"
-        groups = {"groups": self.groups} if self.groups else {}
-        return {"version": DUPLICATES_VERSION, given: repr(getattr(self, given))} | groups
+        return {"version": DUPLICATES_VERSION, given: repr(getattr(self, given))} | self.for_all
 
 
 # Every table of the search asks for them, which would read the stored tables and list the shards again.
 @functools.lru_cache(maxsize=1)
 def settings(reader: Reader) -> Settings:
-    return replace(_of_views(reader), **_of_duplicates(reader))
+    return replace(_of_views(reader), **_of_duplicates(reader), layout=layout_of(reader))
+
+
+def layout_of(reader: Reader) -> str:
+    """Returns the layout that is chosen, or that of the stored duplicates, which every search makes."""
+    chosen = reader.choice(Choices).layout
+    layout = reader.kept_settings("duplicates").get("layout", ONE) if chosen is None else chosen
+    needs(layout)
+    return str(layout)
 
 
 def _of_duplicates(reader: Reader) -> dict[str, Any]:
@@ -79,7 +92,8 @@ def _of_views(reader: Reader) -> Settings:
         raise UsageError("`gallery` is searched with views, which a study of originals alone lacks; leave it out")
     if chosen.gallery is not None:
         return Settings(queries, rates, gallery_label(str(chosen.gallery)), groups=groups)
-    is_same = previous.get("queries") == str(queries or ALL) and previous.get("groups", "") == groups
+    wanted = {"queries": str(queries or ALL), "groups": groups, "layout": layout_of(reader)}
+    is_same = wanted == {"groups": "", "layout": ONE} | {name: previous[name] for name in wanted if name in previous}
     if is_same and all(labels == previous for labels in stored):
         return Settings(queries, rates, previous["gallery"], groups=groups)
     # The search is repeated, and its tables do not hold the path of the gallery.

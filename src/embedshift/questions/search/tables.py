@@ -12,7 +12,7 @@ import polars as pl
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.search import Choices, matching
-from embedshift.questions.search.ranks import SearchResults, gallery_sizes, search_function, search_views
+from embedshift.questions.search.ranks import SearchResults, gallery_sizes, search_views
 from embedshift.questions.search.settings import QUERIES, Settings, settings
 from embedshift.report.next_steps import DUPLICATES, NEAR_COPIES, Step
 from embedshift.statistics.duplicates import (
@@ -22,16 +22,22 @@ from embedshift.statistics.duplicates import (
     cosines_of,
     fit_tail,
     images_in,
+    nearest_vectors,
     pairs_above,
     sets_of,
 )
 from embedshift.statistics.paired import found_first
 from embedshift.statistics.retrieval import TIE, release_memory
 from embedshift.statistics.sample import IN_MEMORY
+from embedshift.statistics.search_index import search_function
 from embedshift.statistics.summary import DIFFERENCES_SCHEMA
+from embedshift.statistics.thresholds import Pairs, all_pairs, least_false_match_rate
+from embedshift.statistics.thresholds import thresholds as thresholds_of
+from embedshift.statistics.vector_layouts import ONE
 from embedshift.statistics.vectors import normalised, normalised_float32
 from embedshift.statistics.whitening import shift_map
-from embedshift.store.gallery import ROWS, allocate, originals
+from embedshift.store.gallery import originals, queries_of, query_columns
+from embedshift.store.gallery_file import ROWS, allocate
 from embedshift.store.grouping import near_groups
 from embedshift.store.reader import Reader
 from embedshift.store.table import Rules, Table
@@ -43,14 +49,16 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("cosine", "whitened"), pl.Float64),
     "group": pl.Int64,
     "expected_false": pl.Float64,
+    **dict.fromkeys(("tile", "other_tile"), pl.Int64),
 }
 log = logging.getLogger(__name__)
 
 
 def duplicates(reader: Reader) -> pl.DataFrame:
     """Returns the pairs, nearest first, by a tail of pairs between groups; `group` numbers sets that they connect."""
-    chosen, study = settings(reader), originals(reader)
-    vectors, has_direction = study.gallery.vectors, np.flatnonzero(study.gallery.lengths > 0)
+    chosen = settings(reader)
+    study = originals(reader, layout=chosen.layout)
+    vectors, has_direction = study.gallery.vectors, np.flatnonzero(study.gallery.has_direction)
     if len(has_direction) > COMPARED:
         log.warning("duplicates are searched for among the first %s images", f"{COMPARED:,}")
     rows, whitening = has_direction[:COMPARED], shift_map(reader.image_rows)
@@ -62,7 +70,7 @@ def duplicates(reader: Reader) -> pl.DataFrame:
     else:
         pairs = pairs_above(space, EQUAL if tail is None else min(EQUAL, tail.threshold(chosen.expected_false)), LISTED)
     cosines = cosines_of(vectors, *(rows[ends] for ends in pairs))
-    decisive = cosines if whitening is None else cosines_of(space, *pairs)
+    decisive, *tiles = nearest_vectors(vectors[rows] if whitening is None else space, *pairs)
     sets, in_large_set = sets_of(pairs, len(rows))
     if chosen.threshold is None and in_large_set.sum() > MOST_IN_SETS * max(1.0, chosen.expected_false):
         log.warning(
@@ -81,19 +89,30 @@ def duplicates(reader: Reader) -> pl.DataFrame:
             "group": sets,
             "expected_false": None if tail is None else tail.expected(decisive),
             "decisive": decisive,
+            **dict(zip(("tile_of_one", "tile_of_two"), tiles if vectors.ndim == 3 else (None, None), strict=True)),
         }
     )
-    ends = {"image_id": pl.min_horizontal("one", "two"), "other": pl.max_horizontal("one", "two")}
+    ends = {
+        "image_id": _end("one", "two"),
+        "other": _end("two", "one"),
+        "tile": _end("tile_of_one", "tile_of_two"),
+        "other_tile": _end("tile_of_two", "tile_of_one"),
+    }
     ordered = table.with_columns(**ends).sort("decisive", "image_id", "other", descending=[True, False, False])
     numbered = ordered.with_row_index().with_columns(group=pl.col("index").min().over("group").rank("dense"))
     return numbered.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
 
 
+def _end(name: str, other: str) -> pl.Expr:
+    return pl.when(pl.col("one") <= pl.col("two")).then(pl.col(name)).otherwise(pl.col(other))
+
+
 def _mapped(reader: Reader, vectors: Floats, rows: Positions, function: Callable[[Floats], Floats]) -> Floats:
     """Returns some vectors through a function; those of many images are in a file, as the given ones."""
-    mapped = allocate(len(rows), vectors.shape[1], reader.folder)
+    mapped = allocate((len(rows), *vectors.shape[1:]), reader.folder)
     for start in range(0, len(rows), ROWS):
-        mapped[start : start + ROWS] = function(vectors[rows[start : start + ROWS]])
+        part = vectors[rows[start : start + ROWS]]
+        mapped[start : start + ROWS] = function(part.reshape(-1, part.shape[-1])).reshape(part.shape)
         for array in (mapped, vectors):
             release_memory(array, len(array))
     return mapped
@@ -119,9 +138,11 @@ def search_results(reader: Reader) -> SearchResults:
     chosen = settings(reader)
     if chosen.gallery_is_lost:
         log.warning("the search is repeated without the previous gallery; to keep it, give it as `gallery`")
-    vectors, queries = originals(reader, str(reader.choice(Choices).gallery or "")), chosen.queries
+    path = str(reader.choice(Choices).gallery or "")
+    vectors, queries = originals(reader, path, chosen.layout), chosen.queries
     views = min(queries or vectors.images, vectors.images) * (1 + len(reader.augmentations) * reader.info.draws)
-    return search_views(reader, vectors, queries, search_function(vectors.gallery, views=views))
+    function = search_function(vectors.gallery, views=views)
+    return search_views(reader, vectors, queries, function, chosen.layout)
 
 
 def search(reader: Reader) -> pl.DataFrame:
@@ -136,11 +157,11 @@ def search(reader: Reader) -> pl.DataFrame:
 
 def thresholds(reader: Reader) -> pl.DataFrame:
     rates = settings(reader).false_match_rates
-    pairs = original_pairs(reader, PAIRED if min(rates) >= matching.least_false_match_rate(PAIRED) else MOST_PAIRED)
+    pairs = original_pairs(reader, PAIRED if min(rates) >= least_false_match_rate(PAIRED) else MOST_PAIRED)
     if not reader.choice(Choices).false_match_rate:
-        least = matching.least_false_match_rate(pairs.equivalent_images)
+        least = least_false_match_rate(pairs.equivalent_images)
         rates = tuple(rate for rate in rates if rate >= least)
-    return matching.thresholds(pairs, rates, reader.info.seed)
+    return thresholds_of(pairs, rates, reader.info.seed)
 
 
 def matches(reader: Reader) -> pl.DataFrame:
@@ -170,9 +191,13 @@ def pairs_of_augmentations(reader: Reader) -> pl.DataFrame:
 
 
 @functools.lru_cache(maxsize=1)
-def original_pairs(reader: Reader, count: int) -> matching.Pairs:
-    rows = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").head(count)
-    return matching.all_pairs(rows.collect()["embedding"].to_numpy(), reader.groups)
+def original_pairs(reader: Reader, count: int) -> Pairs:
+    layout = settings(reader).layout
+    rows = reader.rows().filter(pl.col("view") == ORIGINAL).select(query_columns(layout)).head(count)
+    queries = queries_of(rows.collect(), layout)
+    if layout == ONE:
+        return all_pairs(queries, reader.groups)
+    return all_pairs(queries, reader.groups, originals(reader, layout=layout).gallery.vectors[: len(queries)])
 
 
 def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:
@@ -227,7 +252,8 @@ def misses(reader: Reader) -> pl.DataFrame:
 
 def counts_copies(reader: Reader) -> bool:
     """Returns whether near-copies count as other images: where no groups and no map are chosen."""
-    return reader.table("search_ranks") is not None and reader.groups is None and reader.whitening is None
+    as_it_is = reader.groups is None and reader.whitening is None and settings(reader).layout == ONE
+    return as_it_is and reader.table("search_ranks") is not None
 
 
 def misses_in_words(reader: Reader) -> str:

@@ -1,0 +1,26 @@
+"""What are several vectors of an image worth?"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge
+
+from embedshift.registry import QUESTIONS, Question, setting, switched
+
+
+@dataclass(frozen=True)
+class Switches:
+    """Which vectors are stored beside those of original and views."""
+
+    tiles: Annotated[int, Ge(1)] | None = setting(
+        None, "Also encode overlapping tiles of every original: 4 (60 % of a side) or 9 (45 %)."
+    )
+    mirrored: bool = setting(False, "Also encode the mirror image of every original and view.")
+
+
+SENTENCE = "What are several vectors of an image worth?"
+FIGURES = {"layouts": ("31", "How small a part of an image is found, by its vectors")}
+QUESTIONS.add(
+    "layouts",
+    Question(__name__, SENTENCE, order=17, switches=Switches, is_asked=switched, for_originals=True, figures=FIGURES),
+)

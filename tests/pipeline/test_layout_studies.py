@@ -1,0 +1,223 @@
+"""Tiles and mirror images: their vectors against the encoder's own on what is cut by hand, on every way to run."""
+
+import cv2
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+import embedshift
+from embedshift.errors import UsageError
+from embedshift.sources.tiles import boxes
+from support.command import call
+from support.graphs import MEAN, STD, write_graph
+from support.mean_colour import MeanColour
+from support.strength import photo
+
+pytestmark = pytest.mark.slow
+
+SIZE = MeanColour.size
+SETTINGS = {"augmentations": "copies", "families": ["collage", "crop_30"], "apply_to": "input", "resize": "squash"}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for place, name in enumerate(("china.jpg", "flower.jpg")):
+        whole = photo(name, 256)
+        for part in range(5):
+            Image.fromarray(whole[10 * part : 200, 5 * part : 150 + 17 * part]).save(folder / f"{place}{part}.png")
+    (folder / "broken.png").write_bytes(b"no image")
+    return folder
+
+
+def run(photos, out, **settings):
+    given = {"model": MeanColour(), "workers": 0, **SETTINGS, **settings}
+    return embedshift.run(photos, out=out, **given)
+
+
+@pytest.fixture(scope="module")
+def study(photos, tmp_path_factory):
+    return run(photos, tmp_path_factory.mktemp("layouts") / "study", tiles=4, mirrored=True)
+
+
+def originals(study):
+    rows = study.rows().filter(pl.col("view") == "original").collect()
+    return {row["image_id"]: row for row in rows.iter_rows(named=True)}
+
+
+def squashed(image):
+    return cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+
+
+@pytest.mark.parametrize("count", [4, 9])
+def test_tiles_are_cut_from_the_decoded_file_and_resized_as_it_is(photos, tmp_path, count):
+    study = run(photos, tmp_path / "study", tiles=count)
+    for image_id, row in originals(study).items():
+        image = np.asarray(Image.open(photos / image_id))
+        height, width = image.shape[:2]
+        parts = [
+            image[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+            for left, top, right, bottom in boxes(count)
+        ]
+        wanted = MeanColour()(np.stack([squashed(part) for part in parts])).embedding
+        assert np.array_equal(np.reshape(row["tiles"], (count, -1)), wanted)
+    views = study.rows().filter(pl.col("view") != "original").collect()
+    assert views["tiles"].null_count() == len(views) == 20
+    assert study.failures()["image_id"].to_list() == ["broken.png"]
+
+
+def test_mirrors_are_those_of_the_original_and_of_each_view(study, photos):
+    for image_id, row in originals(study).items():
+        views = embedshift.make_views(
+            np.asarray(Image.open(photos / image_id)), image_id=image_id, size=SIZE, augmentations="copies"
+        )
+        rows = study.rows().filter(pl.col("image_id") == image_id).collect()
+        for view, vector in rows.select("view", "mirrored").iter_rows():
+            assert vector == MeanColour()(views[view][None, :, ::-1]).embedding[0].tolist()
+        assert len(row["tiles"]) == 4 * MeanColour.dim
+
+
+def test_views_and_their_metrics_are_as_without(study, photos, tmp_path):
+    without = run(photos, tmp_path / "without")
+    rows = study.rows().drop("tiles", "mirrored").collect()
+    assert rows.equals(without.rows().collect())
+    assert study.summary().equals(without.summary())
+
+
+@pytest.mark.parametrize("settings", [{"workers": 2}, {"batch_size": 3, "workers": 1}, {"shard_size": 2}])
+def test_rows_are_equal_over_loaders_batches_and_shards(study, photos, tmp_path, settings):
+    other = run(photos, tmp_path / "other", tiles=4, mirrored=True, **settings)
+    names = ["image_id", "view", "embedding", "tiles", "mirrored"]
+    assert (
+        other.rows()
+        .select(names)
+        .sort("image_id", "view")
+        .collect()
+        .equals(study.rows().select(names).sort("image_id", "view").collect())
+    )
+
+
+def test_ray_and_a_resumed_run_give_the_same_rows(photos, tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    ray.cloudpickle.register_pickle_by_value(__import__("support.mean_colour", fromlist=["MeanColour"]))
+    ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+    settings = {"tiles": 4, "mirrored": True, "shard_size": 3, "batch_size": 10}
+    try:
+        cluster = run(photos, tmp_path / "ray", engine="ray", **settings)
+    finally:
+        ray.shutdown()
+
+    class Stops(MeanColour):
+        passes = 0
+
+        def __call__(self, views):
+            Stops.passes += 1
+            if Stops.passes == 12:
+                raise KeyboardInterrupt
+            return super().__call__(views)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, tmp_path / "resumed", model=Stops(), **settings)
+    assert 0 < len(list((tmp_path / "resumed" / "shards").glob("part-*"))) < 4
+    resumed = run(photos, tmp_path / "resumed", **settings)
+    assert resumed.rows().collect().equals(cluster.rows().collect())
+    assert resumed.layouts().equals(cluster.layouts())
+    with pytest.raises(UsageError, match="another study"):
+        run(photos, tmp_path / "resumed", **(settings | {"tiles": 9}))
+
+
+def test_tiles_in_python_are_the_rows_of_a_study(study, photos):
+    rows = originals(study)
+    paths = [photos / image_id for image_id in rows]
+    vectors = embedshift.Tiles(MeanColour(), 4)(paths)
+    assert vectors.shape == (10, 5, 12)
+    for row, (whole, *tiles) in zip(rows.values(), vectors, strict=True):
+        assert whole.tolist() == row["embedding"]
+        assert np.ravel(tiles).tolist() == row["tiles"]
+    images = [Image.open(path) for path in paths]
+    assert np.array_equal(embedshift.Tiles(MeanColour(), 4)(images), vectors)
+    assert np.array_equal(embedshift.Tiles(MeanColour())([np.asarray(image) for image in images]), vectors)
+    assert embedshift.Tiles(MeanColour(), 9)([]).shape == (0, 10, 12)
+    with pytest.raises(UsageError, match="`tiles` 5: choose 4 or 9"):
+        embedshift.Tiles(MeanColour(), 5)
+    with pytest.raises(UsageError, match="RGB uint8"):
+        embedshift.Tiles(MeanColour())([np.zeros((4, 4))])
+
+
+def test_files_are_reduced_first_and_encoders_of_images_get_them_at_their_own_size(photos, tmp_path):
+    sizes = set()
+
+    def colours(images):
+        sizes.update(image.size for image in images)
+        return [np.asarray(image).mean(axis=(0, 1)) for image in images]
+
+    encoder = embedshift.image_encoder(colours, name="colours", version="1", size=SIZE)
+    settings = {"apply_to": "file", "resize": "own", "longest": 100, "model": encoder}
+    study = run(photos, tmp_path / "study", tiles=4, mirrored=True, **settings)
+    assert len(sizes) > 5
+    rows = originals(study)
+    for image_id, row in rows.items():
+        image = Image.open(photos / image_id)
+        part = image.crop((0, 0, round(0.6 * image.width), round(0.6 * image.height)))
+        factor = min(1, 100 / max(part.size))
+        small = part.resize([round(factor * side) for side in part.size], Image.Resampling.BICUBIC, reducing_gap=3.0)
+        assert row["tiles"][:3] == pytest.approx(np.asarray(small).mean(axis=(0, 1)).tolist(), rel=1e-5)
+        assert row["mirrored"] == pytest.approx(row["embedding"])  # a mean does not change
+    tiles = embedshift.Tiles(encoder, apply_to="file", longest=100)([photos / image_id for image_id in rows])
+    assert np.array_equal(tiles[:, 1:].reshape(10, -1), [row["tiles"] for row in rows.values()])
+
+
+def test_graphs_are_encoders_too(photos, tmp_path):
+    file = write_graph(tmp_path / "mine.onnx")
+    study = run(photos, tmp_path / "study", tiles=4, mirrored=True, model=f"onnx:{file}", mean=MEAN, std=STD)
+    table = study.layouts()
+    assert table["layout"].unique(maintain_order=True).to_list() == [
+        "one", "tiles", "tiles-mean", "mirror-mean", "mirror-query",
+    ]  # fmt: skip
+
+
+def test_an_encoder_that_does_not_see_mirrors_gains_exactly_nothing(photos, tmp_path):
+    class Symmetric(MeanColour):
+        weights_hash = "symmetric"
+
+        def __call__(self, views):
+            both = super().__call__(views), super().__call__(views[:, :, ::-1])
+            vectors = (both[0].embedding.astype(np.float64) + both[1].embedding) / 2
+            return type(both[0])(vectors.astype(np.float32), both[0].attention, "mean")
+
+    table = run(photos, tmp_path / "study", mirrored=True, model=Symmetric()).layouts()
+    assert table["layout"].unique().sort().to_list() == ["mirror-mean", "mirror-query", "one"]
+    gains = table.filter(pl.col("metric").str.starts_with("recall"))["difference"]
+    assert gains.to_list() == [0.0] * len(gains)
+
+
+def test_what_cannot_be_is_refused_in_a_line(photos, tmp_path, monkeypatch, capsys):
+    with pytest.raises(UsageError, match="`tiles` 5: choose 4 or 9"):
+        run(photos, tmp_path / "a", tiles=5)
+    with pytest.raises(UsageError, match="`store` metrics does not keep"):
+        run(photos, tmp_path / "b", mirrored=True, store="metrics")
+    assert not (tmp_path / "b").exists()
+    plain = run(photos, tmp_path / "plain")
+    with pytest.raises(UsageError, match="`layout` tiles needs a study that was run with `tiles`"):
+        plain.search(layout="tiles")
+    with pytest.raises(UsageError, match="`layout` mirror-query needs a study that was run with `mirrored`"):
+        plain.search(layout="mirror-query")
+    with pytest.raises(UsageError, match="no layouts here; run the study with `tiles` or `mirrored`"):
+        plain.layouts()
+    done = call(monkeypatch, capsys, "search", plain.folder, "--layout", "grid")
+    assert "choose one of one, tiles, tiles-mean, mirror-mean, mirror-query" in done.line
+    assert done.code == 2
+
+
+def test_a_dry_run_says_how_many_more_passes_there_are(photos, tmp_path, monkeypatch, capsys):
+    arguments = ["run", photos, "--out", tmp_path / "dry", "--model", "dinov2-small-offline", "--dry-run"]
+    from support.mean_colour import in_place_of_bundled
+
+    in_place_of_bundled(monkeypatch)
+    told = call(monkeypatch, capsys, *arguments, "--tiles", 4)
+    assert "views: 10 per image" in told.out
+    assert "passes: 14 per image, 40 % more than of its views alone" in told.out
+    assert "19 per image, 90 % more" in call(monkeypatch, capsys, *arguments, "--tiles", 9).out
+    assert "20 per image, 100 % more" in call(monkeypatch, capsys, *arguments, "--mirrored").out
+    assert "passes" not in call(monkeypatch, capsys, *arguments).out
