@@ -11,7 +11,8 @@ usage: python benchmarks/layouts.py table STUDY ...
 Studies are of `run --tiles 4 --mirrored`. "rates": thresholds of one half of the photographs, false matches of the
 other half, in 30 splits. "simulated": the same where vectors are drawn, on 5,000 fresh images. "coverage": how often
 intervals of paired differences hold the truth, the mean of 400 other studies of the size; "grouped" has groups of four
-images that are alike. "tiles": of images that only tiles find, how often the nearest tile shows the most of the part.
+images (of 20 images, of two) that are alike. "tiles": of images that only tiles find, how often the nearest tile shows
+the most of the part.
 """
 
 import argparse
@@ -35,11 +36,11 @@ from bench import print_head, print_machine, print_row
 from embedshift.arrays import Floats, GroupNumbers
 from embedshift.augmentations import ORIGINAL, Augmentation, rebuild_suite
 from embedshift.questions.layouts.tables import MATCHED, RATE, RECALL, layouts
-from embedshift.sources.tiles import boxes
 from embedshift.statistics.intervals import clopper_pearson
 from embedshift.statistics.judged import Judged, Outcomes, judge
 from embedshift.statistics.retrieval import Gallery, search
-from embedshift.statistics.thresholds import all_pairs, threshold
+from embedshift.statistics.thresholds import all_pairs, matched, threshold
+from embedshift.statistics.tiles import boxes
 from embedshift.statistics.vector_layouts import ONE, TILES, TILES_MEAN, available, in_gallery
 from embedshift.store.gallery import originals, queries_of, query_columns
 from embedshift.store.shards import fixed_lists
@@ -133,11 +134,10 @@ def judged(kind: str, count: int, layout: str, seed: int) -> dict[str, Judged]:
     outcomes: list[dict[str, Outcomes]] = []
     for vectors in (whole, in_gallery(layout, whole, tiles)):
         found = search(views, np.arange(count), Gallery.of(vectors, groups), count=0)
-        numbers = {RECALL: found.rank == 1}
+        numbers = {RECALL: Outcomes((found.rank == 1).astype(float)[:, None, None])}
         if count >= 150:
-            least = np.float32(threshold(all_pairs(whole, groups, vectors), RATE))
-            numbers[MATCHED] = found.cosine.astype(np.float32) >= least
-        outcomes.append({name: Outcomes(hit[:, None, None].astype(float)) for name, hit in numbers.items()})
+            numbers[MATCHED] = matched(found.cosine[:, None, None], all_pairs(whole, groups, vectors), RATE)
+        outcomes.append(numbers)
     before, after = outcomes
     return {metric: judge(before[metric], after[metric], groups, seed=0) for metric in before}
 
@@ -145,7 +145,7 @@ def judged(kind: str, count: int, layout: str, seed: int) -> dict[str, Judged]:
 def world(kind: str, count: int, seed: int) -> tuple[Floats, Floats, Floats, GroupNumbers | None]:
     """Whole images, four tiles of each, views of a part; some are harder than others, and so are groups."""
     rng, spread = np.random.default_rng([count, seed]), np.linspace(0.3, 2, DIM)
-    groups = np.arange(count) // 4 if kind == "grouped" else None
+    groups = np.arange(count) // (2 if count < 40 else 4) if kind == "grouped" else None
     whole, hard = rng.normal(size=(count, DIM)) * spread + 0.4, rng.lognormal(0, 0.5, (count, 1))
     if groups is not None:
         centres, strength = rng.normal(size=(count, DIM)), rng.lognormal(0, 0.5, (count, 1))
@@ -153,8 +153,7 @@ def world(kind: str, count: int, seed: int) -> tuple[Floats, Floats, Floats, Gro
     tiles = 0.7 * whole[:, None] + 0.7 * rng.normal(size=(count, K, DIM)) * spread
     shown = tiles[np.arange(count), rng.integers(K, size=count)]
     views = 0.2 * whole + 0.8 * shown + 1.4 * hard * rng.normal(size=whole.shape) * spread
-    single = (each.astype(np.float32) for each in (whole, tiles, views))
-    return *single, groups
+    return whole.astype(np.float32), tiles.astype(np.float32), views.astype(np.float32), groups
 
 
 def nearest_tiles(folders: list[Path]) -> None:
@@ -166,7 +165,7 @@ def nearest_tiles(folders: list[Path]) -> None:
         study = embedshift.load(folder)
         suite = rebuild_suite(study.info()["identity"]["augmentations"])
         assert suite is not None
-        ranks = [study.search(layout=layout) is not None and study.search_ranks() for layout in (TILES, ONE)]
+        ranks = [study.table("search_ranks", layout=layout) for layout in (TILES, ONE)]
         keys = ["image_id", "view"]
         both = ranks[0].join(ranks[1].select(*keys, alone="rank"), on=keys).filter(rank=1).filter(pl.col("alone") > 1)
         rows = study.rows().select(*keys, "view_seed", "embedding", "tiles").collect()

@@ -23,7 +23,7 @@ TERMS = {
     "question": "A part of a study with its own numbers, tables, figures and section of the report.",
     "shard": "A Parquet file with the rows of some images (64 by default).",
     "study": "The folder that a run leaves: settings, shards, tables, figures and the report.",
-    "suite": "A named set of augmentations: `paper`, `strength`, `corruptions`, `style`, `everyday`, `copies`, or your own.",
+    "suite": "Named augmentations: `paper`, `strength`, `corruptions`, `style`, `everyday`, `copies`, or your own.",
     "threshold": "The cosine from which on two images count as the same.",
 }
 

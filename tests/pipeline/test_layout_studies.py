@@ -8,7 +8,7 @@ from PIL import Image
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.sources.tiles import boxes
+from embedshift.statistics.tiles import boxes
 from support.command import call
 from support.graphs import MEAN, STD, write_graph
 from support.mean_colour import MeanColour

@@ -8,7 +8,7 @@ from embedshift.statistics import retrieval
 from embedshift.statistics.duplicates import nearest_vectors, pair_cosines, pairs_above
 from embedshift.statistics.retrieval import Gallery, search
 from embedshift.statistics.search_index import NEIGHBOURS, search_function
-from embedshift.statistics.thresholds import all_pairs, threshold
+from embedshift.statistics.thresholds import all_pairs, matched, threshold
 from embedshift.statistics.vector_layouts import LAYOUTS, as_query, available, in_gallery, needs
 
 
@@ -152,3 +152,25 @@ def test_layouts_need_their_vectors():
     assert available(["embedding", "tiles", "mirrored"]) == list(LAYOUTS)
     with pytest.raises(UsageError, match="`layout` 'grid': choose one of one, tiles"):
         needs("grid")
+
+
+def test_matches_have_pseudovalues_of_thresholds_without_each_group(world):
+    whole, tiles, queries = world
+    vectors, groups = in_gallery("tiles", whole, tiles), np.arange(120) // 3
+    cosines = np.array([slow(query, vectors[k]) if query.any() else np.nan for k, query in enumerate(queries)])
+    cosines = (cosines[:, None] + np.linspace(-0.3, 0.3, 40)).astype(np.float32)
+    rate = 0.01
+    found = matched(cosines[..., None], all_pairs(whole, groups, vectors), rate)
+    least = threshold(all_pairs(whole, groups, vectors), rate)
+    hit = np.where(np.isnan(cosines), np.nan, cosines >= np.float32(least))
+    assert np.array_equal(found.values[..., 0], hit, equal_nan=True)
+    lost = np.zeros((120, 40))
+    for group in range(40):
+        kept = groups != group
+        other = threshold(all_pairs(whole[kept], groups[kept], vectors[kept]), rate)
+        rise = (cosines[kept] >= np.float32(other)) - np.nan_to_num(hit[kept])
+        lost[~kept] = np.where(np.isnan(cosines[kept]), 0, rise).sum(axis=0) / 3
+    assert np.abs(lost).max() > 0
+    lost[np.isnan(hit)] = 0
+    wanted = hit - lost + lost.sum() / (119 * 40)
+    assert np.allclose(found.pseudovalues[..., 0], wanted, equal_nan=True)

@@ -21,7 +21,7 @@ from embedshift.errors import EmbedshiftError, UsageError, reason
 from embedshift.pipeline.batches import BatchEncoder
 from embedshift.pipeline.plan import encoder_preprocess, to_input
 from embedshift.sources.images import decode
-from embedshift.sources.tiles import TILES, tiles_of
+from embedshift.statistics.tiles import TILES, tiles_of
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,17 @@ class Judged:
         return np.where(has_ends, drawn_low, low), np.where(has_ends, drawn_high, high)
 
 
+def pseudovalues(values: Values, lost: Values) -> Values:
+    """Returns the jackknife's pseudovalues (Efron and Stein 1981): a number less what all others lose to its image.
+
+    Args:
+        values: Numbers of images, `[n, draws]` or `[n, draws, A]`; NaN for a view that has none.
+        lost: What the numbers of the other images would gain in sum if the image were not there, of the same shape.
+    """
+    lost = np.where(np.isnan(values), 0.0, lost)
+    return np.asarray(values - lost + lost.sum(axis=(0, 1)) / np.maximum(1, (~np.isnan(values)).sum(axis=(0, 1))))
+
+
 def judge(
     baseline: Outcomes,
     alternative: Outcomes,

@@ -1,9 +1,6 @@
 """What are several vectors of an image worth?"""
 
 from dataclasses import dataclass
-from typing import Annotated
-
-from annotated_types import Ge
 
 from embedshift.registry import QUESTIONS, Question, setting, switched
 
@@ -12,7 +9,7 @@ from embedshift.registry import QUESTIONS, Question, setting, switched
 class Switches:
     """Which vectors are stored beside those of original and views."""
 
-    tiles: Annotated[int, Ge(1)] | None = setting(
+    tiles: int | None = setting(
         None, "Also encode overlapping tiles of every original: 4 (60 % of a side) or 9 (45 %)."
     )
     mirrored: bool = setting(False, "Also encode the mirror image of every original and view.")

@@ -10,7 +10,7 @@ from embedshift.config import VECTORS, Json
 from embedshift.errors import UsageError
 from embedshift.pipeline.measure import Column, Measure, StudySwitches
 from embedshift.questions.layouts import Switches
-from embedshift.sources.tiles import TILES, tiles_of
+from embedshift.statistics.tiles import TILES, tiles_of
 from embedshift.statistics.vector_layouts import MIRRORED, TILE_VECTORS
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class MEASURE(Measure):
         chosen = asked.config.of(Switches)
         self.tiles, self.mirrored = chosen.tiles or 0, chosen.mirrored
         self.dim = 0  # until the encoder is loaded
-        if self.tiles and self.tiles not in TILES and asked.config.augmentations != VECTORS:
+        if chosen.tiles is not None and self.tiles not in TILES and asked.config.augmentations != VECTORS:
             raise UsageError(f"`tiles` {self.tiles}: choose {' or '.join(map(str, TILES))}")
         if asked.config.store == "metrics":
             raise UsageError("`tiles` and `mirrored` are vectors, which `store` metrics does not keep: leave one out")

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Floats, GroupNumbers
+from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
 from embedshift.report.next_steps import TILES as SEARCH_TILES
 from embedshift.report.next_steps import Step
 from embedshift.statistics.judged import Judged, Outcomes, judge
 from embedshift.statistics.search_index import search_function
 from embedshift.statistics.strengths import MISSED, MISSED_CRITERION, TOLERANCE_SCHEMA, tolerances_from_curves
-from embedshift.statistics.thresholds import all_pairs, least_false_match_rate, threshold
+from embedshift.statistics.thresholds import all_pairs, least_false_match_rate, matched
 from embedshift.statistics.vector_layouts import ONE, TILES, available
 from embedshift.store.embeddings import images_read
 from embedshift.store.gallery import originals, queries_of, query_columns
@@ -81,21 +81,16 @@ def outcomes(reader: Reader, layout: str) -> tuple[int, Mapping[str, Outcomes]]:
         own.append(queries[:, order.views.index(ORIGINAL)])
         for column, places in enumerate(views):
             for draw, place in enumerate(places):
-                found = function(queries[:, place], positions, 0)
-                rank[positions, draw, column] = np.where(found.rank > 0, found.rank, np.nan)
-                cosine[positions, draw, column] = found.cosine
+                ranked = function(queries[:, place], positions, 0)
+                rank[positions, draw, column] = np.where(ranked.rank > 0, ranked.rank, np.nan)
+                cosine[positions, draw, column] = ranked.cosine
         start += len(queries)
-    numbers = {name: np.where(np.isnan(rank), np.nan, rank <= k) for name, k in RECALLS.items()}
-    least = _threshold(np.concatenate(own)[:PAIRED], searched.gallery.vectors, reader.groups)
-    numbers[MATCHED] = np.where(np.isnan(cosine) | np.isnan(least), np.nan, cosine.astype(np.float32) >= least)
-    return searched.gallery.several, {name: Outcomes(values) for name, values in numbers.items()}
-
-
-def _threshold(queries: Floats, vectors: Floats, groups: GroupNumbers | None) -> np.float32:
-    """Returns the cosine that one in a thousand reaches of all different images, each a query for each other."""
-    pairs = all_pairs(queries, groups, vectors[: len(queries)])
+    outcome = {name: Outcomes(np.where(np.isnan(rank), np.nan, rank <= k)) for name, k in RECALLS.items()}
+    queries = np.concatenate(own)[:PAIRED]
+    pairs = all_pairs(queries, reader.groups, searched.gallery.vectors[: len(queries)])
     has_enough = least_false_match_rate(pairs.equivalent_images) <= RATE
-    return np.float32(threshold(pairs, RATE) if has_enough else np.nan)
+    outcome[MATCHED] = matched(cosine, pairs, RATE) if has_enough else Outcomes(np.full_like(cosine, np.nan))
+    return searched.gallery.several, outcome
 
 
 def layout_tolerance(reader: Reader) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from embedshift.config import Json
 from embedshift.questions.whitening import Choices
 from embedshift.report.next_steps import MAP, Step
 from embedshift.statistics.agreement import neighbours_of
-from embedshift.statistics.judged import Judged, Outcomes, Split, judge, means_of
+from embedshift.statistics.judged import Judged, Outcomes, Split, judge, means_of, pseudovalues
 from embedshift.statistics.retrieval import TIE
 from embedshift.statistics.sample import OF_A_SET
 from embedshift.statistics.strengths import MISSED
@@ -106,17 +106,12 @@ def _tried(
             hubs[name] = max(hubs[name], float(firsts.max() / max(1.0, firsts.sum())))
     thresholds = _thresholds(np.concatenate(pairs))
     for name in names:
-        numbers = dict(zip(metrics, map(_with_pseudovalues, values[name], lost[name]), strict=True))
+        both = (np.stack([own, pseudovalues(own, gone)]) for own, gone in zip(values[name], lost[name], strict=True))
+        numbers = dict(zip(metrics, both, strict=True))
         cosine = numbers.pop("cosine")
         for rate, least in thresholds.items():
             numbers[f"matched@{rate:g}"] = np.where(np.isnan(cosine), np.nan, cosine >= least)
         yield name, (numbers, hubs[name])
-
-
-def _with_pseudovalues(values: Values, lost: Values) -> Values:
-    """Adds the jackknife's pseudovalues (Efron and Stein 1981): an image's number less what others lose to it."""
-    lost = np.where(np.isnan(values), 0.0, lost)
-    return np.stack([values, values - lost + lost.sum() / max(1, (~np.isnan(values)).sum())])
 
 
 def _mapped(whitening: Whitening | None, raw: Floats) -> Values:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embedshift.sources.tiles import TILES, boxes, tiles_of
+from embedshift.statistics.tiles import TILES, boxes, tiles_of
 
 
 @pytest.mark.parametrize(("count", "side", "kept"), [(4, 2, 0.6), (9, 3, 0.45)])
