@@ -24,7 +24,7 @@ def layouts(data: FigureInput, title: str) -> Figure:
         return _by_augmentation(data, rows.filter(pl.col("augmentation") != ALL), title)
     columns = min(COLUMNS, len(families))
     lines = -(-len(families) // columns)
-    note = "recall@1 of each layout, 95 % interval; each against one search of its own vectors"
+    note = "recall@1 of each layout among its own vectors; band: 95 % interval"
     drawn = new_figure(data.caption(note, every=True), 3.4 * columns + 1.2, 2.4 * lines + 0.3, title)
     panels = drawn.subplots(lines, columns, squeeze=False, sharey=True)
     for axes, family in zip(panels.ravel(), families, strict=False):
