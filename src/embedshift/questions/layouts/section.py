@@ -58,15 +58,14 @@ def _points(row: Json) -> str:
     """Returns points gained, such as "+4.0 points (+2.1 to +6.2)"; a dash where there are none."""
     if row["difference"] is None:
         return MISSING
-    value, *ends = (None if row[name] is None else 100 * row[name] for name in _GAIN)
-    low, high = ends
-    words = f"{round(value, 1) + 0.0:+.1f} points"
+    low, high = (None if row[name] is None else 100 * row[name] for name in _ENDS)
+    words = f"{round(100 * row['difference'], 1) + 0.0:+.1f} points"
     if low is not None and high is not None:
         words += f" ({' to '.join(f'{end:+.1f}' for end in outward(low, high, 1))})"
     return words.replace("-", "−")
 
 
-_GAIN = ("difference", "difference_low", "difference_high")
+_ENDS = ("difference_low", "difference_high")
 
 
 def _rows(table: pl.DataFrame) -> Iterator[tuple[str, ...]]:
