@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from embedshift.study import Study, load
     from embedshift.study.comparison import compare
     from embedshift.study.gate import check
+    from embedshift.study.upgrade import upgrade
     from embedshift.study.whitening import whiten
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "name_images",
     "parity",
     "run",
+    "upgrade",
     "whiten",
     "wrap",
     "write_views",
@@ -68,6 +70,7 @@ _MODULES = {
     "name_images": "questions.meaning.namer",
     "parity": "stacks",
     "run": "api",
+    "upgrade": "study.upgrade",
     "whiten": "study.whitening",
     "wrap": "encoders.module",
     "write_views": "api",

@@ -126,11 +126,11 @@ def browse(
     from embedshift.app.measured import load_encoders
     from embedshift.app.page import make_page
     from embedshift.app.server import serving
-    from embedshift.statistics.whitening import Whitening
+    from embedshift.statistics.whitening import load_whitening
     from embedshift.study import load
 
     readers = [load(folder).reader() for folder in folders or ()]
-    maps = {path: Whitening.load(path) for path in whiten or ()}
+    maps = {path: load_whitening(path) for path in whiten or ()}
     with tempfile.TemporaryDirectory() as scratch:
         photos = [] if readers else sorted(copy_photos(Path(scratch)).iterdir())
         encoders = load_encoders(readers, models or [], device, maps, photos)
@@ -239,6 +239,8 @@ def compare(
         say(no_difference(comparison))
     if whiten is not None:
         say("With and without the map, relative shifts are of two spaces: compare what a search finds.")
+    elif comparison.is_upgrade:
+        say(f"May new queries search the old index? embedshift upgrade {studies[0]} {studies[1]}")
     if out is not None:
         say(f"Written: {out}")
 
@@ -468,6 +470,34 @@ def whiten(
 
     log_lines(quiet)
     whiten_and_print(studies, out, onnx, choice, groups, as_json)
+
+
+@app.command()
+def upgrade(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A finished study of the old encoder, or a Parquet file.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The same of the new one: the same images and changes.")],
+    out: Annotated[Path | None, output("File for the map: MAP.npz.")] = None,
+    onnx: Annotated[Path | None, typer.Option(help="Write the map as an ONNX graph, too.")] = None,
+    page: Annotated[Path | None, output("Folder for the page, tables and the learning curve.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="The cosine from which on the old index matches.")] = None,
+    false_match_rate: Annotated[
+        float | None, typer.Option(help="Or the part of pairs of other images that may match. Default: 0.001.")
+    ] = None,
+    recall_margin: Annotated[
+        float | None, typer.Option(help="How much of recall@1 may be lost under any change. Default: 0.01.")
+    ] = None,
+    groups: GroupOption = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say whether queries of a new encoder may search the index of an old one: as they are, through a map, or not."""
+    from embedshift.cli.finished import print_upgrade
+
+    log_lines(quiet)
+    cut = {"threshold": threshold, "false_match_rate": false_match_rate}
+    found = embedshift.upgrade(old, new, out=out, onnx=onnx, recall_margin=recall_margin, groups=groups, **cut)
+    written = [*([] if page is None else found.save(page)[-1:]), *(file for file in (out, onnx) if file is not None)]
+    print_upgrade(found, [str(file) for file in written], as_json)
 
 
 @app.command()

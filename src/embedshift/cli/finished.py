@@ -25,6 +25,7 @@ from embedshift.report.coded import margin_of, recommended, summary, verdicts
 from embedshift.report.explained import HEADINGS as EXPLAINED
 from embedshift.report.explained import cells as explained
 from embedshift.report.explained import findings, why_nothing
+from embedshift.report.numbers import count
 from embedshift.statistics.codes import ranges_to_json
 from embedshift.statistics.planned import PLANNED, planned
 from embedshift.statistics.strengths import ONE_LEVEL, with_interval_in_words
@@ -40,6 +41,8 @@ from embedshift.study.gate.result import HEADINGS as RULE_HEADINGS
 from embedshift.study.gate.result import cells as rule_cells
 from embedshift.study.gate.result import headline
 from embedshift.study.paired.differences import ALL
+from embedshift.study.upgrade import HEADINGS as UPGRADE
+from embedshift.study.upgrade import Upgrade, deployment_cells
 from embedshift.study.whitening import check_studies, recommendation, whitening_tables
 
 log = logging.getLogger("embedshift")
@@ -323,6 +326,27 @@ def print_codes(study: Study, table: pl.DataFrame, out: Path | None, given: floa
     print_table(printed)
     say_all(lines)
     return say("Every row: `--json`. What each number means: `embedshift docs codes`.")
+
+
+def print_upgrade(found: Upgrade, written: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        return say(json.dumps(found.to_dicts() | {"written": list(written)}))
+    images = count(found.verdict.images, found.verdict.unit)
+    title = (
+        f"held out, {images}; recall@1 over all changes with 95 % intervals; points of it under the worst change; "
+        "false matches at the old threshold → at the carried one"
+    )
+    first, *others = UPGRADE
+    printed = text_table(title, *name_columns(first), *number_columns(*others, no_wrap=True))
+    for row in deployment_cells(found):
+        printed.add_row(*row)
+    print_table(printed, ("neighbours kept", "matched@0.001", "false matches"))
+    say_all(found.lines)
+    for name, (mean, sd) in found.calibration.items():
+        say(f"Cosines of different images, {name}: mean {mean:.4f}, standard deviation {sd:.4f}.")
+    if written:
+        say(f"Written: {', '.join(written)}")
+    return say("Every row: `--json`. What to do then: `embedshift docs upgrade`.")
 
 
 def print_verified(folder: Path, as_json: bool) -> None:

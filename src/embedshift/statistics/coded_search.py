@@ -12,6 +12,7 @@ from embedshift.statistics.agreement import neighbours_counted
 from embedshift.statistics.codes import FLOAT32, Code, faiss_library, fit
 from embedshift.statistics.judged import Outcomes, Split
 from embedshift.statistics.retrieval import Gallery
+from embedshift.statistics.thresholds import least_false_match_rate, threshold_at
 from embedshift.statistics.vectors import normalised_float32
 
 RECALLS = (1, 10)
@@ -21,8 +22,6 @@ MATCHED, NEIGHBOURS, LEAD = f"matched@{RATE:g}", "neighbours@10", "lead"
 METRICS = (*(f"recall@{k}" for k in RECALLS), MATCHED, NEIGHBOURS, LEAD)
 # Scores whose difference is below this part of the own score are ties; and originals whose pairs give the threshold.
 TIE, PAIRED = 1e-6, 4_096
-# False matches that a threshold allows at least.
-LEAST_MATCHES = 10
 # Candidates that a search of `hnsw` keeps; `ivf` searches an eighth of its cells.
 EF_SEARCH = 64
 
@@ -253,13 +252,8 @@ def _of_pairs(code: Code, gallery: Gallery, fold: NDArray[np.intp], n: int) -> t
     own = np.arange(n) if gallery.groups is None else gallery.groups
     apart = own[fold][:, None] != own[others]
     scores, exact = (code.query(asked) @ code.base(base).T)[apart], (asked @ base.T)[apart]
-    allowed = int(RATE * len(scores) * (1 + 1e-12) + 1e-9)
-    ordered = np.sort(scores)[::-1]
-    threshold = np.nan
-    # Of all pairs of the study ten or more must match.
-    if allowed and RATE * n * (n - 1) / 2 >= LEAST_MATCHES:
-        above = int((ordered > ordered[allowed]).sum()) if allowed < len(ordered) else len(ordered)
-        threshold = float(ordered[above - 1]) if above else np.nan
+    threshold = threshold_at(scores, RATE, 1) if least_false_match_rate(n) <= RATE else np.nan
+    threshold = threshold if np.isfinite(threshold) else np.nan  # more scores are the highest than may match
     if len(scores) < 3 or not np.ptp(exact):
         return threshold, 0.0
     slope, offset = np.polyfit(exact.astype(np.float64), scores.astype(np.float64), 1)

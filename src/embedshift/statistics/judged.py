@@ -159,6 +159,8 @@ def judge(
     used = both.any(axis=(0, 1)) & (np.ones(both.shape[2], bool) if included is None else included)
     means = [means_of(values, groups, used) for values in (before, after)]
     sample = means_of(gain.values if gain.pseudovalues is None else gain.pseudovalues, groups, used)
+    own = alternative.pseudovalues
+    own_sample = means[1] if own is None else means_of(np.where(both, own, np.nan), groups, used)
     of_images, views = image_means(gain.values), both.sum(axis=(0, 1))
     images, by_image = (~np.isnan(of_images)).sum(axis=0), np.nan_to_num(of_images)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -173,7 +175,7 @@ def judge(
     number = np.where(sample.having >= LEAST_IMAGES, number, np.nan)
     is_grouped, groups_there = groups is not None, sample.group_count
     values = means[0].mean, means[1].mean, gained, lost, number
-    return Judged(n, *values, groups_there, means[1], sample, gain.is_proportion, is_grouped, seed)
+    return Judged(n, *values, groups_there, own_sample, sample, gain.is_proportion, is_grouped, seed)
 
 
 def equal_groups(groups: GroupNumbers) -> float:

@@ -134,6 +134,22 @@ def _least_above(cosines: Cosines, allowed: int) -> float:
     return float(cosines[above - 1]) if above else math.nan
 
 
+def threshold_at(scores: Values, rate: float, least: int) -> float:
+    """Returns the least score that at most a fraction `rate` of all reaches; NaN if fewer than `least` may.
+
+    Example:
+        >>> threshold_at(np.array([0.1, 0.9, 0.5, 0.7]), 0.5, 1)
+        0.7
+    """
+    allowed = allowed_pairs(rate, len(scores))
+    if allowed < least:
+        return np.nan
+    if allowed >= len(scores):
+        return float(scores.min())
+    refused = -np.partition(-scores, allowed)[allowed]
+    return float(scores[scores > refused].min(initial=np.inf))
+
+
 def left_out_thresholds(pairs: Pairs, false_match_rate: float) -> tuple[GroupNumbers, Values]:
     """Returns the group of each image with a direction, and the threshold without the pairs of each group."""
     own = np.arange(pairs.images) if pairs.groups is None else np.unique(pairs.groups, return_inverse=True)[1]

@@ -3,8 +3,6 @@
 They are fitted to moments of the embeddings of a study, which is read as a stream.
 """
 
-import html
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +11,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import scipy
-from numpy.typing import ArrayLike
 
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
-from embedshift.config.safe_files import open_file, write_file
-from embedshift.errors import UsageError, reason
+from embedshift.errors import UsageError
 from embedshift.statistics.layout import ImageRows
+from embedshift.statistics.linear_map import LinearMap
 from embedshift.statistics.strengths import outward
 from embedshift.statistics.vectors import normalised_float32
 
@@ -29,89 +26,18 @@ RIDGE = 0.1
 MOST_DIM = 2**13
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Whitening:
-    """A map of embeddings: unit length, minus a mean, times a matrix, unit length again.
+# Its public name, since before there were other linear maps.
+Whitening = LinearMap
 
-    Args:
-        mean: `[D]`, the mean of the originals, which are of unit length.
-        matrix: `[D, D]`.
-        name: What it was fitted to: "centred", "originals" or "shifts".
-        encoder: The hash of the weights of the encoder whose embeddings it maps; "" = not known.
-        embedding: Which of the encoder's vectors.
-        version: The version of embedshift that fitted it.
 
-    Example:
-        >>> Whitening(np.zeros(2, np.float32), np.eye(2, dtype=np.float32))([[3.0, 4.0]]).round(2).tolist()
-        [[0.6000000238418579, 0.800000011920929]]
-    """
-
-    mean: Floats
-    matrix: Floats
-    name: str = "shifts"
-    encoder: str = ""
-    embedding: str = ""
-    version: str = ""
-
-    def __call__(self, vectors: ArrayLike) -> Floats:
-        """Maps vectors of any length, `[n, D]`, to unit vectors, float32 `[n, D]`.
-
-        A vector of length 0 stays one. One that is not finite becomes NaN.
-
-        Raises:
-            UsageError: The vectors have another shape.
-        """
-        given = np.asarray(vectors)
-        if given.ndim != 2 or given.shape[1] != len(self.mean):
-            raise UsageError(f"give vectors [n, {len(self.mean)}], as the map was fitted to; not {[*given.shape]}")
-        is_zero = (given == 0).all(axis=1, keepdims=True)
-        return np.where(
-            is_zero, np.float32(0), normalised_float32((normalised_float32(given) - self.mean) @ self.matrix)
+def load_whitening(path: str | Path) -> LinearMap:
+    """Reads a map that whitens, and refuses one from the vectors of one encoder to those of another."""
+    loaded = LinearMap.load(path)
+    if not loaded.is_whitening:
+        raise UsageError(
+            f"{path}: a map of `embedshift upgrade`, which is for queries; give one of `embedshift whiten`"
         )
-
-    def __repr__(self) -> str:
-        how = "What a search finds with it: study.whitening()"
-        return f"Whitening({self.name!r}, D={len(self.mean)}, encoder {self.encoder[:12] or 'unknown'}). {how}"
-
-    def _repr_html_(self) -> str:
-        return f"<p>{html.escape(repr(self))}</p>"
-
-    @property
-    def described(self) -> dict[str, str]:
-        return {"map": self.name, "encoder": self.encoder, "embedding": self.embedding, "embedshift": self.version}
-
-    def save(self, path: str | Path) -> None:
-        """Writes an npz file of `mean`, `matrix`, `dim`, `map`, `encoder`, `embedding` and `embedshift`.
-
-        Raises:
-            UsageError: The file cannot be written.
-        """
-        texts: dict[str, Any] = self.described
-        np.savez(content := io.BytesIO(), mean=self.mean, matrix=self.matrix, dim=len(self.mean), **texts)
-        write_file(Path(path), content.getvalue())
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Whitening":
-        """Reads a map that `save` wrote.
-
-        Raises:
-            UsageError: The file cannot be read, or holds no map.
-        """
-        try:
-            with open_file(path) as opened, np.load(opened, allow_pickle=False) as file:
-                if any(member.compress_type for member in file.zip.infolist()):
-                    raise ValueError("it is compressed, and may be of any size")
-                mean, matrix, dim = file["mean"], file["matrix"], int(file["dim"])
-                texts = [str(file[name]) for name in ("map", "encoder", "embedding", "embedshift")]
-        except Exception as error:  # NumPy and zipfile raise many kinds
-            missing = isinstance(error, FileNotFoundError)
-            words = "no such file" if missing else f"no map of `embedshift whiten` ({reason(error):.200})"
-            raise UsageError(f"{path}: {words}") from error
-        if mean.shape != (dim,) or matrix.shape != (dim, dim) or {mean.dtype, matrix.dtype} != {np.dtype(np.float32)}:
-            raise UsageError(f"{path}: no map of `embedshift whiten` (mean {mean.shape}, matrix {matrix.shape})")
-        if not (np.isfinite(mean).all() and np.isfinite(matrix).all()):
-            raise UsageError(f"{path}: its numbers are not finite; write the map again")
-        return cls(mean, matrix, *texts)
+    return loaded
 
 
 def whitening(mean: Values, moment: Values, ridge: float = RIDGE) -> Whitening:

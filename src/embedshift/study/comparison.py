@@ -63,6 +63,8 @@ class Comparison(Shown):
         tolerances: `family, unit, criterion`, and for each study three columns: its tolerance under the study's name,
             and its interval as `<name> low` and `<name> high`. Empty if the augmentations have no families.
         families: The families of the augmentations.
+        is_upgrade: Whether the second study has other weights, and both store embeddings: `embedshift.upgrade` says
+            whether its queries may search the vectors of the first.
         head: What each study found, and its changes, all studies on one ruler: paragraphs of Markdown.
     """
 
@@ -76,6 +78,7 @@ class Comparison(Shown):
     verdict: str
     families: tuple[MeasuredFamily, ...] = ()
     head: tuple[str, ...] = ()
+    is_upgrade: bool = False
 
     def _lines(self) -> list[str]:
         return [*self.verdict.splitlines()[:4], f"tables: {', '.join(self.tables)}; save(DIR) writes them"]
@@ -149,7 +152,7 @@ class Comparison(Shown):
         from embedshift.study.comparison_figures import COMPARISON_FIGURES
 
         check_formats(formats)
-        folder = _folder(out)
+        folder = folder_of(out)
         written: list[Path] = []
         for name, frame in self.tables.items():
             for ending in ("csv", "parquet"):
@@ -175,6 +178,8 @@ class Comparison(Shown):
             parts += [f"## {escaped(study)} against {escaped(rows['reference'][0])}", markdown_table(HEADINGS, cells)]
             numbers = self.agreement.filter(study=study).iter_rows(named=True)
             parts += [f"{row['metric']}: {with_ends(row, 'value', 'ci', '.3f')}" for row in numbers]
+        if self.is_upgrade:
+            parts.append("May new queries search the old index? `embedshift upgrade` says it of both studies.")
         parts.append(
             "Relative shift: 0 = unchanged, 1 = as far as another image. Intervals: 95 %, of ratios for all "
             "augmentations at once; \\* = significant, likewise. All numbers are in the tables beside this page."
@@ -243,6 +248,7 @@ def compare(
         verdict=verdict(differences, agreement, neighbours_by_chance(paired), judgements(paired, margins)),
         families=paired.reference.families,
         head=tuple(head(dict(zip(paired.names, opened, strict=True)))),
+        is_upgrade=not paired.same_weights[1] and all(each.info.has_vectors for each in paired.readers[:2]),
     )
     if out is not None:
         comparison.save(out)
@@ -260,7 +266,7 @@ def _tolerances(paired: PairedStudies) -> pl.DataFrame:
     return pl.concat([keys, *columns], how="horizontal")
 
 
-def _folder(out: str | Path) -> Path:
+def folder_of(out: str | Path) -> Path:
     folder = output_path(out)
     if Reader(folder).exists():
         raise UsageError(f"{folder}: contains a study; choose another `out`")

@@ -13,7 +13,7 @@ import polars as pl
 
 from embedshift.config.safe_files import write_file
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.statistics.whitening import MOST_DIM, ShiftMoments, Whitening, shift_moments
+from embedshift.statistics.whitening import MOST_DIM, ShiftMoments, Whitening, load_whitening, shift_moments
 from embedshift.store.groups import Choice
 from embedshift.store.info import is_same_encoder
 from embedshift.store.reader import Reader
@@ -100,7 +100,7 @@ class WhitenedStudy(Study):
 
     def __init__(self, folder: str | Path, path: str | Path) -> None:
         super().__init__(Path(folder))
-        self.whitening_map, self._made = Whitening.load(path), dict[str, pl.DataFrame]()
+        self.whitening_map, self._made = load_whitening(path), dict[str, pl.DataFrame]()
         check_studies([load(folder)])
         own, fitted = super().reader().info.encoder, self.whitening_map
         if (own.dim, own.weights_hash, own.embedding or "") != (len(fitted.mean), fitted.encoder, fitted.embedding):
@@ -152,24 +152,34 @@ def check_studies(studies: Sequence[Study]) -> None:
             raise UsageError(f"{reader.folder}: of another encoder than {readers[0].folder}; whiten them separately")
 
 
-# As `Whitening.__call__`. Opset and format are those that runtimes since 2022 read.
-GRAPH = """<ir_version: 8, opset_import: ["": 13], producer_name: "embedshift">
-whitening (float[n, {dim}] embeddings) => (float[n, {dim}] whitened) {{
-  sizes = Abs (embeddings)
-  largest = ReduceMax <axes = [1], keepdims = 1> (sizes)
-  scale = Max (largest, least)
-  scaled = Div (embeddings, scale)
-  length = ReduceL2 <axes = [1], keepdims = 1> (scaled)
-  divisor = Max (length, least)
-  unit = Div (scaled, divisor)
-  centred = Sub (unit, mean)
-  mapped = MatMul (centred, matrix)
-  mapped_length = ReduceL2 <axes = [1], keepdims = 1> (mapped)
-  mapped_divisor = Max (mapped_length, least)
-  turned = Div (mapped, mapped_divisor)
-  has_length = Sign (length)
-  whitened = Mul (turned, has_length)
-}}"""
+# As `LinearMap.__call__`. Opset and format are those that runtimes since 2022 read.
+HEAD = '<ir_version: 8, opset_import: ["": 13], producer_name: "embedshift">'
+UNIT = """{ends}_sizes = Abs ({given})
+  {ends}_largest = ReduceMax <axes = [1], keepdims = 1> ({ends}_sizes)
+  {ends}_scale = Max ({ends}_largest, least)
+  {ends}_scaled = Div ({given}, {ends}_scale)
+  {ends}_length = ReduceL2 <axes = [1], keepdims = 1> ({ends}_scaled)
+  {ends}_divisor = Max ({ends}_length, least)
+  {ends} = Div ({ends}_scaled, {ends}_divisor)
+"""
+
+
+def graph(fitted: Whitening) -> str:
+    """Returns the map in ONNX's text; zero vectors stay so, by the sign of their largest number."""
+    before, after = fitted.is_unit
+    dim, end = fitted.matrix.shape
+    lines = UNIT.format(given="embeddings", ends="unit") if before else ""
+    given = "unit" if before else "embeddings"
+    if not after:  # as precise as NumPy's
+        lines += f"  exact = Cast <to = 11> ({given})\n"
+        given = "exact"
+    lines += f"  centred = Sub ({given}, mean)\n  turned = MatMul (centred, matrix)\n  moved = Add (turned, offset)\n"
+    lines += "  " + UNIT.format(given="moved", ends="mapped") if after else "  mapped = Cast <to = 1> (moved)\n"
+    lines += "  sizes = Abs (embeddings)\n  largest = ReduceMax <axes = [1], keepdims = 1> (sizes)\n"
+    lines += "  is_there = Sign (largest)\n"
+    name, result = ("whitening", "whitened") if fitted.is_whitening else ("upgrade", "queries")
+    lines += f"  {result} = Mul (mapped, is_there)\n"
+    return f"{HEAD}\n{name} (float[n, {dim}] embeddings) => (float[n, {end}] {result}) {{\n  {lines}}}"
 
 
 def write_onnx(fitted: Whitening, path: Path) -> None:
@@ -177,8 +187,12 @@ def write_onnx(fitted: Whitening, path: Path) -> None:
         from onnx import helper, numpy_helper, parser
     except ImportError as error:
         raise EmbedshiftError("ONNX files need the package onnx: pip install 'embedshift[offline]'") from error
-    model = parser.parse_model(GRAPH.format(dim=len(fitted.mean)))
-    arrays = {"mean": fitted.mean, "matrix": fitted.matrix, "least": np.array(np.finfo(np.float32).tiny)}
+    kind = np.float32 if fitted.is_unit[1] else np.float64
+    offset = np.zeros(fitted.matrix.shape[1]) if fitted.offset is None else fitted.offset
+    arrays = {"mean": fitted.mean.astype(kind), "matrix": fitted.matrix.astype(kind), "offset": offset.astype(kind)}
+    model = parser.parse_model(graph(fitted))
+    if any(fitted.is_unit):
+        arrays["least"] = np.array(np.finfo(np.float32).tiny)
     model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
     helper.set_model_props(model, fitted.described)
     write_file(path, model.SerializeToString())

@@ -1,7 +1,7 @@
 """The table `whitening`: what a search finds before and after maps, view by view, of images and changes not fitted."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +14,11 @@ from embedshift.config import Json
 from embedshift.questions.whitening import Choices
 from embedshift.report.next_steps import MAP, Step
 from embedshift.statistics.agreement import neighbours_of
-from embedshift.statistics.judged import Judged, Outcomes, Split, judge, means_of, pseudovalues
-from embedshift.statistics.retrieval import TIE
+from embedshift.statistics.held_out import Fold, with_pseudovalues
+from embedshift.statistics.judged import Judged, Outcomes, Split, judge, means_of
 from embedshift.statistics.sample import OF_A_SET
 from embedshift.statistics.strengths import MISSED
+from embedshift.statistics.thresholds import threshold_at
 from embedshift.statistics.vectors import normalised
 from embedshift.statistics.whitening import MOST_DIM, ShiftMoments, Whitening, moments_of
 from embedshift.store.reader import Reader
@@ -106,8 +107,7 @@ def _tried(
             hubs[name] = max(hubs[name], float(firsts.max() / max(1.0, firsts.sum())))
     thresholds = _thresholds(np.concatenate(pairs))
     for name in names:
-        both = (np.stack([own, pseudovalues(own, gone)]) for own, gone in zip(values[name], lost[name], strict=True))
-        numbers = dict(zip(metrics, both, strict=True))
+        numbers = dict(zip(metrics, map(with_pseudovalues, values[name], lost[name]), strict=True))
         cosine = numbers.pop("cosine")
         for rate, least in thresholds.items():
             numbers[f"matched@{rate:g}"] = np.where(np.isnan(cosine), np.nan, cosine >= least)
@@ -122,52 +122,33 @@ class _Gallery:
     """Originals of length 1 or 0, `[m, D]`; images of a query's own group are no results."""
 
     def __init__(self, vectors: Values, groups: NDArray[np.intp], neighbours: int) -> None:
-        self.vectors, self.neighbours, self.there = vectors, neighbours, np.asarray(vectors.any(axis=1))
-        _, self.groups, self.sizes = np.unique(groups, return_inverse=True, return_counts=True)
-        self.mates, cosines = np.equal.outer(self.groups, self.groups), vectors @ vectors.T
-        self.none = self.mates | ~self.there
-        self.near = self._nearest(np.where(self.none, -np.inf, cosines))
-        self.pairs = cosines[np.triu(~self.none & self.there[:, None])]
-        np.fill_diagonal(self.mates, val=False)
+        self.vectors, self.fold = vectors, Fold(groups, np.asarray(vectors.any(axis=1)), neighbours)
+        cosines = vectors @ vectors.T
+        self.near = self.fold.nearest(cosines)
+        self.pairs = cosines[np.triu(~self.fold.none & self.fold.there[:, None])]
 
     def find(self, views: Values) -> tuple[dict[str, tuple[Values, Values]], NDArray[np.intp]]:
         """Returns metric → the number of each view, and what all others lose to its image; and who comes first."""
-        cosines, lost = views @ self.vectors.T, ~(self.there & views.any(axis=1))
-        others, own = np.where(self.none, -np.inf, cosines), np.where(lost, np.nan, np.diagonal(cosines))
-        mates = np.where(self.mates & self.there, cosines, -np.inf).max(axis=1)
-        kept = (self.near & self._nearest(others)).sum(axis=1) / np.maximum(1, self.near.sum(axis=1))
-        recall = self._of_ranks(others, own, lambda rank: rank == 1)
+        fold, cosines = self.fold, views @ self.vectors.T
+        lost = ~(fold.there & views.any(axis=1))
+        own = np.where(lost, np.nan, np.diagonal(cosines))
+        mates = np.where(fold.mates & fold.there, cosines, -np.inf).max(axis=1)
+        kept = fold.kept(self.near, cosines)
+        recall = fold.of_ranks(cosines, own, lambda rank: rank == 1)
         found = {
             RECALL: recall,
-            MRR: self._of_ranks(others, own, lambda rank: 1 / rank),
-            CLASS: self._of_ranks(others, np.where(lost | np.isneginf(mates), np.nan, mates), lambda rank: rank == 1),
+            MRR: fold.of_ranks(cosines, own, lambda rank: 1 / rank),
+            CLASS: fold.of_ranks(cosines, np.where(lost | np.isneginf(mates), np.nan, mates), lambda rank: rank == 1),
             KEPT: (np.where(lost, np.nan, kept), 0.0 * kept),
             "cosine": (own, 0.0 * kept),
         }
-        return found, np.where(recall[0] == 1, np.arange(len(own)), others.argmax(axis=1))[~lost]
-
-    def _of_ranks(self, others: Values, limits: Values, number: Callable[[Values], Values]) -> tuple[Values, Values]:
-        better = (others >= limits[:, None] - TIE).astype(np.float32)
-        rank = 1.0 + better.sum(axis=1)
-        without = rank[:, None] - better @ np.eye(len(self.sizes), dtype=np.float32)[self.groups]
-        there = ~np.isnan(limits)
-        rise = (number(without[there]) - 1.0 * number(rank[there])[:, None]).sum(axis=0)
-        return np.where(there, number(rank), np.nan), (rise / self.sizes)[self.groups]
-
-    def _nearest(self, cosines: Values) -> NDArray[np.bool_]:
-        """Returns whether an image is among the nearest of its row; ties of the last count too."""
-        least = np.partition(cosines, -self.neighbours, axis=1)[:, -self.neighbours, None]
-        return (cosines >= least) & ~np.isneginf(cosines)
+        first = np.where(fold.none, -np.inf, cosines).argmax(axis=1)
+        return found, np.where(recall[0] == 1, np.arange(len(own)), first)[~lost]
 
 
 def _thresholds(cosines: Values) -> dict[float, float]:
-    thresholds = {}
-    for rate in RATES:
-        allowed = int(rate * len(cosines) * (1 + 1e-12))
-        if allowed >= LEAST_PAIRS:
-            refused = -np.partition(-cosines, allowed)[allowed]
-            thresholds[rate] = float(cosines[cosines > refused].min(initial=np.inf))
-    return thresholds
+    thresholds = {rate: threshold_at(cosines, rate, LEAST_PAIRS) for rate in RATES}
+    return {rate: least for rate, least in thresholds.items() if not np.isnan(least)}
 
 
 # Images at most, and numbers of their vectors: 1 GiB.

@@ -146,7 +146,7 @@ def _estimate(rule: Rule, study: Study, paired: PairedStudies | None, row: Json)
 
 def _paired_estimate(paired: PairedStudies, table: Rules, column: str, row: Row) -> Estimate:
     """Returns a row's number of a table of both studies; intervals of ratios shrink on the scale of logarithms."""
-    if column == "difference" and RECALL.fullmatch(row["metric"]):
+    if column == "difference" and "deployment" not in row and RECALL.fullmatch(row["metric"]):
         return search_difference(paired, row)
     value, low, high = _with_ends(table, column, row)
     if column != "ratio":

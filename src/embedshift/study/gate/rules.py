@@ -13,9 +13,10 @@ from embedshift.config.safe_files import read_yaml
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS, Registry
 from embedshift.registry.names import one_of
-from embedshift.store.table import Row, Rules, installed_tables
+from embedshift.store.table import Row, Rules, installed_tables, rules_of_gains
 from embedshift.study.paired import Estimate, PairedStudies, differences
 from embedshift.study.paired.means import compare_means
+from embedshift.study.upgrade import upgrade_table
 
 Operator = Literal["at_least", "at_most", "may_fall", "may_rise"]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
@@ -80,6 +81,7 @@ CORE = {
         unit=_metric_unit,
         limits=_difference_limits,
     ),
+    "upgrade": rules_of_gains("deployment", "augmentation", "metric", ends=("difference_low", "difference_high")),
     "agreement": Rules(
         keys=("metric",), columns={"value": ("ci_low", "ci_high")}, limits=lambda column, row: (-1.0, 1.0)
     ),
@@ -89,6 +91,7 @@ CORE = {
 OF_BOTH: Mapping[str, Callable[[PairedStudies], pl.DataFrame]] = {
     "comparison": lambda paired: compare_means(paired)[0],
     "agreement": differences.agreements,
+    "upgrade": upgrade_table,
 }
 # Tables with columns that can be compared with a reference → how.
 DIFFERENCES: Mapping[str, Mapping[str, Callable[[PairedStudies, Row], Estimate]]] = {

@@ -1,0 +1,349 @@
+"""May queries of a new encoder search the index of an old one: as they are, through a map, or not at all?"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from embedshift.config import Json
+from embedshift.config.safe_files import output_path
+from embedshift.errors import UsageError
+from embedshift.report.coded import NOTHING, about, in_points
+from embedshift.report.numbers import at_places, count
+from embedshift.statistics.equivalence import Margins, of_recall
+from embedshift.statistics.judged import EQUIVALENT, NOT_EQUIVALENT, NOT_WORSE, ONE_SIDED, Judged
+from embedshift.statistics.linear_map import LinearMap
+from embedshift.statistics.upgrade import ALL, BRIDGE, COPIES, MIXED, NEW, OLD, Cut, Evaluated, evaluate
+from embedshift.statistics.upgrade_maps import IDENTITY
+from embedshift.store.groups import Choice
+from embedshift.store.table import write_table
+from embedshift.study.comparison import folder_of
+from embedshift.study.paired import PairedStudies
+from embedshift.study.paired.vectors import both_of, of_pair, opened
+from embedshift.study.shown import Shown, escaped, markdown_table
+from embedshift.study.study import Study
+from embedshift.study.whitening import write_onnx
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Upgrade", "upgrade"]
+
+MARGIN = 0.01
+AS_THEY_ARE, THROUGH, RE_ENCODE, UNDECIDED = "as they are", "through the map", "re-encode", "not decided"
+# How many times as many neighbours as by chance unrelated encoders hardly reach.
+ALIKE = 1.5
+HEADINGS = ("deployment", "recall@1", "under the worst change", "matched@0.001", "neighbours kept", "false matches")
+CURVE: dict[str, type[pl.DataType]] = {
+    "images": pl.Int64,
+    **dict.fromkeys(("value", "ci_low", "ci_high", "difference", "difference_low", "difference_high"), pl.Float64),
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is decided of new queries in the old index, by recall@1 under the change that loses most.
+
+    Args:
+        decision: "as they are", "through the map", "re-encode" or "not decided".
+        map: The name of the map.
+        lost: The largest loss, in the change `worst`.
+        at_worst: The largest loss that the one-sided 95 % intervals leave open, of any change.
+        needed: About how many images, or groups, would decide; None = decided, or no number would.
+        margin: How much of recall@1 may be lost.
+        images: The number of images, or groups, that are judged.
+        unit: What is counted: image or group.
+    """
+
+    decision: str
+    map: str
+    lost: float
+    worst: str
+    at_worst: float
+    needed: int | None
+    margin: float
+    images: int
+    unit: str
+
+    def sentence(self) -> str:
+        points, limit = in_points(self.margin), f"{100 * self.at_worst:.1f}"
+        how = "as they are" if self.map == IDENTITY else f"through the map {self.map}"
+        seen = f"in {count(self.images, self.unit)}"
+        loss = f"lose {100 * self.lost:.1f} points of recall@1 under {self.worst} (at worst {limit})"
+        if self.lost < NOTHING:
+            loss = f"lose nothing of recall@1 {seen} (at worst {limit} points)"
+        if self.decision == RE_ENCODE:
+            return f"Re-encode: {how}, new queries in the old index {loss}, more than {points}."
+        if self.decision != UNDECIDED:
+            how = f"{how[0].upper()}{how[1:]}"
+            return f"{how}: new queries in the old index {loss}, within {points} under every change."
+        more = f"about {about(self.needed)} {self.unit}s" if self.needed else f"more {self.unit}s"
+        return f"Not decided: {more}. {how[0].upper()}{how[1:]}, new queries {loss}; the margin is {points}."
+
+
+def verdict_of(recall: Judged, names: Sequence[str], kind: str, margin: float) -> Verdict:
+    """Judges recall@1 through a map beside old queries, change by change.
+
+    It is within the margin if it is so under every change, each at one-sided 95 %; beyond it if it is so under one, at
+    95 % for all changes together.
+    """
+    present = [place for place in range(len(names)) if recall.n[place]]
+    each = {place: of_recall(recall.only(place), Margins(recall=margin)) for place in present}
+    worst = min(present, key=lambda place: float(recall.difference[place]))
+    together = recall.interval(1 - (1 - ONE_SIDED) / len(present))[1]
+    outcomes = {found.outcome for found in each.values()}
+    needed = {place: found.needed for place, found in each.items() if found.outcome not in (EQUIVALENT, NOT_WORSE)}
+    if outcomes <= {EQUIVALENT, NOT_WORSE}:
+        decision = AS_THEY_ARE if kind == IDENTITY else THROUGH
+    elif any(together[place] < -margin for place in present):
+        decision = RE_ENCODE
+    else:
+        decision = UNDECIDED
+    lost = max(0.0, -float(recall.difference[worst]))
+    numbers = [number for number in needed.values() if number]
+    if lost > margin:
+        number = needed.get(worst) if each[worst].outcome != NOT_EQUIVALENT else None
+    else:
+        number = None if None in needed.values() else max(numbers, default=None)
+    at_worst = max(0.0, -min(-1.0 if math.isnan(found.low) else found.low for found in each.values()))
+    unit = "group" if recall.is_grouped else "image"
+    number = None if decision != UNDECIDED else number
+    return Verdict(decision, kind, lost, names[worst], at_worst, number, margin, recall.groups, unit)
+
+
+@dataclass(frozen=True, repr=False)
+class Upgrade(Shown):
+    """What becomes of an index of old vectors under a new encoder.
+
+    Every number is of images and changes that no map was fitted to, in a search among the originals of a fifth of the
+    images. Old and new queries are views of the same images, so that differences are paired.
+
+    Args:
+        table: `deployment, map, augmentation, metric, n, value, ci_low, ci_high, difference, difference_low,
+            difference_high`; `difference` is from deployment `old`.
+        thresholds: `queries, deployment, false_match_rate, old, carried, ci_low, ci_high`.
+        curve: `images, value, ci_low, ci_high, difference, difference_low, difference_high`: recall@1 through the best
+            fitted map by the number of images it is fitted to; `difference` is from the row above.
+        calibration: Mean and standard deviation of the cosines of different originals, through the map (`bridge`) and
+            among new vectors (`new`): by both a mixed index becomes one.
+        map: The map, fitted to all images; call it with new vectors `[n, E]`.
+        verdict: What is decided.
+        lines: The verdict in sentences, and warnings.
+    """
+
+    table: pl.DataFrame
+    thresholds: pl.DataFrame
+    curve: pl.DataFrame
+    calibration: Mapping[str, tuple[float, float]]
+    map: LinearMap
+    verdict: Verdict
+    lines: tuple[str, ...]
+
+    def _lines(self) -> Iterator[str]:
+        yield from self.lines
+
+    def _table(self) -> pl.DataFrame:
+        return self.table.filter(augmentation=ALL).pivot(on="metric", index="deployment", values="value")
+
+    def to_dicts(self) -> Json:
+        """Returns decision, sentences, and all tables as lists of rows, ready for JSON."""
+        tables = {"upgrade": self.table, "thresholds": self.thresholds, "curve": self.curve}
+        numbers = {name: {"mean": mean, "sd": sd} for name, (mean, sd) in self.calibration.items()}
+        own: Json = vars(self.verdict) | {"sentences": list(self.lines), "calibration": numbers}
+        return own | {name: table.to_dicts() for name, table in tables.items()}
+
+    def figure(self) -> "Figure":
+        """Draws the learning curve with matplotlib."""
+        from embedshift.study.upgrade_figures import draw
+
+        return draw(self.curve, self.table, self.verdict.images)
+
+    def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
+        """Writes the tables as CSV and Parquet, the figure, and the page `upgrade.md`.
+
+        Args:
+            out: A folder that holds no study; created where it is missing.
+            formats: File formats of the figure: "png", "svg", "pdf".
+
+        Raises:
+            EmbedshiftError: A format is unknown, or the folder holds a study or cannot be written.
+        """
+        from embedshift.figures import check_formats, save
+
+        check_formats(formats)
+        folder, written = folder_of(out), list[Path]()
+        for name, frame in (("upgrade", self.table), ("thresholds", self.thresholds), ("curve", self.curve)):
+            for ending in ("csv", "parquet"):
+                written.append(folder / f"{name}.{ending}")
+                write_table(written[-1], frame)
+        figure = self.figure()
+        written += [save(figure, folder / "figures" / f"upgrade_curve.{ending}") for ending in formats]
+        parts = ["# Upgrade", *map(escaped, self.lines), markdown_table(HEADINGS, [*deployment_cells(self)])]
+        picture = next((f"figures/upgrade_curve.{ending}" for ending in ("svg", "png") if ending in formats), "")
+        parts += [f"![Learning curve]({picture})"] if picture else []
+        parts.append("Intervals: 95 %, paired by image. All numbers are in the tables beside this page.")
+        written.append(folder / "upgrade.md")
+        written[-1].write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        return written
+
+
+def upgrade(
+    old: Study | str | Path,
+    new: Study | str | Path,
+    *,
+    out: str | Path | None = None,
+    onnx: str | Path | None = None,
+    threshold: float | None = None,
+    false_match_rate: float | None = None,
+    recall_margin: float | None = None,
+    groups: Choice | None = None,
+) -> Upgrade:
+    """Says whether queries of a new encoder may search an index of vectors of an old one, and through which map.
+
+    Args:
+        old: A finished study of the old encoder that stores embeddings, its folder, or a Parquet file with the columns
+            image_id, view and vector (and draw, group).
+        new: The same of the new encoder, with the same images and changes; its vectors may have another length.
+        out: An npz file to write the map to; `Whitening.load` reads it. None = it is not written.
+        onnx: An ONNX file to write the map to; needs `onnx`.
+        threshold: The cosine from which on the old index reports a match. None = that of `false_match_rate`.
+        false_match_rate: The part of pairs of different images that may match; None = 0.001.
+        recall_margin: How much of recall@1 may be lost; None = 0.01.
+        groups: Which images are not independent, as for `run`; None = as they are.
+
+    Returns:
+        Tables, the map, and what is decided.
+
+    Raises:
+        UsageError: A study is not finished or stores no embeddings, images or changes differ, there are fewer than 8
+            images, or all vectors are the same.
+        EmbedshiftError: `onnx` is not installed.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> rng, folder = np.random.default_rng(0), Path(tempfile.mkdtemp())
+        >>> new = rng.normal(size=(80, 8)).repeat(3, axis=0) + 0.1 * rng.normal(size=(240, 8))
+        >>> turned = 2 * new @ np.linalg.qr(rng.normal(size=(8, 8)))[0]
+        >>> names = {"image_id": [str(row // 3) for row in range(240)], "view": ["original", "crop", "blur"] * 80}
+        >>> for name, vectors in (("old", turned), ("new", new)):
+        ...     pl.DataFrame(names | {"vector": vectors.tolist()}).write_parquet(folder / f"{name}.parquet")
+        >>> found = upgrade(folder / "old.parquet", folder / "new.parquet", recall_margin=0.1)
+        >>> found.verdict.decision, found.map.name
+        ('through the map', 'orthogonal')
+    """
+    margin = Margins(recall=MARGIN if recall_margin is None else recall_margin).recall
+    assert margin is not None
+    if out is not None and onnx is not None and Path(out).resolve() == Path(onnx).resolve():
+        raise UsageError(f"{out}: named for the map and for `onnx`; name two files")
+    cut = _cut(threshold, false_match_rate)
+    sides = opened(old), opened(new)
+    seed = sides[0].reader().info.seed if isinstance(sides[0], Study) else 0
+    both = both_of(*sides, groups)
+    fitted, found = evaluate(both, cut, margin, seed)
+    if isinstance(sides[1], Study):
+        encoder = sides[1].reader().info.encoder
+        known: Json = {"encoder": encoder.weights_hash, "embedding": encoder.embedding or ""}
+        fitted = replace(fitted, **known)
+    fitted = replace(fitted, version=version("embedshift"))
+    if onnx is not None:
+        write_onnx(fitted, output_path(onnx))
+    if out is not None:
+        fitted.save(out)
+    verdict = verdict_of(found.recall, [*dict.fromkeys(both.names)], found.kind.name, margin)
+    curve = _curve_table(found.curve)
+    lines = tuple(sentences(verdict, found, curve, both.new.shape[2]))
+    return Upgrade(found.table, found.thresholds, curve, found.calibration, fitted, verdict, lines)
+
+
+def upgrade_table(paired: PairedStudies) -> pl.DataFrame:
+    """Returns the table `upgrade` of a study beside its reference, for rules of `check`."""
+    return evaluate(of_pair(paired), Cut(), MARGIN, paired.seed)[1].table
+
+
+def _cut(threshold: float | None, rate: float | None) -> Cut:
+    if threshold is not None and rate is not None:
+        raise UsageError("give `threshold` or `false_match_rate`, not both")
+    if threshold is not None and not -1 < threshold < 1:
+        raise UsageError(f"`threshold` {threshold:g}: give a cosine above -1 and below 1, such as 0.9")
+    if rate is not None and not 0 < rate < 1:
+        raise UsageError(f"`false_match_rate` {rate:g}: give a fraction above 0 and below 1, such as 0.001")
+    return Cut(threshold) if rate is None else Cut(rate=rate)
+
+
+def _curve_table(curve: Mapping[int, Judged]) -> pl.DataFrame:
+    rows = []
+    for images, judged in curve.items():
+        numbers = (judged.value, *judged.own_interval(), judged.difference, *judged.interval())
+        rows.append((images, *(float(number[-1]) for number in numbers)))
+    return pl.DataFrame(rows, CURVE, orient="row").fill_nan(None)
+
+
+def sentences(verdict: Verdict, found: Evaluated, curve: pl.DataFrame, dim: int) -> Iterator[str]:
+    """Yields the verdict, what re-encoding gives, what more images would, thresholds, and warnings."""
+    yield verdict.sentence()
+    means = found.table.filter(augmentation=ALL, metric="recall@1").rows_by_key("deployment", named=True, unique=True)
+    gain, low, high = (100 * means[NEW][name] for name in ("difference", "difference_low", "difference_high"))
+    number, ends = at_places(gain, low, high, 1)
+    old, bridge, half, new = (means[name]["value"] for name in (OLD, BRIDGE, [*MIXED][1], NEW))
+    yield (
+        f"Over all changes old queries find {old:.3f} in the old index, new ones {bridge:.3f}, {half:.3f} where half "
+        f"of it is new, and {new:.3f} after re-encoding ({number} points [{ends}])."
+    )
+    if verdict.decision != AS_THEY_ARE:
+        yield _more_images(curve, verdict.margin)
+    for row in found.thresholds.drop_nulls("carried").filter(deployment=NEW).iter_rows(named=True):
+        through = found.thresholds.filter(queries=row["queries"], deployment=BRIDGE)["carried"][0]
+        words = "changed images" if row["queries"] == COPIES else "originals"
+        ends = "" if row["ci_low"] is None else f" [{row['ci_low']:.3f} to {row['ci_high']:.3f}]"
+        both = "" if through is None else f", and {through:.3f} for new queries in the old index"
+        yield f"Threshold for {words}: {row['old']:.3f} becomes {row['carried']:.3f}{ends} among new vectors{both}."
+    if found.thresholds.drop_nulls("carried").is_empty():
+        yield "No threshold is carried: fewer than ten pairs of different images match at the old one."
+    if found.kind.name != IDENTITY and found.vectors < dim:
+        yield (
+            f"Warning: the map is fitted to {found.vectors:,} vectors, fewer than their {dim:,} dimensions: what no "
+            "image shows, it cannot map."
+        )
+    if found.alike < ALIKE:
+        yield (
+            "Warning: both encoders hardly share more neighbours than by chance: do the same ids name the same images?"
+        )
+
+
+def _more_images(curve: pl.DataFrame, margin: float) -> str:
+    *_, last = curve.iter_rows(named=True)
+    numbers = ", ".join(f"{value:.3f} with {images:,}" for images, value in curve.select("images", "value").iter_rows())
+    low, high = last["difference_low"], last["difference_high"]
+    words = "more images may not help, or may"
+    if low is not None and low > 0:
+        words = "more images would help"
+    elif high is not None and high < margin:
+        words = "more images would hardly help"
+    return f"The best map finds {numbers} images to fit: {words}."
+
+
+def deployment_cells(found: Upgrade) -> Iterator[list[str]]:
+    """Yields a row of text for each deployment, below `HEADINGS`."""
+    for (name,), rows in found.table.group_by("deployment", maintain_order=True):
+        whole = rows.filter(augmentation=ALL).rows_by_key("metric", named=True, unique=True)
+        changes = rows.filter(pl.col("augmentation") != ALL, metric="recall@1").drop_nulls("difference")
+        worst = changes.sort("difference", maintain_order=True).row(0, named=True)
+        numbers: list[Any] = [whole[metric]["value"] for metric in ("matched@0.001", "neighbours@10")]
+        rates = [whole[metric]["value"] for metric in ("false_matches", "false_matches@carried")]
+        lost = "-" if name == OLD else f"{100 * worst['difference']:+.1f} {worst['augmentation']}"
+        yield [
+            str(name),
+            _with_ends(whole["recall@1"]),
+            lost,
+            *("-" if number is None else f"{number:.3f}" for number in numbers),
+            " → ".join("-" if rate is None else f"{rate:.2g}" for rate in rates),
+        ]
+
+
+def _with_ends(row: Json) -> str:
+    number, ends = at_places(row["value"], row["ci_low"], row["ci_high"], 3)
+    return f"{number} ({ends})"
