@@ -221,3 +221,67 @@ def test_a_dry_run_says_how_many_more_passes_there_are(photos, tmp_path, monkeyp
     assert "19 per image, 90 % more" in call(monkeypatch, capsys, *arguments, "--tiles", 9).out
     assert "20 per image, 100 % more" in call(monkeypatch, capsys, *arguments, "--mirrored").out
     assert "passes" not in call(monkeypatch, capsys, *arguments).out
+
+
+def test_tiles_of_a_study_have_its_settings(photos, tmp_path):
+    settings = {"apply_to": "file", "resize": "crop", "longest": 90, "tiles": 9}
+    study = run(photos, tmp_path / "study", **settings)
+    rows = originals(study)
+    tiles = embedshift.Tiles.of(study, MeanColour())
+    assert (tiles.tiles, tiles.resize, tiles.apply_to, tiles.longest) == (9, "crop", "file", 90)
+    assert np.array_equal(
+        tiles([photos / name for name in rows])[:, 1:].reshape(10, -1), [r["tiles"] for r in rows.values()]
+    )
+    with pytest.raises(UsageError, match="has no tiles of images; run it with `tiles`"):
+        embedshift.Tiles.of(run(photos, tmp_path / "plain"), MeanColour())
+
+
+def test_images_of_pil_are_read_as_their_files(tmp_path):
+    rng = np.random.default_rng(0)
+    colour = Image.fromarray(rng.integers(0, 256, (40, 60, 4), np.uint8), "RGBA")
+    deep = Image.fromarray(rng.integers(0, 65536, (40, 60)).astype(np.uint16))
+    turned = Image.Exif()
+    turned[274] = 6
+    files = {"a.png": (colour, {}), "b.png": (deep, {}), "c.jpg": (colour.convert("RGB"), {"exif": turned})}
+    for name, (image, options) in files.items():
+        image.save(tmp_path / name, **options)
+    encode = embedshift.Tiles(MeanColour())
+    paths = [tmp_path / name for name in files]
+    assert np.allclose(encode(paths), encode([Image.open(path) for path in paths]), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("photo.jpg", "give a list of images, not str"),
+        (["missing.jpg"], "missing.jpg: .*No such file"),
+        ([np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4))], "image 1 is float64"),
+    ],
+)
+def test_images_that_are_none_are_named(given, words):
+    with pytest.raises(embedshift.EmbedshiftError, match=words):
+        embedshift.Tiles(MeanColour())(given)
+    with pytest.raises(UsageError, match="`apply_to` 'files': choose one of input, file"):
+        embedshift.Tiles(MeanColour(), apply_to="files")
+
+
+def test_a_tile_that_cannot_be_encoded_is_named_as_the_reason(photos, tmp_path):
+    class NoDark(MeanColour):
+        weights_hash = "no dark"
+
+        def __call__(self, views):
+            output = super().__call__(views)
+            dark = views.reshape(len(views), -1).max(axis=1) < 10
+            output.embedding[dark] = 0
+            return output
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    pixels = np.asarray(Image.open(photos / "00.png")).copy()
+    Image.fromarray(pixels).save(folder / "light.png")
+    pixels[: 2 * len(pixels) // 3, : 2 * pixels.shape[1] // 3] = 0
+    Image.fromarray(pixels).save(folder / "dark.png")
+    study = run(folder, tmp_path / "study", model=NoDark(), tiles=4)
+    failures = study.failures()
+    assert failures["image_id"].to_list() == ["dark.png"]
+    assert "no direction (of a tile or a mirror image)" in failures["reason"][0]

@@ -180,7 +180,7 @@ def test_a_file_of_several_vectors_an_image_is_a_gallery(study, tmp_path):
         "has one vector an image": single,
         "has two vectors of tile 1": pl.concat([more, more.filter(tile=1).head(1)]),
         "has no vector of the whole image": more.filter(pl.col("tile").is_not_null()),
-        "a tile below 0": more.with_columns(-pl.col("tile")),
+        "has the tile -": more.with_columns(-pl.col("tile")),
         "need the column 'image_id'": more.drop("image_id"),
     }
     for words, given in wrong.items():
@@ -198,7 +198,7 @@ def test_a_file_of_several_vectors_an_image_is_a_gallery(study, tmp_path):
         ),
         (lambda rows: pl.concat([rows, rows.filter(tile=1).head(1)]), "has 2 vectors of tile 1"),
         (lambda rows: rows.with_columns(tile=pl.when(view="part").then(1).otherwise("tile")), "give views none"),
-        (lambda rows: rows.with_columns(-pl.col("tile")), "number those of 'original' from 1"),
+        (lambda rows: rows.with_columns(-pl.col("tile")), "has the tile -[1-4]; number those"),
     ],
 )
 def test_vectors_that_lack_a_tile_are_refused(tmp_path, change, words):

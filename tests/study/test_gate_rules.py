@@ -24,7 +24,7 @@ BLUR, CLOSER = "table: differences, augmentation: blur, other: noise", "table: t
 # A rule → a part of its line. First, rules of one study.
 ALONE = {
     "table: serach, at_least: 1": "unknown table 'serach'; did you mean 'search'?",
-    "metric: recall@1, at_least: 1": "name its table: summary, differences, comparison, agreement, tol",
+    "metric: recall@1, at_least: 1": "name its table: summary, differences, comparison, upgrade, agreement, tol",
     f"{RECALL}, augmentatoin: blur, at_least: 1": "unknown key 'augmentatoin'; did you mean",
     f"{RECALL}, family: blur, at_least: 1": "unknown key 'family'",
     "table: comparison, study: a, at_least: 0": "unknown key 'study'",

@@ -261,11 +261,8 @@ def search(
         float | None, rare("List likely duplicates until so many of them are expected to be false. Default: 1.")
     ] = None,
     layout: Annotated[
-        str | None,
-        typer.Option(
-            help="Vectors of an image: one, tiles, tiles-mean, mirror-mean or mirror-query. Default: as before."
-        ),
-    ] = None,
+        str, typer.Option(help="Vectors of an image: one, tiles, tiles-mean, mirror-mean or mirror-query.")
+    ] = "one",
     beside: Annotated[
         str, typer.Option(help="Compare every augmentation with this one, image by image: how many more are found.")
     ] = "",
@@ -296,8 +293,7 @@ def search(
     pairs = beside_table(study, beside) if beside else None
     if as_json:
         tables = {name: study.table(name).to_dicts() for name in SEARCH_TABLES if name in study.table_names}
-        say(json.dumps({"study": str(folder)} | tables))
-        return
+        return say(json.dumps({"study": str(folder), "layout": layout} | tables))
     if study.augmentations:
         print_table(recall_table(study, table), ("knn_overlap@10", "recall@5", "recall@10"))
     if pairs is not None:
@@ -306,7 +302,7 @@ def search(
         print_table(threshold_table(study))
     else:
         say(no_threshold(study))
-    say_all(map(with_flags, lines(study)))
+    return say_all(map(with_flags, lines(study)))
 
 
 @app.command()

@@ -16,7 +16,7 @@ from embedshift.cli.terminal import interval, name_columns, number, number_colum
 from embedshift.config import AttackConfig, Json, ViewsConfig
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
-from embedshift.report.changes import changes_of, finding
+from embedshift.report.changes import changes_of, finding, layout_words
 from embedshift.report.next_steps import DUPLICATES, NOTHING, next_steps
 from embedshift.report.numbers import count
 from embedshift.sources.views_file import ORIGINALS, Attack, Manifest
@@ -174,9 +174,9 @@ def recall_table(study: Study, recall: pl.DataFrame) -> Table:
     among = max(sizes.filter(kind="measured")["images"].to_list(), default=reader.info.counts.measured)
     views = max(recall["n"].to_list(), default=0)
     groups = f" ({reader.info.groups.chosen} groups, {reader.info.groups.count:,})" if reader.info.groups else ""
-    layout = reader.kept_settings("search_ranks").get("layout")
-    with_layout = f" with the layout {layout}" if layout else ""
-    among_words = f"search{with_layout} among {among:,} originals with {views:,} views of each augmentation{groups}"
+    among_words = (
+        f"search{layout_words(reader)} among {among:,} originals with {views:,} views of each augmentation{groups}"
+    )
     metrics = recall["metric"].unique(maintain_order=True).to_list()
     names = name_columns("augmentation", f"{metrics[0]}, 95 % interval")
     table = text_table(f"{reader.info.encoder.name}: {among_words}", *names, *number_columns(*metrics[1:]))

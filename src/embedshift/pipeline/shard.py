@@ -133,11 +133,11 @@ class ShardInProgress:
         self.clock.lap("measure")
 
     def _measure_image(self, image: DrawnImage, output: EncoderOutput, problem: Exception | None) -> None:
-        if words := f"the encoder failed: {reason(problem)}" if problem else unusable(output):
+        parts = [output[start:end] for start, end in itertools.pairwise([0, *self._ends.tolist()])]
+        if words := f"the encoder failed: {reason(problem)}" if problem else self._unusable(parts):
             transient = isinstance(problem, Transient)
             self._failures.append(Failure(storable(image.sample.image_id), "encode", words, transient))
             return
-        parts = [output[start:end] for start, end in itertools.pairwise([0, *self._ends.tolist()])]
         output = parts[0].without(image.missing)
         try:
             values = dict(image.pixels)
@@ -153,6 +153,12 @@ class ShardInProgress:
         self._rows.add(image, output, values)
         for sums in self._sums.values():
             sums.add(image, output)
+
+    @staticmethod
+    def _unusable(parts: Sequence[EncoderOutput]) -> str | None:
+        words = unusable(parts[0])
+        beside = next(filter(None, map(unusable, parts[1:])), None)
+        return words or (beside and f"{beside} (of a tile or a mirror image)")
 
     def result(self, batch_size: int) -> Result:
         self.clock.restart()

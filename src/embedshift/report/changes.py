@@ -162,9 +162,8 @@ def finding(reader: Reader, changes: Sequence[Change]) -> str:
     worst, queries = searched[0], max(change.n for change in searched)
     n = worst.n if worst.missed else queries
     among = images if n == reader.info.counts.measured else f"{count(n, 'view')} of {images}"
-    kept = reader.kept_settings("search_ranks")
-    search = "a search in the gallery" if kept.get("gallery") else "a search"
-    search += f" with the layout {kept['layout']}" if "layout" in kept else ""
+    search = "a search in the gallery" if reader.kept_settings("search_ranks").get("gallery") else "a search"
+    search += layout_words(reader)
     if worst.missed:
         tied = [change.in_words for change in searched if change.fraction == worst.fraction]
         number = "all" if worst.missed == worst.n else f"{worst.missed:,}"
@@ -174,6 +173,12 @@ def finding(reader: Reader, changes: Sequence[Change]) -> str:
     ends = [change.missed_ends[1] for change in searched if change.missed_ends[1] is not None]
     more = f"too few to rule out {in_percent(max(ends))[0]}" if len(ends) == len(searched) else "too few to be sure"
     return f"Of {among}, {search} misses none under {where}; {more}."
+
+
+def layout_words(reader: Reader) -> str:
+    """Returns which vectors of an image the last search was among; "" = one vector an image."""
+    layout = reader.kept_settings("search_ranks").get("layout")
+    return f" with the layout {layout}" if layout else ""
 
 
 def _furthest(reader: Reader, changes: Sequence[Change]) -> str:

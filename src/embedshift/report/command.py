@@ -38,7 +38,7 @@ def command_of(reader: Reader, out: str, *, named: bool = True, whole: bool = Fa
     words = ["run", "--pairs", *images, *pairs] if pairs else ["run", *images]
     if not info.has_pixels:
         words = ["vectors", "VECTORS", *(["--views", "views.json"] if info.source["kind"] == "views" else [])]
-        settings["draws"] = StudyConfig.draws  # those of the vectors
+        settings["draws"], settings["tiles"] = StudyConfig.draws, None  # those of the vectors
     words += ["--model", str(settings["model"]), *_flags(settings)]
     return ["embedshift", *words, "--out", out]
 

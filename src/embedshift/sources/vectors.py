@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 AT_ONCE, AHEAD = 2**23, 2**20
 # What the column of vectors may be called; the second name is that of a study's own shards.
 VECTOR_COLUMNS = ("vector", "embedding")
+# The most tiles of an image.
+MOST_TILES = 64
 # What rows of originals may say of their image.
 TEXTS = ("group", "caption", "path")
 _NUMBERS = {"draw": pa.int64(), "tile": pa.int64()}
@@ -305,9 +307,9 @@ class VectorSource(ListedImages):
             raise UsageError(f"all vectors are of {ORIGINALS!r}; give those of one view at least")
         if (draws < 0).any():
             raise UsageError(f"{self.place(int(draws.argmin()))} has a draw that is not numbered from 0")
-        if (wrong := np.flatnonzero((tiles < 0) | ((tiles > 0) & (views > 0)))).size:
-            words = f"has a tile; number those of {ORIGINALS!r} from 1, and give views none"
-            raise UsageError(f"{self.place(int(wrong[0]))} {words}")
+        if (wrong := np.flatnonzero((tiles < 0) | (tiles > MOST_TILES) | ((tiles > 0) & (views > 0)))).size:
+            words = f"number those of {ORIGINALS!r} from 1 to {MOST_TILES} at most, and give views none"
+            raise UsageError(f"{self.place(int(wrong[0]))} has the tile {tiles[wrong[0]]}; {words}")
         if len(ids) * width > 64 * len(images):
             words = f"{len(self.views):,} views with {self.draws:,} draws of {len(ids):,} images"
             raise UsageError(f"only {len(images):,} vectors for {words}; give one for each")

@@ -4,7 +4,7 @@ Near-duplicates are closer to each other than an image is to its views under the
 that are nearer than the nearest of that many different images are expected to be.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -195,9 +195,24 @@ def sets_of(pairs: tuple[Positions, Positions], count: int) -> tuple[NDArray[np.
     return numbers[pairs[0]], np.bincount(numbers, minlength=count)[numbers[pairs[0]]] > 2
 
 
-def cosines_of(vectors: ArrayLike, first: Positions, second: Positions) -> Values:
-    """Returns the cosines of some pairs of images, of `pair_cosines`, in float64; 1 at most."""
-    return nearest_vectors(vectors, first, second)[0]
+def cosines_of(
+    vectors: ArrayLike, first: Positions, second: Positions, which: Sequence[Positions] | None = None
+) -> Values:
+    """Returns the cosines of some pairs of images, in float64; 1 at most.
+
+    Of images with several vectors they are of those that `which` names, else as in `pair_cosines`.
+    """
+    if which is None:
+        return nearest_vectors(vectors, first, second)[0]
+    given, cosines = np.asarray(vectors), np.empty(len(first))
+    given = given[:, None] if given.ndim == 2 else given
+    for start in range(0, len(first), _COLUMNS):
+        part = slice(start, start + _COLUMNS)
+        one, other = (
+            normalised(given[ends[part], own[part]]) for ends, own in zip((first, second), which, strict=True)
+        )
+        cosines[part] = (one * other).sum(axis=1)
+    return np.clip(cosines, -1.0, 1.0)
 
 
 def nearest_vectors(vectors: ArrayLike, first: Positions, second: Positions) -> tuple[Values, Positions, Positions]:

@@ -15,7 +15,7 @@ from embedshift.statistics.judged import Outcomes, pseudovalues
 from embedshift.statistics.sample import RESAMPLES, weights
 from embedshift.statistics.vectors import normalised
 
-# Number of images whose pairs are all held in memory: 33.5 million pairs, of 8 bytes each.
+# Number of images whose pairs are all held in memory: 33.5 million pairs, of 8 bytes each; twice with a gallery.
 MOST_IMAGES = 8_192
 # The least number of matching pairs for which a rate is defined.
 _LEAST_PAIRS = 10

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
-from embedshift.sources.vectors import Part, open_part
+from embedshift.sources.vectors import MOST_TILES, Part, open_part
 from embedshift.statistics.retrieval import release_memory
 from embedshift.statistics.vector_layouts import OF_GALLERY, TILE_VECTORS, TILES, in_gallery
 
@@ -95,8 +95,9 @@ class _Tiled:
     def of(cls, path: Path, names: Sequence[str], tiles: NDArray[np.int64]) -> "_Tiled":
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
         found = cls(pl.Series("image_id", [*numbers]), np.array([numbers[name] for name in names], np.intp), tiles)
-        if tiles.min() < 0:
-            raise UsageError(f"{path}: row {int(tiles.argmin())} has a tile below 0; 0 is the whole image")
+        for row in np.flatnonzero((tiles < 0) | (tiles > MOST_TILES))[:1].tolist():
+            words = f"0 is the whole image, and its tiles are 1 to {MOST_TILES} at most"
+            raise UsageError(f"{path}: row {row} has the tile {tiles[row]}; {words}")
         counts = np.zeros((len(numbers), 1 + int(tiles.max())), np.int64)
         np.add.at(counts, (found.image, tiles), 1)
         if (counts > 1).any():

@@ -95,7 +95,7 @@ def answer(page: PageInput) -> Answer | None:
 
 TERMS = {
     "layout": "Which vectors stand for an image in a gallery, and which one for a query.",
-    "tile": "An overlapping part of an image with a vector of its own: a quarter or a ninth of it, and a margin.",
+    "tile": "A part of an image with a vector of its own; of four tiles each shows 60 % of a side, of nine 45 %.",
 }
 CORRECTED = {"Gains of layouts": "Each change and layout at 95 %; not corrected for their number."}
 PART = Part(section, answer=answer, terms=TERMS, corrected=CORRECTED)

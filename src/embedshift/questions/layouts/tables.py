@@ -115,7 +115,7 @@ def search_with_tiles(reader: Reader) -> Step | None:
         return None
     rows = table.filter(layout=TILES, augmentation=ALL).rows_by_key("metric", named=True, unique=True)
     gain, matched = rows[RECALL], rows[MATCHED]
-    if (gain["difference_low"] or 0) <= 0 or (matched["difference"] or 0) < 0:
+    if (gain["difference_low"] or 0) <= 0 or matched["difference"] is None or matched["difference"] < 0:
         return None
     vectors, points = gain["vectors"], 100 * gain["difference"]
     return Step(f"{vectors} vectors an image find {points:.1f} points more of the changed images", SEARCH_TILES)
@@ -152,7 +152,7 @@ TABLES = (
         layout_tolerance,
         reads=("layouts", "tolerance"),
         is_available=lambda reader: _is_available(reader) and any(family.has_strength for family in reader.families),
-        requires=f"{REQUIRES}; and a suite of families, such as `augmentations` strength",
+        requires="a suite of families, such as `augmentations` strength",
         doc="One row a layout and family: the strength at which too many views miss their original.",
         rules=Rules(
             keys=("layout", "family", "criterion"),

@@ -65,12 +65,15 @@ def duplicates(reader: Reader) -> pl.DataFrame:
     groups = None if reader.groups is None else reader.groups[rows]
     space = _mapped(reader, vectors, rows, whitening or normalised_float32)
     tail = fit_tail(space, groups, seed=reader.info.seed)
-    if chosen.threshold is not None:
-        pairs = pairs_above(_mapped(reader, vectors, rows, normalised_float32), chosen.threshold, LISTED)
-    else:
-        pairs = pairs_above(space, EQUAL if tail is None else min(EQUAL, tail.threshold(chosen.expected_false)), LISTED)
-    cosines = cosines_of(vectors, *(rows[ends] for ends in pairs))
-    decisive, *tiles = nearest_vectors(vectors[rows] if whitening is None else space, *pairs)
+    compared, least = space, chosen.threshold
+    if least is None:
+        least = EQUAL if tail is None else min(EQUAL, tail.threshold(chosen.expected_false))
+    elif whitening is not None:
+        compared = _mapped(reader, vectors, rows, normalised_float32)
+    pairs = pairs_above(compared, least, LISTED)
+    tiles = nearest_vectors(compared, *pairs)[1:]
+    cosines = cosines_of(vectors, rows[pairs[0]], rows[pairs[1]], tiles)
+    decisive = cosines if whitening is None else cosines_of(space, *pairs, tiles)
     sets, in_large_set = sets_of(pairs, len(rows))
     if chosen.threshold is None and in_large_set.sum() > MOST_IN_SETS * max(1.0, chosen.expected_false):
         log.warning(

@@ -10,6 +10,7 @@ from embedshift.augmentations.family import FAMILIES
 from embedshift.config import Json
 from embedshift.figures.style import human
 from embedshift.questions.strength.tables import MEAN, corruptions_of
+from embedshift.report.changes import layout_words
 from embedshift.report.numbers import MISSING, fixed, with_interval
 from embedshift.report.section import Answer, PageInput, Part, Section
 from embedshift.statistics.strengths import (
@@ -24,6 +25,7 @@ from embedshift.statistics.strengths import (
     parameter,
 )
 from embedshift.statistics.summary import COSINE
+from embedshift.store.reader import Reader
 
 # How strong a change was, by the measured views: column of the page → metric.
 MEASURED = {"rms": "RMS of pixels", "displacement": "displacement", "hidden": "hidden"}
@@ -38,7 +40,7 @@ def section(page: PageInput) -> Section | None:
     has_relative_shift = table["relative_shift"].is_not_null().any()
     corruption = page.data.table("corruption")
     content = {
-        "reached": tolerances_of(tolerance) if tolerance is not None and has_relative_shift else None,
+        "reached": tolerances_of(tolerance, page.reader) if tolerance is not None and has_relative_shift else None,
         "encoder": page.encoder,
         "has_relative_shift": has_relative_shift,
         "relative_shift": RELATIVE_SHIFT,
@@ -113,7 +115,7 @@ def answer(page: PageInput) -> Answer | None:
     if table is None or baseline is None:
         return None
     content = {
-        "tolerances": tolerances_of(table),
+        "tolerances": tolerances_of(table, page.reader),
         "encoder": page.encoder,
         "baseline": baseline,
         "images": page.data.groups_with(COSINE),
@@ -121,7 +123,7 @@ def answer(page: PageInput) -> Answer | None:
     return Answer("How strong a change does the embedding tolerate?", content, covers_all_levels=True)
 
 
-def tolerances_of(table: pl.DataFrame) -> Json:
+def tolerances_of(table: pl.DataFrame, reader: Reader) -> Json:
     rows, missed = by_family(table).values(), by_family(table, MISSED_CRITERION).values()
     return {
         "reached": _formatted(rows),
@@ -129,6 +131,7 @@ def tolerances_of(table: pl.DataFrame) -> Json:
         "unsure": [human(row["family"]) for row in rows if not row["reached"] and {row["low"], row["high"]} != {None}],
         "missed": _formatted(missed),
         "missed_percent": f"{100 * MISSED:g}",
+        "layout": layout_words(reader),
     }
 
 

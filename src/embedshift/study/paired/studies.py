@@ -204,14 +204,23 @@ class PairedStudies:
         return [study.search_ranks() for study in self.studies]
 
     @functools.cached_property
+    def is_searched(self) -> bool:
+        """Whether all studies have a search, of the same gallery and layout."""
+        try:
+            return all("search_ranks" in reader.table_names for reader in self.readers) and bool(self.search_ranks)
+        except UsageError:
+            return False
+
+    @functools.cached_property
     def tolerances(self) -> list[pl.DataFrame]:
         if not any(family.has_strength for family in self.reference.families):
             return [pl.DataFrame(schema=TOLERANCE_SCHEMA) for _ in self.studies]
-        searched = all("search_ranks" in reader.table_names for reader in self.readers)
         cosines = [baselines_of_study.get(COSINE) for baselines_of_study in self.baselines]
         groups = [groups_in_order(*pair) for pair in zip(self.readers, self.positions, strict=True)]
         parts = zip(self.studies, cosines, groups, strict=True)
-        return [study_tolerances(study, self.ids, cosine, own, searched=searched) for study, cosine, own in parts]
+        return [
+            study_tolerances(study, self.ids, cosine, own, searched=self.is_searched) for study, cosine, own in parts
+        ]
 
     @functools.cached_property
     def baselines(self) -> list[dict[str, Baseline]]:
