@@ -50,7 +50,7 @@ def in_gallery(layout: str, whole: Floats, more: Floats | None) -> Floats:
     Example:
         >>> whole, tiles = np.eye(2, dtype=np.float32), np.ones((2, 3, 2), np.float32)
         >>> in_gallery("tiles", whole, tiles).shape, in_gallery("tiles-mean", whole, tiles).round(2)[0].tolist()
-        ((2, 4, 2), [0.800000011920929, 0.5899999737739563])
+        ((2, 4, 2), [0.8299999833106995, 0.5600000023841858])
     """
     if more is None or layout not in OF_GALLERY:
         return whole
