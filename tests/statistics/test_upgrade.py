@@ -275,6 +275,9 @@ def test_resampled_thresholds_are_those_of_images_drawn_again(cut, monkeypatch):
     drawn = np.random.default_rng(0).multinomial(40, np.full(40, 1 / 40), size=7)
     monkeypatch.setattr("embedshift.statistics.upgrade.weights", lambda *given, **settings: iter([drawn]))
     rate, _ = cut.carried(scores, NEW, ORIGINALS)
+    every = np.concatenate([part[:, 0][~np.eye(len(part), dtype=bool)] for part in scores.of[OLD]])
+    match, other = every[every >= 0.5].min(), every[every < 0.5].max()
+    below = 0.0 if cut.threshold is None else (match - 0.5) / (match - other)
     found = np.concatenate([*_resampled(both, scores, cut, NEW, ORIGINALS, rate, 0)])
     for resample, value in zip(drawn, found, strict=True):
         pairs, old = [], []
@@ -287,7 +290,9 @@ def test_resampled_thresholds_are_those_of_images_drawn_again(cut, monkeypatch):
         share = rate if cut.threshold is None else np.mean(np.array(old) >= 0.5)
         ranked, allowed = sorted(pairs, reverse=True), share * len(pairs) + 1e-6
         refused = next(score for place, score in enumerate(ranked) if sum(each >= score for each in ranked) > allowed)
-        assert value == min(score for score in ranked if score > refused)
+        least = min(score for score in ranked if score > refused)
+        lower = max(score for score in ranked if score < least)
+        assert value == pytest.approx(least - below * (least - lower), abs=1e-12)
 
 
 def test_a_threshold_that_few_pairs_reach_is_not_carried():

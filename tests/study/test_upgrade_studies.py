@@ -16,6 +16,7 @@ from embedshift.errors import UsageError
 from embedshift.statistics.judged import Outcomes, judge
 from embedshift.statistics.upgrade_maps import Kind
 from embedshift.store.info import read_content, write_content
+from embedshift.study.paired.vectors import both_of, opened
 from embedshift.study.upgrade import AS_THEY_ARE, RE_ENCODE, THROUGH, UNDECIDED, verdict_of
 from embedshift.study.whitening import WhitenedStudy
 from support import studies
@@ -201,7 +202,7 @@ def test_one_image_and_constant_vectors_are_refused(places, tmp_path):
     with pytest.raises(UsageError, match="all images have the same vector"):
         embedshift.upgrade(places[0], table(tmp_path / "same.parquet", np.ones((120, 4, 12))))
     no_views = vectors() * np.array([1, 0, 0, 0])[:, None]
-    with pytest.raises(UsageError, match="no changed image has vectors of both encoders"):
+    with pytest.raises(UsageError, match="the change 'blur' has vectors of both encoders for 0 images"):
         embedshift.upgrade(places[0], table(tmp_path / "zero.parquet", no_views))
     alone = [table(tmp_path / f"{name}.parquet", vectors()[:, :1], views=("original",)) for name in ("a", "b")]
     with pytest.raises(UsageError, match="has no views of changes"):
@@ -287,3 +288,69 @@ def test_the_same_encoder_is_used_as_it_is_and_an_unrelated_one_is_not(tmp_path)
     other = embedshift.upgrade(old, table(tmp_path / "other.parquet", vectors(400, 24, seed=5)))
     assert other.verdict.decision == RE_ENCODE
     assert other.verdict.lost > 0.9
+
+
+def test_tables_that_would_mislead_are_refused(places, tmp_path):
+    frame = pl.read_parquet(places[1])
+    twice = pl.concat([frame.with_columns(draw=pl.lit(0)), frame.with_columns(draw=pl.lit(1))])
+    few = frame.filter((pl.col("view") != "crop") | pl.col("image_id").is_in([f"image {n}" for n in range(7)]))
+    grouped = frame.with_columns(group=pl.col("image_id").str.slice(-1))
+    other = frame.with_columns(group=pl.col("image_id").str.slice(-2, 1))
+    long = frame.with_columns(vector=pl.col("vector").list.eval(pl.element() * 1e20))
+    given = {
+        "has two originals": (places[0], twice),
+        "'crop' has vectors of both encoders for 7 images": (places[0], few),
+        "has a draw 5": (places[0], frame.with_columns(draw=pl.lit(5))),
+        "has a draw -1": (places[0], frame.with_columns(draw=pl.when(view="crop").then(-1).otherwise(0))),
+        "has other groups": (grouped, other),
+        "scale them": (places[0], long),
+    }
+    for words, sides in given.items():
+        paths = []
+        for side, content in zip(("old", "new"), sides, strict=True):
+            paths.append(tmp_path / f"{side}.parquet")
+            (content if isinstance(content, pl.DataFrame) else pl.read_parquet(content)).write_parquet(paths[-1])
+        with pytest.raises(UsageError, match=words):
+            embedshift.upgrade(*paths)
+    for name in ("out", "onnx"):
+        with pytest.raises(UsageError, match="is what is read"):
+            embedshift.upgrade(*paths, **{name: paths[0]})
+
+
+def test_groups_of_either_table_count(places, tmp_path):
+    grouped = pl.read_parquet(places[1]).with_columns(group=pl.col("image_id").str.slice(-1))
+    grouped.write_parquet(tmp_path / "new.parquet")
+    found = embedshift.upgrade(places[0], tmp_path / "new.parquet", recall_margin=0.2)
+    assert (found.verdict.unit, found.verdict.images) == ("group", 10)
+
+
+def test_a_turned_copy_has_the_old_threshold_within_its_interval(places):
+    for threshold in (0.2, 0.4, -0.3):
+        found = embedshift.upgrade(*places, recall_margin=0.2, threshold=threshold).thresholds.drop_nulls("carried")
+        assert len(found)
+        for row in found.iter_rows(named=True):
+            assert row["ci_low"] < row["carried"] < row["ci_high"], row
+
+
+def test_what_is_as_it_is_has_the_numbers_of_no_map(tmp_path):
+    """Whatever single folds would choose: where no map is chosen, none is in the numbers."""
+    new = vectors(100, 12)
+    old = new + 0.35 * np.random.default_rng(1).normal(size=new.shape)  # one fold alone would choose another map
+    paths = table(tmp_path / "o.parquet", old), table(tmp_path / "n.parquet", new)
+    found = embedshift.upgrade(*paths, recall_margin=0.05)
+    assert found.map.name == "identity"
+    both = both_of(*map(opened, paths))
+    hits = []
+    for images in both.judged:
+        gallery = both.old[images, 0] / np.linalg.norm(both.old[images, 0], axis=1, keepdims=True)
+        asked = both.new[images, 1:] / np.linalg.norm(both.new[images, 1:], axis=2, keepdims=True)
+        cosines = asked @ gallery.T
+        own = cosines[np.arange(len(images)), :, np.arange(len(images))]
+        hits.append(((cosines >= own[..., None] - 1e-6).sum(axis=2) == 1).ravel())
+    row = found.table.filter(deployment="bridge", augmentation="all", metric="recall@1").row(0, named=True)
+    assert row["value"] == pytest.approx(np.concatenate(hits).mean())
+
+
+def test_a_rate_that_needs_more_images_is_named(found, places):
+    lines = embedshift.upgrade(*places, recall_margin=0.2).lines
+    assert any("a false-match rate of 0.001 needs about 320 images" in line for line in lines)

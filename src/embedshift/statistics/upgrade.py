@@ -21,7 +21,7 @@ from embedshift.statistics.judged import Judged, Outcomes, judge
 from embedshift.statistics.linear_map import LinearMap
 from embedshift.statistics.sample import RESAMPLES, weights
 from embedshift.statistics.thresholds import threshold_at
-from embedshift.statistics.upgrade_maps import Both, Fits, Kind, fit
+from embedshift.statistics.upgrade_maps import IDENTITY, Both, Fits, Kind, fit
 from embedshift.statistics.vectors import normalised
 
 OLD, NEW, BRIDGE, FRACTIONS = "old", "new", "bridge", (0.1, 0.5, 0.9)
@@ -133,15 +133,25 @@ class Cut:
 
         Where the old one lies between two cosines, the carried one lies between those of the same ranks.
         """
+        rate, below = self.place(scores, kind, without)
+        if np.isnan(below):
+            return rate, np.nan
+        found = scores.pooled(deployment, kind, without)
+        least = threshold_at(found, rate, 1)
+        return rate, least - below * (least - found[found < least].max(initial=-1.0))
+
+    def place(self, scores: Scores, kind: str, without: int | None = None) -> tuple[float, float]:
+        """Returns the rate of false matches at the old threshold, and how far below the least match it lies.
+
+        0 = at that cosine, 1 = at the next lower one; NaN where too few pairs match, or all.
+        """
         old, pairs = self.old(scores), scores.pooled(OLD, kind, without)
         is_match = pairs >= old
         rate = float(is_match.mean()) if len(pairs) and not np.isnan(old) else np.nan
         if is_match.sum() < (LEAST_PAIRS if without is None else 1) or is_match.all():
             return rate, np.nan
-        found = scores.pooled(deployment, kind, without)
         match, other = pairs[is_match].min(), pairs[~is_match].max()
-        least = threshold_at(found, rate, 1)
-        return rate, least - (match - old) / (match - other) * (least - found[found < least].max(initial=-1.0))
+        return rate, float((match - old) / (match - other))
 
 
 # By fold: the thresholds of originals and of changed views.
@@ -268,7 +278,11 @@ def thresholds(both: Both, scores: Scores, cut: Cut, seed: int) -> pl.DataFrame:
 def _resampled(
     both: Both, scores: Scores, cut: Cut, deployment: str, kind: str, rate: float, seed: int
 ) -> Iterator[Values]:
-    """Yields carried thresholds of resamples of images, or groups; a pair counts by the product of its weights."""
+    """Yields carried thresholds of resamples of images, or groups; a pair counts by the product of its weights.
+
+    As the old one, each lies between the least match and the next lower cosine that was drawn.
+    """
+    below = cut.place(scores, kind)[1]
     old, groups = cut.old(scores), [both.groups[images] for images in both.judged]
     chosen = slice(1) if kind == ORIGINALS else slice(1, None)
     asked = [there[:, chosen, None] & apart[:, None] for there, apart in zip(scores.there, scores.apart, strict=True)]
@@ -297,7 +311,10 @@ def _resampled(
             times = part[:, first] * part[:, second]
             reached = np.cumsum(times, axis=1)[:, last]
             fits = (reached <= allowed[:, None] * (1 + 1e-12)) & (times > 0)
-            yield ranked[np.where(fits.any(axis=1), most - 1 - fits[:, ::-1].argmax(axis=1), 0)]
+            least = np.where(fits.any(axis=1), most - 1 - fits[:, ::-1].argmax(axis=1), 0)
+            lower = (times > 0) & (np.arange(most) > last[least][:, None])
+            gap = np.where(lower.any(axis=1), ranked[least] - ranked[lower.argmax(axis=1)], 0.0)
+            yield ranked[least] - below * gap
 
 
 @dataclass(frozen=True, eq=False)
@@ -340,7 +357,9 @@ def evaluate(both: Both, cut: Cut, margin: float, seed: int) -> tuple[LinearMap,
     fits, folds, judging = Fits(both, np.ones(len(both.groups), bool)), [*range(len(both.judged))], Judging(both, seed)
     rest = [[fold for fold in folds if fold != out] for out in folds]
     final, _ = fits.choose(folds, margin)
-    scores = scores_of(both, fits.mapped([fits.choose(each, margin)[0] for each in rest]), seed)
+    # No map at all is fitted to nothing: what is then found is that of all images as they are.
+    as_is = final.name == IDENTITY
+    scores = scores_of(both, fits.mapped([final if as_is else fits.choose(each, margin)[0] for each in rest]), seed)
     old, carried, numbers = cut.old(scores), limits(scores, cut), dict[str, dict[str, Values]]()
     for name in DEPLOYMENTS:
         numbers[name] = recalls(both, scores, name, RECALLS) | others(both, scores, name, old, carried[name])

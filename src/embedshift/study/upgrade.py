@@ -15,9 +15,9 @@ from embedshift.errors import UsageError
 from embedshift.report.coded import NOTHING, about, in_points
 from embedshift.report.numbers import at_places, count
 from embedshift.statistics.equivalence import Margins, of_recall
-from embedshift.statistics.judged import EQUIVALENT, NOT_EQUIVALENT, NOT_WORSE, ONE_SIDED, Judged
+from embedshift.statistics.judged import EQUIVALENT, FOLDS, NOT_EQUIVALENT, NOT_WORSE, ONE_SIDED, Judged
 from embedshift.statistics.linear_map import LinearMap
-from embedshift.statistics.upgrade import ALL, BRIDGE, COPIES, MIXED, NEW, OLD, Cut, Evaluated, evaluate
+from embedshift.statistics.upgrade import ALL, BRIDGE, COPIES, LEAST_PAIRS, MIXED, NEW, OLD, Cut, Evaluated, evaluate
 from embedshift.statistics.upgrade_maps import IDENTITY
 from embedshift.store.groups import Choice
 from embedshift.store.table import write_table
@@ -37,6 +37,8 @@ MARGIN = 0.01
 AS_THEY_ARE, THROUGH, RE_ENCODE, UNDECIDED = "as they are", "through the map", "re-encode", "not decided"
 # How many times as many neighbours as by chance unrelated encoders hardly reach.
 ALIKE = 1.5
+# Images from which on so few shared neighbours are no chance.
+LEAST_ALIKE = 50
 HEADINGS = ("deployment", "recall@1", "under the worst change", "matched@0.001", "neighbours kept", "false matches")
 CURVE: dict[str, type[pl.DataType]] = {
     "images": pl.Int64,
@@ -239,6 +241,10 @@ def upgrade(
     assert margin is not None
     if out is not None and onnx is not None and Path(out).resolve() == Path(onnx).resolve():
         raise UsageError(f"{out}: named for the map and for `onnx`; name two files")
+    given = {Path(side).resolve() for side in (old, new) if not isinstance(side, Study)}
+    for written in (out, onnx):
+        if written is not None and Path(written).resolve() in given:
+            raise UsageError(f"{written}: is what is read; name another file for the map")
     cut = _cut(threshold, false_match_rate)
     sides = opened(old), opened(new)
     seed = sides[0].reader().info.seed if isinstance(sides[0], Study) else 0
@@ -255,7 +261,7 @@ def upgrade(
         fitted.save(out)
     verdict = verdict_of(found.recall, [*dict.fromkeys(both.names)], found.kind.name, margin)
     curve = _curve_table(found.curve)
-    lines = tuple(sentences(verdict, found, curve, both.new.shape[2]))
+    lines = tuple(sentences(verdict, found, curve, both.new.shape[2], cut))
     return Upgrade(found.table, found.thresholds, curve, found.calibration, fitted, verdict, lines)
 
 
@@ -282,7 +288,7 @@ def _curve_table(curve: Mapping[int, Judged]) -> pl.DataFrame:
     return pl.DataFrame(rows, CURVE, orient="row").fill_nan(None)
 
 
-def sentences(verdict: Verdict, found: Evaluated, curve: pl.DataFrame, dim: int) -> Iterator[str]:
+def sentences(verdict: Verdict, found: Evaluated, curve: pl.DataFrame, dim: int, cut: Cut) -> Iterator[str]:
     """Yields the verdict, what re-encoding gives, what more images would, thresholds, and warnings."""
     yield verdict.sentence()
     means = found.table.filter(augmentation=ALL, metric="recall@1").rows_by_key("deployment", named=True, unique=True)
@@ -293,6 +299,8 @@ def sentences(verdict: Verdict, found: Evaluated, curve: pl.DataFrame, dim: int)
         f"Over all changes old queries find {old:.3f} in the old index, new ones {bridge:.3f}, {half:.3f} where half "
         f"of it is new, and {new:.3f} after re-encoding ({number} points [{ends}])."
     )
+    if high < 0:
+        yield "Warning: after re-encoding the new encoder finds less than the old one finds now: keep the old one."
     if verdict.decision != AS_THEY_ARE:
         yield _more_images(curve, verdict.margin)
     for row in found.thresholds.drop_nulls("carried").filter(deployment=NEW).iter_rows(named=True):
@@ -302,13 +310,17 @@ def sentences(verdict: Verdict, found: Evaluated, curve: pl.DataFrame, dim: int)
         both = "" if through is None else f", and {through:.3f} for new queries in the old index"
         yield f"Threshold for {words}: {row['old']:.3f} becomes {row['carried']:.3f}{ends} among new vectors{both}."
     if found.thresholds.drop_nulls("carried").is_empty():
-        yield "No threshold is carried: fewer than ten pairs of different images match at the old one."
+        needed = math.sqrt(LEAST_PAIRS * FOLDS / cut.rate)
+        words = f"a false-match rate of {cut.rate:g} needs about {about(math.ceil(needed))} images"
+        if cut.threshold is not None:
+            words = "fewer than ten pairs of different images match at the old one, or all do"
+        yield f"No threshold is carried: {words}."
     if found.kind.name != IDENTITY and found.vectors < dim:
         yield (
             f"Warning: the map is fitted to {found.vectors:,} vectors, fewer than their {dim:,} dimensions: what no "
             "image shows, it cannot map."
         )
-    if found.alike < ALIKE:
+    if found.alike < ALIKE and verdict.images >= LEAST_ALIKE:
         yield (
             "Warning: both encoders hardly share more neighbours than by chance: do the same ids name the same images?"
         )

@@ -21,6 +21,8 @@ from embedshift.study.study import Study, load
 log = logging.getLogger(__name__)
 # Numbers of the vectors that are read: 1 GiB; and the least images, or groups, that are judged.
 NUMBERS, LEAST = 2**28, 8
+# The longest vectors, and one over the shortest, whose products float32 holds.
+MOST_LENGTH = 1e12
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,9 @@ def _of_table(name: str) -> Vectors:
     if twice := keys.filter(keys.select("image_id", "view", "draw").is_duplicated())["image_id"].head(1).to_list():
         raise UsageError(f"{name}: image {twice[0]!r} has two vectors of one view")
     originals = keys.filter(view=ORIGINAL).sort("image_id")
+    if twice := originals.filter(originals["image_id"].is_duplicated())["image_id"].head(1).to_list():
+        raise UsageError(f"{name}: image {twice[0]!r} has two originals; give one, whatever the number of draws")
+    _check_draws(name, keys)
     ids, names = originals["image_id"], [view for view in keys["view"].unique(maintain_order=True) if view != ORIGINAL]
     if stray := keys.filter(~pl.col("image_id").is_in(ids.implode()))["image_id"].head(1).to_list():
         raise UsageError(f"{name}: image {stray[0]!r} has no row of view {ORIGINAL!r}")
@@ -71,6 +76,13 @@ def _of_table(name: str) -> Vectors:
     vectors[images, columns] = np.concatenate(matrices)[keys["row"].to_numpy()]
     groups = dict(originals.drop_nulls("group").select("image_id", "group").iter_rows())
     return Vectors(name, ids.to_list(), names, draws, vectors, groups)
+
+
+def _check_draws(name: str, keys: pl.DataFrame) -> None:
+    """Refuses draws that are not numbered from 0, such as seeds, each of which would be a column of its own."""
+    known = keys["draw"].unique().sort().to_list()
+    if wrong := [draw for place, draw in enumerate(known) if draw != place]:
+        raise UsageError(f"{name}: has a draw {wrong[0]}; number the draws of a change from 0, without gaps")
 
 
 def _of_study(study: Study, ids: Sequence[str] | None = None) -> Vectors:
@@ -151,7 +163,7 @@ def _joined(
         count = len(order)
         columns = [0, *(1 + draw * count + order.index(place) for draw in range(first.draws) for place in range(count))]
         arrays[1] = arrays[1][:, columns]
-    groups = first.groups if is_grouped else {}
+    groups = _groups(first, second, ids) if is_grouped else {}
     numbers = np.unique([groups.get(image_id, f"image {image_id}") for image_id in ids], return_inverse=True)[1]
     names = {name: families.get(name, name) for name in first.augmentations}
     both = Both(arrays[0], arrays[1], first.names, names, _in_order(numbers), bool(groups))
@@ -161,6 +173,15 @@ def _joined(
         both = Both(both.old[kept], both.new[kept], both.names, names, _in_order(both.groups[kept]), both.is_grouped)
     _check(both, [side.name for side in sides])
     return both
+
+
+def _groups(first: Vectors, second: Vectors, ids: Sequence[str]) -> Mapping[str, str]:
+    """Returns the groups that one side has, or both; refuses two that differ."""
+    if first.groups and second.groups:
+        pairs = {(first.groups.get(image_id), second.groups.get(image_id)) for image_id in ids}
+        if any(len({pair[side] for pair in pairs}) < len(pairs) for side in (0, 1)):
+            raise UsageError(f"{second.name} has other groups than {first.name}; give both the same, or one of them")
+    return first.groups or second.groups
 
 
 def _in_order(groups: np.ndarray) -> np.ndarray:
@@ -174,8 +195,13 @@ def _check(both: Both, names: Sequence[str]) -> None:
     if count < LEAST:
         unit = "groups of images" if both.is_grouped else "images"
         raise UsageError(f"{names[1]}: an upgrade needs {LEAST} {unit} with vectors of both encoders, and has {count}")
-    if not both.there[:, 1:].any():
-        raise UsageError(f"{names[1]}: no changed image has vectors of both encoders")
+    for change in dict.fromkeys(both.names):
+        if (images := int(both.there[:, both.columns([change])].any(axis=1).sum())) < LEAST:
+            words = f"has vectors of both encoders for {images} images; give {LEAST} or more, or leave it out"
+            raise UsageError(f"{names[1]}: the change {change!r} {words}")
     for side, name in zip((both.old, both.new), names, strict=True):
         if not np.ptp(side[:, 0], axis=0).any():
             raise UsageError(f"{name}: all images have the same vector: there is nothing to map")
+        length = float(np.median(np.linalg.norm(side[both.there[:, 0], 0].astype(np.float64), axis=1)))
+        if not 1 / MOST_LENGTH < length < MOST_LENGTH:
+            raise UsageError(f"{name}: its vectors have a length of {length:.1g}; scale them to about 1")
