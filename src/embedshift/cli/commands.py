@@ -293,7 +293,8 @@ def search(
     pairs = beside_table(study, beside) if beside else None
     if as_json:
         tables = {name: study.table(name).to_dicts() for name in SEARCH_TABLES if name in study.table_names}
-        return say(json.dumps({"study": str(folder), "layout": layout} | tables))
+        head = {"study": str(folder)} if layout == "one" else {"study": str(folder), "layout": layout}
+        return say(json.dumps(head | tables))
     if study.augmentations:
         print_table(recall_table(study, table), ("knn_overlap@10", "recall@5", "recall@10"))
     if pairs is not None:
