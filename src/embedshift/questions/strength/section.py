@@ -25,7 +25,6 @@ from embedshift.statistics.strengths import (
     parameter,
 )
 from embedshift.statistics.summary import COSINE
-from embedshift.store.reader import Reader
 
 # How strong a change was, by the measured views: column of the page → metric.
 MEASURED = {"rms": "RMS of pixels", "displacement": "displacement", "hidden": "hidden"}
@@ -40,7 +39,9 @@ def section(page: PageInput) -> Section | None:
     has_relative_shift = table["relative_shift"].is_not_null().any()
     corruption = page.data.table("corruption")
     content = {
-        "reached": tolerances_of(tolerance, page.reader) if tolerance is not None and has_relative_shift else None,
+        "reached": tolerances_of(tolerance, layout_words(page.reader))
+        if tolerance is not None and has_relative_shift
+        else None,
         "encoder": page.encoder,
         "has_relative_shift": has_relative_shift,
         "relative_shift": RELATIVE_SHIFT,
@@ -115,7 +116,7 @@ def answer(page: PageInput) -> Answer | None:
     if table is None or baseline is None:
         return None
     content = {
-        "tolerances": tolerances_of(table, page.reader),
+        "tolerances": tolerances_of(table, layout_words(page.reader)),
         "encoder": page.encoder,
         "baseline": baseline,
         "images": page.data.groups_with(COSINE),
@@ -123,7 +124,7 @@ def answer(page: PageInput) -> Answer | None:
     return Answer("How strong a change does the embedding tolerate?", content, covers_all_levels=True)
 
 
-def tolerances_of(table: pl.DataFrame, reader: Reader) -> Json:
+def tolerances_of(table: pl.DataFrame, layout: str = "") -> Json:
     rows, missed = by_family(table).values(), by_family(table, MISSED_CRITERION).values()
     return {
         "reached": _formatted(rows),
@@ -131,7 +132,7 @@ def tolerances_of(table: pl.DataFrame, reader: Reader) -> Json:
         "unsure": [human(row["family"]) for row in rows if not row["reached"] and {row["low"], row["high"]} != {None}],
         "missed": _formatted(missed),
         "missed_percent": f"{100 * MISSED:g}",
-        "layout": layout_words(reader),
+        "layout": layout,
     }
 
 
