@@ -26,8 +26,9 @@ SWITCHES = {
 OWN = {"mirror": lambda image, rng: image[:, ::-1], "dark": lambda image, rng: image // 3}
 # Each question is missing in two of the studies, and no two questions in the same two: of every two, one is once there
 # without the other, in whole studies that are far fewer than the questions.
-STUDIES = 7
+STUDIES = 8
 MISSING = dict(zip(OPTIONAL, itertools.combinations(range(STUDIES), 2), strict=False))
+assert len(MISSING) == len(OPTIONAL)
 
 
 def leave_out(names, monkeypatch):

@@ -4,7 +4,7 @@ import html
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -106,7 +106,7 @@ class LinearMap:
         write_file(Path(path), content.getvalue())
 
     @classmethod
-    def load(cls, path: str | Path) -> "LinearMap":
+    def load(cls, path: str | Path) -> Self:
         """Reads a map that `save` wrote.
 
         Raises:

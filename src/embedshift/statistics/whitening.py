@@ -26,13 +26,18 @@ RIDGE = 0.1
 MOST_DIM = 2**13
 
 
-# Its public name, since before there were other linear maps.
-Whitening = LinearMap
+class Whitening(LinearMap):
+    """A linear map that whitens; `Whitening.load` also reads one between encoders, which is called in the same way.
+
+    Example:
+        >>> Whitening(np.zeros(2, np.float32), np.eye(2, dtype=np.float32))([[3.0, 4.0]]).round(2).tolist()
+        [[0.6000000238418579, 0.800000011920929]]
+    """
 
 
-def load_whitening(path: str | Path) -> LinearMap:
+def load_whitening(path: str | Path) -> Whitening:
     """Reads a map that whitens, and refuses one from the vectors of one encoder to those of another."""
-    loaded = LinearMap.load(path)
+    loaded = Whitening.load(path)
     if not loaded.is_whitening:
         raise UsageError(
             f"{path}: a map of `embedshift upgrade`, which is for queries; give one of `embedshift whiten`"

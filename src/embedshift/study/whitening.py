@@ -13,6 +13,7 @@ import polars as pl
 
 from embedshift.config.safe_files import write_file
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.statistics.linear_map import LinearMap
 from embedshift.statistics.whitening import MOST_DIM, ShiftMoments, Whitening, load_whitening, shift_moments
 from embedshift.store.groups import Choice
 from embedshift.store.info import is_same_encoder
@@ -164,7 +165,7 @@ UNIT = """{ends}_sizes = Abs ({given})
 """
 
 
-def graph(fitted: Whitening) -> str:
+def graph(fitted: LinearMap) -> str:
     """Returns the map in ONNX's text; zero vectors stay so, by the sign of their largest number."""
     before, after = fitted.is_unit
     dim, end = fitted.matrix.shape
@@ -182,7 +183,7 @@ def graph(fitted: Whitening) -> str:
     return f"{HEAD}\n{name} (float[n, {dim}] embeddings) => (float[n, {end}] {result}) {{\n  {lines}}}"
 
 
-def write_onnx(fitted: Whitening, path: Path) -> None:
+def write_onnx(fitted: LinearMap, path: Path) -> None:
     try:
         from onnx import helper, numpy_helper, parser
     except ImportError as error:

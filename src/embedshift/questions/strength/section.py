@@ -37,11 +37,9 @@ def section(page: PageInput) -> Section | None:
     tolerance = page.data.table("tolerance")
     by_relative_shift, by_missed = by_family(tolerance), by_family(tolerance, MISSED_CRITERION)
     has_relative_shift = table["relative_shift"].is_not_null().any()
-    corruption = page.data.table("corruption")
+    corruption, words = page.data.table("corruption"), layout_words(page.reader)
     content = {
-        "reached": tolerances_of(tolerance, layout_words(page.reader))
-        if tolerance is not None and has_relative_shift
-        else None,
+        "reached": tolerances_of(tolerance, words) if tolerance is not None and has_relative_shift else None,
         "encoder": page.encoder,
         "has_relative_shift": has_relative_shift,
         "relative_shift": RELATIVE_SHIFT,
