@@ -35,11 +35,11 @@ import embedshift
 from bench import print_head, print_machine, print_row
 from embedshift.arrays import Floats, GroupNumbers
 from embedshift.augmentations import ORIGINAL, Augmentation, rebuild_suite
-from embedshift.questions.layouts.tables import MATCHED, RATE, RECALL, layouts
+from embedshift.questions.layouts.tables import RECALL, layouts
 from embedshift.statistics.intervals import clopper_pearson
 from embedshift.statistics.judged import Judged, Outcomes, judge
 from embedshift.statistics.retrieval import Gallery, search
-from embedshift.statistics.thresholds import all_pairs, matched, threshold
+from embedshift.statistics.thresholds import MATCHED, RATE, all_pairs, matched, threshold
 from embedshift.statistics.tiles import boxes
 from embedshift.statistics.vector_layouts import ONE, TILES, TILES_MEAN, available, in_gallery
 from embedshift.store.gallery import originals, queries_of, query_columns

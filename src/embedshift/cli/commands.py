@@ -26,6 +26,7 @@ FOLDERS = (Path(embedshift.__file__).parent / "docs", Path(embedshift.__file__).
 # The exit code of `check` where a rule is broken.
 BROKEN = 3
 LISTED = "encoders|augmentations|metrics|figures|questions"
+OnnxOption = Annotated[Path | None, typer.Option(help="Write the map as an ONNX graph, too.")]
 WhitenOption = Annotated[
     Path | None,
     typer.Option(help="Map embeddings by this file of `whiten`; in a comparison, of the studies after the first."),
@@ -449,7 +450,7 @@ def whiten(
         list[Path], typer.Argument(metavar="DIR...", help="Finished studies of one encoder that store embeddings.")
     ],
     out: Annotated[Path, output("File for the map: MAP.npz.")],
-    onnx: Annotated[Path | None, typer.Option(help="Write the map as an ONNX graph, too.")] = None,
+    onnx: OnnxOption = None,
     choice: Annotated[
         str | None,
         typer.Option(
@@ -474,7 +475,7 @@ def upgrade(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A finished study of the old encoder, or a Parquet file.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The same of the new one: the same images and changes.")],
     out: Annotated[Path | None, output("File for the map: MAP.npz.")] = None,
-    onnx: Annotated[Path | None, typer.Option(help="Write the map as an ONNX graph, too.")] = None,
+    onnx: OnnxOption = None,
     page: Annotated[Path | None, output("Folder for the page, tables and the learning curve.")] = None,
     threshold: Annotated[float | None, typer.Option(help="The cosine from which on the old index matches.")] = None,
     false_match_rate: Annotated[

@@ -12,6 +12,8 @@ from embedshift.statistics.duplicates import images_in
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.strengths import MeasuredFamily, by_family, in_words
 from embedshift.statistics.summary import COSINE, ROUNDING, ordered
+from embedshift.statistics.vector_layouts import ONE
+from embedshift.store.gallery import searched_layout
 from embedshift.store.reader import Reader
 
 # A description is shown up to the first of these; of more words than six, up to the last of those that join words.
@@ -177,8 +179,8 @@ def finding(reader: Reader, changes: Sequence[Change]) -> str:
 
 def layout_words(reader: Reader) -> str:
     """Returns which vectors of an image the last search was among; "" = one vector an image."""
-    layout = reader.kept_settings("search_ranks").get("layout")
-    return f" with the layout {layout}" if layout else ""
+    layout = searched_layout(reader)
+    return "" if layout == ONE else f" with the layout {layout}"
 
 
 def _furthest(reader: Reader, changes: Sequence[Change]) -> str:

@@ -12,13 +12,13 @@ from embedshift.statistics.agreement import neighbours_counted
 from embedshift.statistics.codes import FLOAT32, Code, faiss_library, fit
 from embedshift.statistics.judged import Outcomes, Split
 from embedshift.statistics.retrieval import Gallery
-from embedshift.statistics.thresholds import least_false_match_rate, threshold_at
+from embedshift.statistics.thresholds import MATCHED, RATE, least_false_match_rate, threshold_at
 from embedshift.statistics.vectors import normalised_float32
 
 RECALLS = (1, 10)
-# Candidates of a code that is rescored, for each of the ten results; and the rate of false matches of `matched`.
-PER_RESULT, RATE = 10, 0.001
-MATCHED, NEIGHBOURS, LEAD = f"matched@{RATE:g}", "neighbours@10", "lead"
+# Candidates of a code that is rescored, for each of the ten results.
+PER_RESULT = 10
+NEIGHBOURS, LEAD = "neighbours@10", "lead"
 METRICS = (*(f"recall@{k}" for k in RECALLS), MATCHED, NEIGHBOURS, LEAD)
 # Scores whose difference is below this part of the own score are ties; and originals whose pairs give the threshold.
 TIE, PAIRED = 1e-6, 4_096

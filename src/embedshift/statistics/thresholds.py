@@ -17,6 +17,9 @@ from embedshift.statistics.vectors import normalised
 
 # Number of images whose pairs are all held in memory: 33.5 million pairs, of 8 bytes each; twice with a gallery.
 MOST_IMAGES = 8_192
+# The rate of false matches at which what views find is compared, and the name of that metric.
+RATE = 0.001
+MATCHED = f"matched@{RATE:g}"
 # The least number of matching pairs for which a rate is defined.
 _LEAST_PAIRS = 10
 _BLOCK = 512

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.statistics.agreement import neighbours_of
-from embedshift.statistics.coded_search import MATCHED, NEIGHBOURS, RATE
+from embedshift.statistics.coded_search import NEIGHBOURS
 from embedshift.statistics.held_out import Fold, with_pseudovalues
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
 from embedshift.statistics.judged import Judged, Outcomes, judge
 from embedshift.statistics.linear_map import LinearMap
 from embedshift.statistics.sample import RESAMPLES, weights
-from embedshift.statistics.thresholds import threshold_at
+from embedshift.statistics.thresholds import MATCHED, RATE, threshold_at
 from embedshift.statistics.upgrade_maps import IDENTITY, Both, Fits, Kind, fit
 from embedshift.statistics.vectors import normalised
 

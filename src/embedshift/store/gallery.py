@@ -20,7 +20,6 @@ from embedshift.statistics.vector_layouts import (
     OF_GALLERY,
     OF_QUERIES,
     ONE,
-    TILE_VECTORS,
     TILES,
     as_query,
     in_gallery,
@@ -93,8 +92,13 @@ def several_of(reader: Reader, layout: str) -> int:
     """Returns how many vectors of an original a gallery keeps."""
     if layout != TILES:
         return 1
-    numbers = reader.rows().select(pl.col(TILE_VECTORS).drop_nulls().list.len().first()).collect().item()
-    return 1 + int(numbers or 0) // reader.info.encoder.dim
+    return 1 + int(reader.info.config["tiles"])
+
+
+def searched_layout(reader: Reader) -> str:
+    """Returns the layout of the search whose tables are stored; `one` where there is none."""
+    record = reader.info.tables.get("search_ranks")
+    return ONE if record is None or reader.whitening is not None else record.settings.get("layout", ONE)
 
 
 def query_columns(layout: str) -> list[str]:
@@ -108,17 +112,26 @@ def queries_of(block: pl.DataFrame, layout: str) -> Floats:
     return as_query(layout, block["embedding"].to_numpy(), mirrored)
 
 
+def gallery_columns(layout: str) -> list[str]:
+    """Returns the columns of rows from which `gallery_of` makes what a gallery keeps."""
+    return ["embedding", *([OF_GALLERY[layout]] if layout in OF_GALLERY else [])]
+
+
+def gallery_of(block: pl.DataFrame, layout: str) -> Floats:
+    """Returns what a gallery keeps of the originals of a block, `[n, D]` or `[n, m, D]`."""
+    whole = block["embedding"].to_numpy()
+    if layout not in OF_GALLERY:
+        return whole
+    more = block[OF_GALLERY[layout]].explode().to_numpy()
+    return in_gallery(layout, whole, more.reshape(len(block), -1, whole.shape[1]))
+
+
 def _blocks(rows: pl.LazyFrame, layout: str = ONE) -> Blocks:
-    column = OF_GALLERY.get(layout)
-    columns = ["image_id", "pixels", "embedding", *([column] if column else [])]
-    for batch in rows.select(columns).collect_batches(chunk_size=ROWS, maintain_order=True):
+    for batch in rows.select("image_id", "pixels", *gallery_columns(layout)).collect_batches(
+        chunk_size=ROWS, maintain_order=True
+    ):
         if len(batch):
-            whole = batch["embedding"].to_numpy()
-            more = None if column is None else batch[column].explode().to_numpy()
-            yield (
-                batch,
-                in_gallery(layout, whole, None if more is None else more.reshape(len(batch), -1, whole.shape[1])),
-            )
+            yield batch, gallery_of(batch, layout)
 
 
 def _gallery(reader: Reader, path: Path, layout: str) -> tuple[int, int, Blocks]:

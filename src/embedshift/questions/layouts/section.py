@@ -6,10 +6,11 @@ from typing import Any
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.questions.layouts.tables import ALL, MATCHED, RECALL
+from embedshift.questions.layouts.tables import ALL, RECALL
 from embedshift.report.numbers import MISSING, fixed
 from embedshift.report.section import Answer, PageInput, Part, Section
 from embedshift.statistics.strengths import outward, with_interval_in_words
+from embedshift.statistics.thresholds import MATCHED
 from embedshift.statistics.vector_layouts import LAYOUTS, ONE, TILES
 
 HEADINGS = ("layout", "vectors an image", "recall@1", "gained, points", "matched", "gained, points", "gains most under")

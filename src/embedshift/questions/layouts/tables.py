@@ -12,7 +12,7 @@ from embedshift.report.next_steps import Step
 from embedshift.statistics.judged import Judged, Outcomes, judge
 from embedshift.statistics.search_index import search_function
 from embedshift.statistics.strengths import MISSED, MISSED_CRITERION, TOLERANCE_SCHEMA, tolerances_from_curves
-from embedshift.statistics.thresholds import all_pairs, least_false_match_rate, matched
+from embedshift.statistics.thresholds import MATCHED, RATE, all_pairs, least_false_match_rate, matched
 from embedshift.statistics.vector_layouts import ONE, TILES, available
 from embedshift.store.embeddings import images_read
 from embedshift.store.gallery import originals, queries_of, query_columns
@@ -20,9 +20,8 @@ from embedshift.store.reader import Reader
 from embedshift.store.table import Row, Rules, Table
 
 ALL = "all"
-RECALL, RATE = "recall@1", 0.001
+RECALL = "recall@1"
 RECALLS = {RECALL: 1, "recall@10": 10}
-MATCHED = f"matched@{RATE:g}"
 # Images whose pairs give the threshold.
 PAIRED = 2_000
 NUMBERS = ("value", "ci_low", "ci_high", "difference", "difference_low", "difference_high")

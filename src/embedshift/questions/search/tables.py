@@ -31,12 +31,19 @@ from embedshift.statistics.retrieval import TIE, release_memory
 from embedshift.statistics.sample import IN_MEMORY
 from embedshift.statistics.search_index import search_function
 from embedshift.statistics.summary import DIFFERENCES_SCHEMA
-from embedshift.statistics.thresholds import Pairs, all_pairs, least_false_match_rate
+from embedshift.statistics.thresholds import MATCHED, RATE, Pairs, all_pairs, least_false_match_rate
 from embedshift.statistics.thresholds import thresholds as thresholds_of
-from embedshift.statistics.vector_layouts import ONE
+from embedshift.statistics.vector_layouts import ONE, needs
 from embedshift.statistics.vectors import normalised, normalised_float32
 from embedshift.statistics.whitening import shift_map
-from embedshift.store.gallery import originals, queries_of, query_columns
+from embedshift.store.gallery import (
+    gallery_columns,
+    gallery_of,
+    originals,
+    queries_of,
+    query_columns,
+    refuse_without,
+)
 from embedshift.store.gallery_file import ROWS, allocate
 from embedshift.store.grouping import near_groups
 from embedshift.store.reader import Reader
@@ -125,8 +132,6 @@ def _mapped(reader: Reader, vectors: Floats, rows: Positions, function: Callable
 REQUIRES = "stored embeddings: run it with `store` all"
 # Images whose pairs are all made, and the number if a rate needs more.
 PAIRED, MOST_PAIRED = QUERIES, IN_MEMORY
-# The false-match rate at whose threshold pairs of augmentations are compared.
-MATCHED_AT = 0.001
 # Tables that need no views.
 OF_ORIGINALS = ("thresholds", "duplicates")
 # Columns that hold names of images.
@@ -182,11 +187,11 @@ def pairs_of_augmentations(reader: Reader) -> pl.DataFrame:
     if ranks is None or ranks.is_empty():
         return pl.DataFrame(schema=DIFFERENCES_SCHEMA)
     found = {"recall@1": found_first(ranks, reader.augmentations, reader.info.draws)}
-    at = reader.need("thresholds").filter(pl.col("false_match_rate") == MATCHED_AT)["threshold"].drop_nulls()
+    at = reader.need("thresholds").filter(pl.col("false_match_rate") == RATE)["threshold"].drop_nulls()
     if len(at):
         cosine = np.stack([*cosines(reader).values()], axis=-1)
         is_matched = cosine.astype(np.float32) >= np.float32(at[0])
-        found[f"matched@{MATCHED_AT:g}"] = np.where(np.isnan(cosine), np.nan, is_matched)
+        found[MATCHED] = np.where(np.isnan(cosine), np.nan, is_matched)
     return pl.concat(
         matching.paired(metric, values, reader.augmentations, reader.groups, reader.info.seed)
         for metric, values in found.items()
@@ -196,11 +201,11 @@ def pairs_of_augmentations(reader: Reader) -> pl.DataFrame:
 @functools.lru_cache(maxsize=1)
 def original_pairs(reader: Reader, count: int) -> Pairs:
     layout = settings(reader).layout
-    rows = reader.rows().filter(pl.col("view") == ORIGINAL).select(query_columns(layout)).head(count)
-    queries = queries_of(rows.collect(), layout)
-    if layout == ONE:
-        return all_pairs(queries, reader.groups)
-    return all_pairs(queries, reader.groups, originals(reader, layout=layout).gallery.vectors[: len(queries)])
+    refuse_without(reader, layout, needs(layout))
+    columns = dict.fromkeys([*query_columns(layout), *gallery_columns(layout)])
+    rows = reader.rows().filter(pl.col("view") == ORIGINAL).select(*columns).head(count).collect()
+    gallery = None if layout == ONE else gallery_of(rows, layout)
+    return all_pairs(queries_of(rows, layout), reader.groups, gallery)
 
 
 def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:

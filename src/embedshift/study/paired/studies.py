@@ -24,8 +24,8 @@ from embedshift.statistics.strengths import (
     relative_shift_tolerances,
 )
 from embedshift.statistics.summary import COSINE, measured
-from embedshift.statistics.vector_layouts import ONE
 from embedshift.store.baselines import baselines, chunk_sizes
+from embedshift.store.gallery import searched_layout
 from embedshift.store.groups import NEAR, NONE, Choice
 from embedshift.store.reader import Reader
 from embedshift.study.paired import checks
@@ -194,7 +194,7 @@ class PairedStudies:
             if size != sizes[0]:
                 words = f"the gallery of {study.folder} has {size} images, that of {self.reference.folder} {sizes[0]}"
                 raise UsageError(f"{words}: search both again with the same gallery")
-        layouts = [reader.kept_settings("search_ranks").get("layout", ONE) for reader in self.readers]
+        layouts = [searched_layout(reader) for reader in self.readers]
         for study, layout in zip(self.studies, layouts, strict=True):
             if layout != layouts[0]:
                 words = (
