@@ -333,8 +333,8 @@ def print_upgrade(found: Upgrade, written: Sequence[str], as_json: bool) -> None
         return say(json.dumps(found.to_dicts() | {"written": list(written)}))
     images = count(found.verdict.images, found.verdict.unit)
     title = (
-        f"held out, {images}; recall@1 over all changes with 95 % intervals; points of it under the worst change; "
-        "false matches at the old threshold → at the carried one"
+        f"held out, {images}; recall@1 over all changes with 95 % intervals; its difference under the worst change, in "
+        "points; false matches at the old threshold → at the carried one"
     )
     first, *others = UPGRADE
     printed = text_table(title, *name_columns(first), *number_columns(*others, no_wrap=True))

@@ -179,7 +179,7 @@ class Comparison(Shown):
             numbers = self.agreement.filter(study=study).iter_rows(named=True)
             parts += [f"{row['metric']}: {with_ends(row, 'value', 'ci', '.3f')}" for row in numbers]
         if self.is_upgrade:
-            parts.append("May new queries search the old index? `embedshift upgrade` says it of both studies.")
+            parts.append("May new queries search the old index? run `embedshift upgrade` on both studies.")
         parts.append(
             "Relative shift: 0 = unchanged, 1 = as far as another image. Intervals: 95 %, of ratios for all "
             "augmentations at once; \\* = significant, likewise. All numbers are in the tables beside this page."
