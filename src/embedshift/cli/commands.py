@@ -402,6 +402,42 @@ def codes(
 
 
 @app.command()
+def drift(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="A finished study: the reference.")],
+    batches: Annotated[
+        list[Path], typer.Argument(metavar="BATCH...", help="Parquet or npy files of vectors, or finished studies.")
+    ],
+    images: Annotated[
+        bool, typer.Option("--images", help="They are folders of images, which the study's encoder measures.")
+    ] = False,
+    every: Annotated[
+        str | None, typer.Option(help="Cut by the column time: day, week; or after N vectors. Default: day.")
+    ] = None,
+    out: Annotated[Path | None, output("Folder for the page, tables and the figure.")] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Exit with code 3 if a batch moved further than this relative shift.")
+    ] = None,
+    groups: GroupOption = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what happened to batches of other images, from their vectors: which change, to which fraction of them."""
+    from embedshift.cli.finished import print_drift
+    from embedshift.study import load
+
+    log_lines(quiet)
+    if tolerance is not None and not tolerance >= 0:
+        raise UsageError(f"`tolerance` is a relative shift, 0 or more, not {tolerance}")
+    study = load(folder).with_groups(groups)
+    found = study.drift(*batches, every=every, images=images)
+    written = [] if out is None else found.save(out)[-1:]
+    beyond = () if tolerance is None else found.beyond(tolerance)
+    print_drift(found, beyond, [str(file) for file in written], as_json)
+    if beyond:
+        raise typer.Exit(BROKEN)
+
+
+@app.command()
 def check(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study.")],
     rules: Annotated[Path, typer.Option(help="YAML file with the rules.")] = Path("rules.yaml"),

@@ -35,6 +35,8 @@ from embedshift.store.gallery import originals
 from embedshift.store.listing import Verification, verify
 from embedshift.study import Study, load
 from embedshift.study.comparison import HEADINGS, Comparison, ratio_cells, with_star
+from embedshift.study.drift import HEADINGS as DRIFT
+from embedshift.study.drift import Drift, batch_cells
 from embedshift.study.gate import Checked
 from embedshift.study.gate import result as output
 from embedshift.study.gate.result import HEADINGS as RULE_HEADINGS
@@ -347,6 +349,22 @@ def print_upgrade(found: Upgrade, written: Sequence[str], as_json: bool) -> None
     if written:
         say(f"Written: {', '.join(written)}")
     return say("Every row: `--json`. What to do then: `embedshift docs upgrade`.")
+
+
+def print_drift(found: Drift, beyond: Sequence[str], written: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        return say(json.dumps(found.to_dicts() | {"beyond": list(beyond), "written": list(written)}))
+    printed = text_table("relative shift of the mean, fractions of images; 95 % intervals", *folded_columns(*DRIFT))
+    for row in batch_cells(found):
+        printed.add_row(*row)
+    if printed.row_count:
+        print_table(printed)
+    say_all(repr(found).splitlines())
+    if beyond:
+        say(f"Beyond the tolerance: {', '.join(beyond)}")
+    if written:
+        say(f"Written: {', '.join(written)}")
+    return say("Every row: `--json`. From the alarm to the cause: `embedshift docs drift`.")
 
 
 def print_verified(folder: Path, as_json: bool) -> None:

@@ -49,11 +49,11 @@ def halves_of(count: int, groups: GroupNumbers | None, seed: int) -> NDArray[np.
     return np.asarray(order[own] % 2 == 1)
 
 
-def space_of(vectors: Floats) -> Whitening:
+def space_of(vectors: Floats, least: float | None = None) -> Whitening:
     """Returns the map that whitens unit vectors `[n, D]`, by their covariance, shrunk towards its mean variance.
 
     As far as Ledoit and Wolf (2004) estimate, which is for the covariance. Its inverse needs more where images are few:
-    at least D / n, up to 0.3.
+    at least the part `least`; None = D / n, up to 0.3.
     """
     mean = vectors.mean(axis=0, dtype=np.float64)
     count, size = vectors.shape
@@ -66,7 +66,7 @@ def space_of(vectors: Floats) -> Whitening:
     squares = float(np.square(moment).sum())
     beyond = squares - float(np.trace(moment)) ** 2 / size
     part = min(1.0, (fourth / count - squares) / count / beyond) if beyond > 0 else 1.0
-    part = max(part, min(LEAST_SHRUNK, size / count))
+    part = max(part, min(LEAST_SHRUNK, size / count) if least is None else least)
     return whitening(mean, moment, ridge=part / max(1 - part, 1e-6))
 
 

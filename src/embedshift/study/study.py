@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from embedshift.store.listing import Verification
+    from embedshift.study.drift import Drift
 
 
 def _table_method(read: Callable[..., pl.DataFrame], table: Table[Any]) -> Callable[..., pl.DataFrame]:
@@ -213,6 +214,37 @@ class Study(Shown, Exports):
     def differences(self) -> pl.DataFrame:
         """One row per metric and pair of augmentations: difference and ratio, paired by image, and if significant."""
         return self.table("differences")
+
+    def drift(self, *vectors: Any, every: str | int | None = None, images: bool = False) -> "Drift":
+        """Names what happened to batches of other images, from their vectors alone: `embedshift docs drift`.
+
+        Args:
+            *vectors: Each a Parquet or npy file, a frame, numbers `[n, D]`, or a finished study of the same encoder.
+                The columns `batch` and `time` of a file name its batches. None at all = for `Drift.update`.
+            every: Cuts by the column `time`: "day" or "week"; or after so many vectors. None = "day".
+            images: Whether folders of images are given, which the study's encoder measures.
+
+        Raises:
+            UsageError: The study is not finished, stores no embeddings, or has no changes or too few images; vectors
+                cannot be read, or have another length.
+
+        Example:
+            >>> import tempfile, embedshift, numpy as np
+            >>> rng, towards = np.random.default_rng(0), np.eye(8)
+            >>> images, others = rng.normal(size=(2, 300, 8)) + 2
+            >>> changed = {"blur": images + 3 * towards[0], "noise": images + 3 * towards[1]}
+            >>> study = embedshift.from_vectors(images, changed, out=tempfile.mkdtemp() + "/study")
+            >>> found = study.drift(np.vstack([others[:150], others[150:] + 3 * towards[0]]))
+            >>> found.table.filter("named")["augmentation"].item()
+            'blur'
+        """
+        from embedshift.study.drift import add, drift_of
+
+        reader = self.reader()
+        drift = drift_of(reader)
+        for given in vectors:
+            add(drift, reader, given, every=every, images=images)
+        return drift
 
     def __getattr__(self, name: str) -> Callable[..., pl.DataFrame]:
         """Returns the method of a question's table: `study.layers()` is `study.table("layers")`."""

@@ -1,0 +1,99 @@
+"""Batches of vectors to be watched: which rows of a file belong to which batch, by a column of names or of time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from embedshift.arrays import Floats
+from embedshift.augmentations import ORIGINAL
+from embedshift.config.safe_files import expanded, open_file
+from embedshift.errors import UsageError
+from embedshift.sources.vectors import open_part
+
+BATCH, TIME = "batch", "time"
+PERIODS = {"day": "%Y-%m-%d", "week": "%G-W%V"}
+# Rows of a batch that no column names, if `every` is a number.
+_NUMBERED = "{} {:,}"
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some rows of one batch: vectors `[n, D]`, ids and groups `[n]`; None = none are given."""
+
+    batch: str
+    vectors: Floats
+    ids: NDArray[Any]
+    groups: NDArray[Any] | None
+
+
+def rows_of(given: Any, name: str, every: str | int | None = None) -> Iterator[Rows]:
+    """Yields the rows of originals in a file, frame or array, batch by batch, some at a time.
+
+    Args:
+        given: As for `open_part`. The columns `batch` and `time` of a Parquet file name the batches.
+        name: The batch of rows that no column names.
+        every: "day" or "week" for the column `time`, or so many rows in their order; None = "day".
+    """
+    part = open_part(given, ORIGINAL, named=False)
+    labels = _labels(given, name, every, len(part.keys))
+    views, groups = part.keys["view"].to_numpy(), part.keys["group"]
+    own = None if groups.null_count == len(groups) else _groups_of(groups, part.name)
+    ids = part.keys["image_id"].to_numpy()
+    ids = np.array([str(row) if text is None else text for row, text in enumerate(ids)], object)
+    is_original, start = (views == ORIGINAL) & (part.keys["tile"].to_numpy() == 0), 0
+    for matrix in part.matrices():
+        block = slice(start, start + len(matrix))
+        for label in dict.fromkeys(labels[block]):
+            kept = is_original[block] & (labels[block] == label)
+            if kept.any():
+                mine = None if own is None else own[block][kept]
+                yield Rows(label, np.asarray(matrix[kept], np.float32), ids[block][kept], mine)
+        start += len(matrix)
+
+
+def _groups_of(groups: pa.ChunkedArray, name: str) -> NDArray[Any]:
+    if groups.null_count:
+        raise UsageError(f"{name}: some rows have no group; give one to each, or to none")
+    return np.asarray(groups.to_numpy(), object)
+
+
+def _labels(given: Any, name: str, every: str | int | None, count: int) -> NDArray[Any]:
+    if every is not None and every not in PERIODS and not (str(every).isdecimal() and int(every) > 0):
+        raise UsageError(f"`every`: give day, week or a number of vectors, not {str(every)!r}")
+    frame = _columns(given)
+    if every is not None and every not in PERIODS:
+        return np.array([_NUMBERED.format(name, 1 + row // int(every)) for row in range(count)], object)
+    if BATCH in frame.columns and every is None:
+        return np.array([name if each is None else str(each) for each in frame[BATCH].to_list()], object)
+    if TIME in frame.columns:
+        return _periods(frame[TIME], PERIODS[str(every or "day")], name)
+    if every is not None:
+        raise UsageError(f"{name}: has no column {TIME!r}, by which `every` {every} cuts; give a number of vectors")
+    return np.full(count, name, object)
+
+
+def _columns(given: Any) -> pl.DataFrame:
+    if isinstance(given, str | Path):
+        path = expanded(given)
+        if path.suffix.lower() != ".parquet":
+            return pl.DataFrame()
+        with open_file(path) as opened, pq.ParquetFile(opened) as file:
+            names = [name for name in (BATCH, TIME) if name in file.schema_arrow.names]
+            return pl.DataFrame(pl.from_arrow(file.read(names))) if names else pl.DataFrame()
+    names = [name for name in (BATCH, TIME) if name in map(str, getattr(given, "columns", ()))]
+    return pl.DataFrame({name: pl.Series(pa.table(given)[name]) for name in names}) if names else pl.DataFrame()
+
+
+def _periods(times: pl.Series, period: str, name: str) -> NDArray[Any]:
+    try:
+        parsed = times.str.to_datetime() if times.dtype == pl.String else times.cast(pl.Datetime)
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(f"{name}: its column {TIME!r} holds {times.dtype}, no times; give dates") from error
+    return np.array([name if text is None else text for text in parsed.dt.strftime(period).to_list()], object)

@@ -1,0 +1,456 @@
+"""What happened to a batch of images, from its vectors: which known change, to which fraction of the images.
+
+A change leaves a fingerprint: the mean shift δ of the reference images, in the space that their covariance whitens. The
+mean m of another batch, less that of the reference, is p δ if a fraction p of its images has changed; p δ explains
+2 p δ·m - p² δ·δ of m·m, the gain of the change. Both are taken without what noise adds to products, and again in
+resamples of batch and reference; a change is named if its gain is beyond that of batches without a change, and others
+win in few resamples. Content lies in directions in which images vary much, which whitening shrinks.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from embedshift.arrays import Floats, GroupNumbers, Values
+from embedshift.statistics.intervals import CONFIDENCE
+from embedshift.statistics.meaning import space_of
+from embedshift.statistics.vectors import normalised_float32
+from embedshift.statistics.whitening import Whitening
+
+RESAMPLES = 200
+# The part of calls over batches without a change in which none is named, at least.
+SURE = 0.99
+# A named set holds the changes that win in this part of the resamples, and at most so many names.
+HELD, MOST_NAMES = 0.95, 3
+# Changes at once that are looked for.
+MOST_CHANGES = 2
+# Splits of the reference, and draws of batches without a change.
+SPLITS, FOLDS, DRAWS = 20, 5, 20_000
+# Reference images, or groups of them, below which nothing is named, and images of a batch.
+LEAST_REFERENCE, LEAST_BATCH = 20, 10
+FURTHEST = 20
+CHUNK = 4096
+NOTHING, CONTENT, UNKNOWN = "nothing", "other content", "a change that the study does not have"
+
+
+@dataclass(eq=False)
+class Moments:
+    """Sums over the unit vectors of a batch, and over Poisson resamples of it; memory does not grow with the batch.
+
+    Args:
+        size: The length D of a vector.
+        seed: Seed of the resamples.
+
+    Example:
+        >>> moments = Moments(2)
+        >>> _ = moments.add([[3.0, 0.0], [0.0, 1.0]])
+        >>> moments.count, moments.mean.tolist(), moments.means.shape
+        (2, [0.5, 0.5], (200, 2))
+    """
+
+    size: int
+    seed: int = 0
+    count: int = 0
+    totals: Values = field(init=False)
+    counts: Values = field(init=False)
+
+    def __post_init__(self) -> None:
+        # The first row is of the batch itself.
+        self.totals, self.counts = np.zeros((1 + RESAMPLES, self.size)), np.zeros(1 + RESAMPLES)
+
+    def add(self, vectors: ArrayLike, groups: GroupNumbers | None = None) -> Floats:
+        """Adds vectors of any length other than 0, `[n, D]`, and returns them at length 1; groups are drawn whole."""
+        unit = normalised_float32(np.asarray(vectors, np.float32))
+        own = np.arange(len(unit)) if groups is None else np.unique(groups, return_inverse=True)[1]
+        rng = np.random.default_rng((self.seed, self.count))
+        drawn = rng.poisson(1.0, (RESAMPLES, own.max(initial=-1) + 1)).astype(np.float32)
+        for start in range(0, len(unit), CHUNK):
+            rows = slice(start, start + CHUNK)
+            weights = np.vstack([np.ones(len(unit[rows]), np.float32), drawn[:, own[rows]]])
+            self.totals += weights @ unit[rows]
+            self.counts += weights.sum(axis=1, dtype=np.float64)
+        self.count += len(unit)
+        return unit
+
+    @property
+    def mean(self) -> Values:
+        return np.asarray(self.totals[0] / self.counts[0])
+
+    @property
+    def means(self) -> Values:
+        """The means of the resamples, `[200, D]`."""
+        return np.asarray(self.totals[1:] / np.maximum(self.counts[1:], 1)[:, None])
+
+    @property
+    def noise(self) -> float:
+        """The mean squared distance of the mean from its expectation."""
+        return float(np.square(self.means - self.mean).sum(axis=1).mean())
+
+
+@dataclass(frozen=True)
+class Fraction:
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Named:
+    """What is found in one batch.
+
+    Args:
+        count: The number of vectors.
+        moved: The squared distance of the means, half of it, over the mean `1 - cos` of two reference images.
+        gains: What each change explains, over what a batch without a change does not reach in 99 % of calls, `[C]`.
+        fractions: The fraction of images that each change would have reached, `[C]`.
+        sets: For each change that is named, the changes that cannot be told from it, the best first.
+        remains: "nothing", "other content" or "a change that the study does not have".
+        needed: About how many vectors would name one; None = one is named, or no number would.
+    """
+
+    count: int
+    moved: Fraction
+    gains: Values
+    fractions: tuple[Fraction, ...]
+    sets: tuple[tuple[int, ...], ...]
+    remains: str
+    needed: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The originals of a study and the fingerprints of its changes, in the space that whitens the originals.
+
+    Args:
+        names: The changes.
+        families: The family of each change: levels of a family are one name.
+        space: The map that whitens.
+        images: The number of reference images.
+        baseline: The mean `1 - cos` of two different originals.
+        original: Mean of the originals as they are, and of resamples, `[1 + R, D]`.
+        shifts: Mean whitened shifts of the changes, and of resamples, `[1 + R, C, D]`.
+        gram_noise: What noise adds to δ·δ, `[C, C]`.
+        cross_noise: What noise adds to δ·(mean of the originals), `[C]`.
+        spread: Covariance of places of one original that made no fingerprint along the fingerprints, `[C, C]`.
+        inflation: How many times as far apart such originals are as those that made them, squared.
+        excess: How many times as far as by noise batches without a change lie, at most.
+        content: How far batches of other content lie in the whitened space, and over how far as they are.
+    """
+
+    names: tuple[str, ...]
+    families: tuple[str, ...]
+    space: Whitening
+    images: int
+    baseline: float
+    original: Values
+    shifts: Floats
+    gram_noise: Values
+    cross_noise: Values
+    spread: Values
+    inflation: float = 1.0
+    excess: float = np.inf
+    content: tuple[float, float] = (np.inf, np.inf)
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Whether a change has a fingerprint at all: more than noise of these images gives, `[C]`."""
+        return np.asarray(self.squares > np.maximum(np.diag(self.gram_noise), 1e-12))
+
+    @property
+    def squares(self) -> Values:
+        """δ·δ of each change, without noise, `[C]`."""
+        return np.maximum(np.square(self.shifts[0].astype(np.float64)).sum(axis=1) - np.diag(self.gram_noise), 1e-12)
+
+    def whitened(self, means: Values) -> Values:
+        return np.asarray((means - self.space.mean) @ self.space.matrix.astype(np.float64))
+
+    @functools.cached_property
+    def originals(self) -> Values:
+        """Whitened means of the originals, and of resamples, as far apart as other images would be, `[1 + R, D]`."""
+        means: Values = self.whitened(self.original)
+        means[1:] = means[0] + (means[1:] - means[0]) * np.sqrt(self.inflation)
+        return means
+
+    def largest_by_chance(self, count: int) -> Values:
+        """Returns the largest gains of batches of so many images without a change, `[draws]`."""
+        return largest_gains(self.spread * (1 / count + 1 / self.images), self.squares)
+
+
+def largest_gains(covariance: Values, squares: Values) -> Values:
+    """Returns the largest gain in draws of normal products δ·m with mean 0 and covariance `[C, C]`."""
+    values, axes = np.linalg.eigh(covariance)
+    drawn = np.random.default_rng(0).standard_normal((DRAWS, len(squares)))
+    products = (drawn * np.sqrt(np.maximum(values, 0))) @ axes.T
+    return np.asarray(gains_of(products, squares)[0].max(axis=1))
+
+
+def gains_of(products: Values, squares: Values) -> tuple[Values, Values]:
+    """Returns gains `2 p δ·m - p² δ·δ` of changes, each alone, and their fractions p within 0 to 1, of one shape."""
+    fractions = np.clip(products / squares, 0, 1)
+    return 2 * fractions * products - fractions**2 * squares, fractions
+
+
+def reference_of(
+    names: Sequence[str],
+    originals: Floats,
+    views: Floats,
+    *,
+    families: Mapping[str, str] | None = None,
+    groups: GroupNumbers | None = None,
+    seed: int = 0,
+) -> Reference:
+    """Fits the fingerprints of changes to originals `[n, D]` and views `[n, C, D]`, all of unit length.
+
+    Args:
+        names: The changes, `[C]`.
+        originals: The images as they are.
+        views: Each image under each change.
+        families: The family of changes that are levels of one; others are their own.
+        groups: Which images are not independent, `[n]`; None = all are.
+        seed: Seed of resamples and splits.
+    """
+    fitted = _fitted(names, originals, views, families or {}, groups, seed)
+    own = np.arange(len(originals)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    ratios, excesses, contents = list[Values](), list[float](), list[tuple[float, float]]()
+    for split in range(SPLITS):
+        rng = np.random.default_rng((seed, split // FOLDS))
+        out = rng.permutation(own.max() + 1)[own] % FOLDS == split % FOLDS
+        part = _fitted(names, originals[~out], views[~out], {}, own[~out], seed)
+        held = originals[out]
+        matrix = part.space.matrix.astype(np.float64)
+        along, numbers = matrix @ part.shifts[0].T, np.unique(own[out], return_inverse=True)[1]
+        places = _sums((held - part.original[0]) @ along, numbers)
+        ratios.append(np.square(places).sum(axis=0) / len(held) / np.maximum(np.diag(part.spread), 1e-12))
+        excesses.append(_excess(part, held))
+        contents.append(_of_content(originals, own, np.random.default_rng((seed, split))))
+    limits = np.quantile(contents, (1 + CONFIDENCE) / 2, axis=0, method="higher")
+    content = float(limits[0]), float(limits[1])
+    inflation = np.maximum(np.mean(ratios, axis=0), 1)
+    spread = fitted.spread * np.sqrt(np.outer(inflation, inflation))
+    return replace(fitted, spread=spread, inflation=float(inflation.mean()), excess=max(excesses), content=content)
+
+
+def _excess(reference: Reference, held: Floats) -> float:
+    """Returns the squared distance of other images from the reference, over what noise gives."""
+    moments = Moments(held.shape[1])
+    moments.add(held)
+    apart = reference.whitened(np.vstack([moments.mean, moments.means])) - reference.originals
+    return float(np.square(apart[0]).sum() / np.square(apart[1:] - apart[0]).sum(axis=1).mean())
+
+
+def _of_content(originals: Floats, groups: NDArray[np.intp], rng: np.random.Generator) -> tuple[float, float]:
+    """Returns how far the images that are most like one lie from other images, whitened, and over as they are."""
+    second = rng.permutation(groups.max() + 1)[groups] % 2 == 1
+    fitted, others = originals[~second], originals[second]
+    space = space_of(fitted, least=fitted.shape[1] / sum(fitted.shape))
+    mean = fitted.mean(axis=0, dtype=np.float64)
+    like = others[np.argsort(-(others @ (fitted[rng.integers(len(fitted))] - mean)))[: len(others) // 2]]
+    sizes = []
+    for matrix in (space.matrix.astype(np.float64), np.eye(len(mean))):
+        parts = [(values - mean) @ matrix for values in (fitted, like)]
+        noise = sum(float(values.var(axis=0).sum()) / len(values) for values in parts)
+        sizes.append(float(np.square(parts[1].mean(axis=0)).sum()) - noise)
+    return sizes[0], sizes[0] / sizes[1] if sizes[1] > 0 else np.inf
+
+
+def _fitted(
+    names: Sequence[str],
+    originals: Floats,
+    views: Floats,
+    families: Mapping[str, str],
+    groups: GroupNumbers | None,
+    seed: int,
+) -> Reference:
+    count, size = originals.shape
+    # As if D more images had the same variance in all directions.
+    space = space_of(originals, least=size / (size + count))
+    matrix = space.matrix.astype(np.float64)
+    shifts = ((views - originals[:, None]) @ space.matrix).reshape(count, -1)
+    own = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
+    drawn = np.random.default_rng((seed, count)).poisson(1.0, (RESAMPLES, own.max() + 1)).astype(np.float32)
+    weights = np.vstack([np.ones(count, np.float32), drawn[:, own]])
+    weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1)
+    means: Floats = (weights @ shifts).reshape(1 + RESAMPLES, len(names), size).astype(np.float32)
+    centred = originals - originals.mean(axis=0, dtype=np.float64)
+    whitened = _sums(centred @ matrix, own) / count
+    apart = _sums(shifts - shifts.mean(axis=0), own).reshape(-1, len(names), size) / count
+    noise = np.einsum("gcd,ged->ce", apart, apart), np.einsum("gcd,gd->c", apart, whitened)
+    places = whitened @ means[0].T.astype(np.float64)
+    squared = count**2 * np.square(originals.mean(axis=0, dtype=np.float64)).sum() - count
+    return Reference(
+        tuple(names), tuple(families.get(name, name) for name in names), space, count,
+        float(1 - squared / count / (count - 1)), weights.astype(np.float64) @ originals, means,
+        *noise, count * places.T @ places,
+    )  # fmt: skip
+
+
+def _sums(values: Values, groups: NDArray[np.intp]) -> Values:
+    if len(values) == groups.max() + 1:
+        return np.asarray(values, np.float64)
+    summed = np.zeros((groups.max() + 1, values.shape[1]))
+    np.add.at(summed, groups, values)
+    return summed
+
+
+def judge(moments: Moments, reference: Reference, batches: int = 1) -> Named:
+    """Names what happened to a batch, one of so many that are judged at once."""
+    changes = _Changes.of(moments, reference)
+    part = SURE ** (1 / batches)
+    limit = least = float(np.quantile(reference.largest_by_chance(moments.count), part))
+    chosen, sets = list[int](), list[tuple[int, ...]]()
+    needed: int | None = None
+    for _ in range(MOST_CHANGES):
+        gains, fractions = changes.beside(chosen)
+        if chosen:
+            least = max(limit, float(np.quantile(largest_gains(changes.covariance(chosen), reference.squares), part)))
+        best = int(gains[0].argmax())
+        alike, margin = _alike(gains, reference.families)
+        is_there = reference.seen[best] and gains[0, best] > least and (fractions[1:, best] > 0).mean() >= HELD
+        if not (is_there and len({reference.families[each] for each in alike}) <= MOST_NAMES):
+            if not chosen:
+                needed = _needed(moments, reference, float(gains[0, best]), limit, margin)
+            break
+        if chosen and changes.left([*chosen, best]).is_beyond(reference.excess):
+            break
+        chosen.append(best)
+        sets.append(alike)
+    left = changes.left(chosen)
+    if chosen and left.is_beyond(reference.excess) and changes.solved(chosen)[1][0] < left.size:
+        chosen, sets = [], []  # they leave more than they explain
+    gains = changes.beside([])[0]
+    return Named(
+        moments.count, _moved(moments, reference), gains[0] / limit, changes.fractions(chosen), tuple(sets),
+        _remains(changes, chosen, moments, reference), needed,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Left:
+    """The squared length of what changes leave, and what noise gives."""
+
+    square: float
+    noise: float
+
+    @property
+    def size(self) -> float:
+        return self.square - self.noise
+
+    def is_beyond(self, excess: float) -> bool:
+        return self.square > excess * self.noise
+
+
+@dataclass(frozen=True, eq=False)
+class _Changes:
+    """What changes explain of a batch, and of resamples of batch and reference.
+
+    `gram` is δ·δ of pairs of changes, `[1 + R, C, C]`, `products` δ·m, `[1 + R, C]`, both without what noise adds;
+    `apart` is m, `[1 + R, D]`.
+    """
+
+    gram: Values
+    products: Values
+    apart: Values
+    shifts: Floats
+
+    @classmethod
+    def of(cls, moments: Moments, reference: Reference) -> "_Changes":
+        means = np.vstack([moments.mean, moments.means])
+        apart = reference.whitened(means) - reference.originals
+        shifts = reference.shifts
+        # A resample has the noise of the sample, and its own.
+        twice = np.ones(1 + RESAMPLES)
+        twice[1:] = 2
+        gram = (shifts @ shifts.transpose(0, 2, 1)).astype(np.float64) - twice[:, None, None] * reference.gram_noise
+        diagonal = np.einsum("rcc->rc", gram)
+        np.maximum(diagonal, 1e-3 * reference.squares, out=diagonal)
+        products = np.einsum("rcd,rd->rc", shifts, apart, optimize=True) + twice[:, None] * reference.cross_noise
+        return cls(gram, products, apart, shifts)
+
+    def left(self, chosen: Sequence[int]) -> "_Left":
+        """Returns what chosen changes leave of m, in all resamples with the fractions found."""
+        fractions = self.solved(chosen)[0][0] if chosen else np.zeros(0)
+        rest = self.apart - np.einsum("k,rkd->rd", fractions, self.shifts[:, list(chosen)])
+        return _Left(float(np.square(rest[0]).sum()), float(np.square(rest[1:] - rest[0]).sum(axis=1).mean()))
+
+    def solved(self, columns: Sequence[int]) -> tuple[Values, Values]:
+        """Returns fractions of some changes together, within 0 to 1, `[1 + R, k]`, and what they explain, `[1 + R]`."""
+        gram, products = self.gram[:, columns][:, :, columns], self.products[:, columns]
+        fractions = np.zeros_like(products)
+        for _ in range(1 if len(columns) == 1 else 50):
+            for place in range(len(columns)):
+                rest = products[:, place] - np.einsum("rk,rk->r", gram[:, place], fractions)
+                rest += gram[:, place, place] * fractions[:, place]
+                fractions[:, place] = np.clip(rest / gram[:, place, place], 0, 1)
+        explained = 2 * (fractions * products).sum(axis=1) - np.einsum("rk,rkl,rl->r", fractions, gram, fractions)
+        return fractions, explained
+
+    def beside(self, chosen: Sequence[int]) -> tuple[Values, Values]:
+        """Returns what each change explains beside chosen ones, and its fraction then, `[1 + R, C]` each."""
+        before = self.solved(chosen)[1][:, None] if chosen else 0.0
+        parts = [self.solved([*chosen, each]) for each in range(self.products.shape[1])]
+        gains = np.stack([part[1] for part in parts], axis=1) - before
+        gains[:, list(chosen)] = -np.inf
+        return gains, np.stack([part[0][:, -1] for part in parts], axis=1)
+
+    def covariance(self, chosen: Sequence[int]) -> Values:
+        """Returns how products δ·m less what chosen changes explain vary in resamples, `[C, C]`."""
+        solved = self.solved(chosen)[0]
+        return np.cov((self.products - np.einsum("rck,rk->rc", self.gram[:, :, chosen], solved))[1:].T)
+
+    def fractions(self, chosen: Sequence[int]) -> tuple[Fraction, ...]:
+        """Returns the fraction of each change: of a chosen one beside the others, of others alone."""
+        found = []
+        for each in range(self.products.shape[1]):
+            columns = [each, *(other for other in chosen if other != each)] if each in chosen else [each]
+            found.append(_interval(self.solved(columns)[0][:, 0]))
+        return tuple(found)
+
+
+def _interval(values: Values) -> Fraction:
+    low, high = np.quantile(values[1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Fraction(float(values[0]), float(low), float(high))
+
+
+def _alike(gains: Values, families: Sequence[str]) -> tuple[tuple[int, ...], float]:
+    """Returns the changes that win in resamples, the best first, and by how many deviations the best leads others."""
+    wins = np.bincount(gains[1:].argmax(axis=1), minlength=gains.shape[1])
+    best = int(gains[0].argmax())
+    order = [best, *(int(each) for each in np.argsort(-wins, kind="stable") if each != best)]
+    held = np.cumsum(wins[order])
+    alike = tuple(order[: int(np.searchsorted(held, HELD * RESAMPLES)) + 1])
+    others = [place for place in order if families[place] not in {families[each] for each in order[:MOST_NAMES]}]
+    lead = gains[1:, [best]] - np.maximum(gains[1:][:, others], 0)
+    margins = lead.mean(axis=0) / np.maximum(lead.std(axis=0), 1e-12)
+    return alike, float(margins.min(initial=np.inf))
+
+
+def _needed(moments: Moments, reference: Reference, gain: float, limit: float, margin: float) -> int | None:
+    """Returns about how many vectors would name a change, if gains and leads stay as they are."""
+    noise = 1 / moments.count + 1 / reference.images
+    wanted = min(gain / limit, (max(margin, 0.0) / 2.5) ** 2, 1.0) * noise - 1 / reference.images
+    return int(np.ceil(1 / wanted)) if wanted > 0 else None
+
+
+def _moved(moments: Moments, reference: Reference) -> Fraction:
+    means = np.vstack([moments.mean, moments.means])
+    apart = means - reference.original
+    noise = float(np.square(apart[1:] - apart[0]).sum(axis=1).mean())
+    squares = np.square(apart).sum(axis=1) - noise
+    squares[1:] -= noise
+    return _interval(np.maximum(squares, 0.0) / 2 / reference.baseline)
+
+
+def _remains(changes: _Changes, chosen: Sequence[int], moments: Moments, reference: Reference) -> str:
+    """Says what the named changes leave of the distance between batch and reference."""
+    left = changes.left(chosen)
+    means = np.vstack([moments.mean, moments.means]) - reference.original
+    raw = np.square(means[1:] - means[0]).sum(axis=1)
+    as_they_are = float(np.square(means[0]).sum() - raw.mean())
+    if left.is_beyond(reference.excess):
+        ratio = left.size / max(as_they_are, 1e-12)
+        return UNKNOWN if left.size > reference.content[0] or ratio > reference.content[1] else CONTENT
+    has_moved = not chosen and np.square(means[0]).sum() > np.quantile(raw, CONFIDENCE) * reference.excess
+    return CONTENT if has_moved else NOTHING

@@ -1,0 +1,346 @@
+"""What happened to batches of images, by their vectors: the result of `drift`, its page, and streams."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from embedshift.arrays import Floats, GroupNumbers
+from embedshift.augmentations import ORIGINAL
+from embedshift.config import Json
+from embedshift.config.safe_files import expanded
+from embedshift.errors import UsageError
+from embedshift.report.coded import about
+from embedshift.report.numbers import at_places
+from embedshift.sources.batches import Rows, rows_of
+from embedshift.sources.vectors import KIND as VECTORS
+from embedshift.statistics.drift import (
+    FURTHEST,
+    LEAST_BATCH,
+    LEAST_REFERENCE,
+    NOTHING,
+    SURE,
+    Fraction,
+    Moments,
+    Named,
+    Reference,
+    judge,
+    reference_of,
+)
+from embedshift.statistics.vectors import normalised_float32
+from embedshift.store.embeddings import vectors_of
+from embedshift.store.info import is_same_encoder
+from embedshift.store.reader import Reader
+from embedshift.store.table import write_table
+from embedshift.study.comparison import folder_of
+from embedshift.study.shown import Shown, escaped, markdown_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "batch": pl.String, "n": pl.Int64, "moved": pl.Float64, "moved_low": pl.Float64, "moved_high": pl.Float64,
+    "augmentation": pl.String, "rank": pl.Int64, "fraction": pl.Float64, "fraction_low": pl.Float64,
+    "fraction_high": pl.Float64, "named": pl.Boolean, "remains": pl.String,
+}  # fmt: skip
+HEADINGS = ("batch", "vectors", "moved", "what", "fraction of images", "what remains")
+# What of a study's settings decides the vector of an original.
+ENCODER = ("model", "embedding", "mean", "std", "size", "resize", "precision", "apply_to", "longest")
+
+
+class Batch:
+    """The moments of a batch, and the images furthest along each change; memory does not grow with its vectors."""
+
+    def __init__(self, reference: Reference, seed: int) -> None:
+        self.moments = Moments(len(reference.space.mean), seed)
+        self.scores = np.full((len(reference.names), 0), -np.inf)
+        self.ids: NDArray[Any] = np.empty((len(reference.names), 0), object)
+
+    def add(self, vectors: Floats, ids: NDArray[Any], directions: Floats, groups: GroupNumbers | None) -> None:
+        unit = self.moments.add(vectors, groups)
+        scores = np.hstack([self.scores, (unit @ directions).T])
+        names = np.hstack([self.ids, np.broadcast_to(ids, (len(scores), len(ids)))])
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :FURTHEST]
+        self.scores, self.ids = (np.take_along_axis(array, order, axis=1) for array in (scores, names))
+
+
+class Drift(Shown):
+    """What happened to batches of images, judged by the fingerprints of a study's changes.
+
+    Args:
+        reference: The fingerprints, of `reference_of`.
+        levels: The family and the strength, in words, of each change that is a level of one.
+        seed: Seed of the resamples.
+    """
+
+    def __init__(self, reference: Reference, levels: Mapping[str, str] | None = None, seed: int = 0) -> None:
+        self.reference, self.levels, self._seed = reference, dict(levels or {}), seed
+        self._batches, self._judged = dict[str, Batch](), dict[str, Named]()
+        shifts = reference.shifts[0] / np.sqrt(reference.squares)[:, None].astype(np.float32)
+        self._directions: Floats = (reference.space.matrix @ shifts.T).astype(np.float32)
+
+    def update(
+        self,
+        vectors: Any,
+        *,
+        batch: str | None = None,
+        ids: Sequence[str] | None = None,
+        groups: Sequence[object] | None = None,
+    ) -> "Drift":
+        """Adds vectors of images to a batch; memory does not grow with their number.
+
+        Args:
+            vectors: Numbers `[n, D]`, of any length of the vectors; those that are 0 or not finite are left out.
+            batch: The name of the batch; a new name begins one. None = the last one, or "batch 1".
+            ids: The ids of the images, `[n]`; None = their numbers in the batch.
+            groups: The group of each image, `[n]`, whose images come in one call; None = images are independent.
+
+        Returns:
+            Itself.
+
+        Raises:
+            UsageError: The vectors have another length than those of the study, or ids or groups another number.
+        """
+        array = np.asarray(vectors, np.float32)
+        size = len(self.reference.space.mean)
+        if array.ndim != 2 or array.shape[1] != size:
+            raise UsageError(f"give vectors [n, {size}], as this study's encoder makes them; not {[*array.shape]}")
+        for name, given in (("ids", ids), ("groups", groups)):
+            if given is not None and len(given) != len(array):
+                raise UsageError(f"`{name}`: {len(given):,} are given for {len(array):,} vectors; give one for each")
+        name = batch or next(reversed(self._batches), "batch 1")
+        own = self._batches.setdefault(name, Batch(self.reference, self._seed + len(self._batches)))
+        first = own.moments.count
+        names = np.array([str(first + row) for row in range(len(array))] if ids is None else [*ids], object)
+        numbers = None if groups is None else np.unique(np.array([*map(str, groups)]), return_inverse=True)[1]
+        kept = np.isfinite(array).all(axis=1) & array.any(axis=1)
+        own.add(array[kept], names[kept], self._directions, None if numbers is None else numbers[kept])
+        self._judged.clear()
+        return self
+
+    @property
+    def judged(self) -> Mapping[str, Named]:
+        """What is found in each batch of ten vectors or more, in the order that they came."""
+        if not self._judged:
+            enough = {name: each for name, each in self._batches.items() if each.moments.count >= LEAST_BATCH}
+            for name, each in enough.items():
+                self._judged[name] = judge(each.moments, self.reference, len(enough))
+        return self._judged
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """One row a batch and change: `batch, n, moved, …, augmentation, rank, fraction, …, named, remains`."""
+        rows: list[tuple[Any, ...]] = []
+        for batch, found in self.judged.items():
+            named = {each for own in found.sets for each in own}
+            places = {change: rank for rank, change in enumerate(np.argsort(-found.gains, kind="stable").tolist(), 1)}
+            for change, name in enumerate(self.reference.names):
+                ends = (_ends(found.moved), _ends(found.fractions[change]))
+                rows.append(
+                    (batch, found.count, *ends[0], name, places[change], *ends[1], change in named, found.remains)
+                )
+        return pl.DataFrame(rows, SCHEMA, orient="row").sort("batch", "rank", maintain_order=True) if rows else (
+            pl.DataFrame(schema=SCHEMA)
+        )  # fmt: skip
+
+    @property
+    def furthest(self) -> pl.DataFrame:
+        """The twenty images of a batch furthest along each change: `batch, augmentation, rank, image_id`."""
+        rows = [
+            (batch, name, rank, str(image_id))
+            for batch in self.judged
+            for name, ids in zip(self.reference.names, self._batches[batch].ids, strict=True)
+            for rank, image_id in enumerate(ids, start=1)
+        ]
+        schema = {"batch": pl.String, "augmentation": pl.String, "rank": pl.Int64, "image_id": pl.String}
+        return pl.DataFrame(rows, schema, orient="row")
+
+    def beyond(self, tolerance: float) -> tuple[str, ...]:
+        """Returns the batches that moved further than a relative shift, beyond doubt: `moved_low` is larger.
+
+        Raises:
+            UsageError: The tolerance is below 0, or no number.
+        """
+        if not tolerance >= 0:
+            raise UsageError(f"`tolerance` is a relative shift, 0 or more, not {tolerance}")
+        return tuple(batch for batch, found in self.judged.items() if found.moved.low > tolerance)
+
+    def names(self, found: Named) -> list[str]:
+        """Returns each named set in words, such as "recompress_40 or messenger"."""
+        return [" or ".join(self._in_words(own)) for own in found.sets]
+
+    def _in_words(self, changes: Sequence[int]) -> Iterator[str]:
+        families = self.reference.families
+        for family in dict.fromkeys(families[each] for each in changes):
+            own = [self.reference.names[each] for each in sorted(changes) if families[each] == family]
+            levels = [self.levels[name] for name in own if name in self.levels]
+            yield f"{family}, {' to '.join(dict.fromkeys((levels[0], levels[-1])))}" if levels else own[0]
+
+    def sentence(self, batch: str) -> str:
+        """Returns what is found in one batch, in one line."""
+        found = self.judged[batch]
+        moved, ends = at_places(*_ends(found.moved), 4)
+        far = "moved" if found.moved.low > 0 or found.sets else "not moved"
+        start = f"{batch} ({found.count:,} vectors): {far}, relative shift {moved} [{ends}]"
+        if not found.sets:
+            decided = f"about {about(found.needed)} vectors would name one" if found.needed else "more may not help"
+            rest = "" if found.remains == NOTHING else f"; {found.remains}"
+            return f"{start}; no change of the study is decidable from {found.count:,} ({decided}){rest}."
+        parts = []
+        for words, own in zip(self.names(found), found.sets, strict=True):
+            share, share_ends = at_places(*_ends(found.fractions[own[0]]), 2)
+            parts.append(f"{words} in {share} [{share_ends}] of the images")
+        rest = "nothing remains" if found.remains == NOTHING else f"and {found.remains}"
+        return f"{start}: {'; '.join(parts)}; {rest}."
+
+    def _lines(self) -> Iterator[str]:
+        yield from map(self.sentence, self.judged)
+        few = [name for name, each in self._batches.items() if each.moments.count < LEAST_BATCH]
+        if few:
+            yield f"Not judged, with fewer than {LEAST_BATCH} vectors: {', '.join(few)}."
+        yield (
+            f"Batches without a change are named in at most {100 * (1 - SURE):.0f} % of calls like this: "
+            f"of one call a day, {365 * (1 - SURE):.1f} a year."
+        )
+
+    def _table(self) -> pl.DataFrame:
+        return self.table.filter("named").drop("named")
+
+    def to_dicts(self) -> Json:
+        """Returns sentences and tables as lists of rows, ready for JSON."""
+        named = self.furthest.join(self.table.filter("named"), on=["batch", "augmentation"], how="semi")
+        needed = {batch: found.needed for batch, found in self.judged.items() if not found.sets}
+        tables = {"drift": self.table.to_dicts(), "furthest": named.to_dicts()}
+        return {"sentences": [*self._lines()], "needed": needed} | tables
+
+    def figure(self) -> "Figure":
+        """Draws how far each batch moved, and the fractions of the named changes."""
+        from embedshift.study.drift_figures import draw
+
+        return draw(self)
+
+    def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
+        """Writes the tables as CSV and Parquet, the figure, and the page `drift.md`.
+
+        Args:
+            out: A folder that holds no study; created where it is missing.
+            formats: File formats of the figure: "png", "svg", "pdf".
+
+        Raises:
+            EmbedshiftError: A format is unknown, or the folder holds a study or cannot be written.
+        """
+        from embedshift.figures import check_formats, save
+
+        check_formats(formats)
+        folder, written = folder_of(out), list[Path]()
+        for name, frame in (("drift", self.table), ("furthest", self.furthest)):
+            for ending in ("csv", "parquet"):
+                written.append(folder / f"{name}.{ending}")
+                write_table(written[-1], frame)
+        figure = self.figure()
+        written += [save(figure, folder / "figures" / f"drift.{ending}") for ending in formats]
+        cells = [[escaped(cell) for cell in row] for row in batch_cells(self)]
+        parts = ["# Drift", *map(escaped, self._lines()), markdown_table(HEADINGS, cells)]
+        picture = next((f"figures/drift.{ending}" for ending in ("svg", "png") if ending in formats), "")
+        parts += [f"![Size and fractions of each batch]({picture})"] if picture else []
+        for (batch, name), rows in self.furthest.group_by("batch", "augmentation", maintain_order=True):
+            if not self.table.filter(pl.col("named"), batch=batch, augmentation=name).is_empty():
+                parts.append(f"{escaped(f'{batch}, most like {name}')}: {', '.join(map(escaped, rows['image_id']))}")
+        parts.append("Intervals: 95 %, of batch and reference. All numbers are in the tables beside this page.")
+        written.append(folder / "drift.md")
+        written[-1].write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        return written
+
+
+def _ends(number: Fraction) -> tuple[float, float, float]:
+    return number.value, number.low, number.high
+
+
+def batch_cells(drift: Drift) -> Iterator[list[str]]:
+    """Yields a row of text for each batch, below `HEADINGS`."""
+    for batch, found in drift.judged.items():
+        shares = [_with_ends(found.fractions[own[0]], 2) for own in found.sets]
+        what = "; ".join(drift.names(found)) or "not decidable"
+        yield [batch, f"{found.count:,}", _with_ends(found.moved, 4), what, "; ".join(shares) or "-", found.remains]
+
+
+def _with_ends(number: Fraction, places: int) -> str:
+    value, ends = at_places(*_ends(number), places)
+    return f"{value} ({ends})"
+
+
+def drift_of(reader: Reader) -> Drift:
+    """Fits the fingerprints of a study's changes.
+
+    Raises:
+        UsageError: The study is not finished, stores no embeddings, has no changes or fewer than 20 images, or groups.
+    """
+    if not reader.info.complete:
+        raise reader.unfinished()
+    if not reader.info.has_vectors:
+        raise UsageError(f"{reader.folder}: stores no embeddings; run it with `store` all")
+    if not reader.augmentations:
+        raise UsageError(f"{reader.folder}: has no changes to name; run it with `augmentations` everyday")
+    originals, views = vectors_of(reader)
+    groups = None if reader.groups is None else reader.groups[: len(views)]
+    count = len(views) if groups is None else len(np.unique(groups))
+    if count < LEAST_REFERENCE:
+        unit = "images" if groups is None else "groups"
+        raise UsageError(f"{reader.folder}: {count} {unit}; give {LEAST_REFERENCE} or more as a reference")
+    families = {view: family.name for family in reader.families for view in family.views}
+    levels = {
+        view: f"{family.unit} {parameter:g}"
+        for family in reader.families
+        for view, parameter in zip(family.views, family.parameters, strict=True)
+    }
+    seed = reader.info.seed
+    changed = normalised_float32(views).mean(axis=2)
+    images = normalised_float32(originals[: len(views)])
+    reference = reference_of(reader.augmentations, images, changed, families=families, groups=groups, seed=seed)
+    return Drift(reference, levels, seed)
+
+
+def add(drift: Drift, reader: Reader, given: Any, *, every: str | int | None = None, images: bool = False) -> None:
+    """Adds the batches of a file, a frame, an array, a study, or with `images` of a folder of images."""
+    name = Path(given).name if isinstance(given, str | Path) else f"batch {1 + len(drift._batches)}"
+    if images:
+        with tempfile.TemporaryDirectory() as place:
+            _add_study(drift, reader, _measured(reader, given, Path(place) / "originals"), name)
+        return
+    if isinstance(given, str | Path) and expanded(given).is_dir():
+        other = Reader(expanded(given))
+        if not other.exists():
+            raise UsageError(f"{given}: no study in this folder; `images` measures images")
+        _add_study(drift, reader, other, name)
+        return
+    for rows in rows_of(given, name, every):
+        _update(drift, rows)
+
+
+def _update(drift: Drift, rows: Rows) -> None:
+    groups = None if rows.groups is None else rows.groups.tolist()
+    drift.update(rows.vectors, batch=rows.batch, ids=rows.ids.tolist(), groups=groups)
+
+
+def _add_study(drift: Drift, reader: Reader, other: Reader, name: str) -> None:
+    if not other.info.has_vectors:
+        raise UsageError(f"{other.folder}: stores no embeddings; run it with `store` all")
+    are_vectors = any(info.source["kind"] == VECTORS for info in (reader.info, other.info))
+    if not are_vectors and not is_same_encoder(reader.info, other.info):
+        raise UsageError(f"{other.folder}: of another encoder, {other.info.encoder.name}; give vectors of the study's")
+    rows = other.rows().filter(pl.col("view") == ORIGINAL).select("image_id", "embedding").collect()
+    groups = None if other.groups is None else other.groups.tolist()
+    drift.update(rows["embedding"].to_numpy(), batch=name, ids=rows["image_id"].to_list(), groups=groups)
+
+
+def _measured(reader: Reader, images: Any, out: Path) -> Reader:
+    import embedshift
+
+    config = reader.info.config
+    settings = {name: config[name] for name in ENCODER if config.get(name) is not None}
+    study = embedshift.run(images, out=out, augmentations="none", progress=False, **settings)
+    return study.reader()

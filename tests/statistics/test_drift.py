@@ -1,0 +1,205 @@
+"""Naming the change of a batch from its vectors: planted worlds, and slow references."""
+
+import numpy as np
+import pytest
+
+from embedshift.statistics.drift import (
+    CONTENT,
+    NOTHING,
+    UNKNOWN,
+    Moments,
+    _Changes,
+    _fitted,
+    gains_of,
+    judge,
+    largest_gains,
+    reference_of,
+)
+from embedshift.statistics.vectors import normalised_float32
+
+SIZE, NAMES = 24, ("blur", "noise", "mark", "hardly")
+
+
+class World:
+    """Content varies in the first directions; each change moves images along one of the last."""
+
+    def __init__(self, seed=0, strength=0.25):
+        self.rng = np.random.default_rng(seed)
+        self.spread = np.concatenate([np.full(8, 1.0), np.full(SIZE - 8, 0.15)])
+        self.moves = np.zeros((len(NAMES) + 1, SIZE))
+        for place in range(3):
+            self.moves[place, 10 + place] = strength
+        self.moves[4, 20] = strength  # of no study
+
+    def images(self, count, content=0.0):
+        drawn = self.rng.normal(size=(count, SIZE)) * self.spread + 0.5
+        drawn[:, 0] += content
+        return drawn
+
+    def changed(self, images, change):
+        return images + self.moves[change] * (1 + 0.2 * self.rng.normal(size=(len(images), 1)))
+
+    def reference(self, count=300, **settings):
+        images = self.images(count)
+        views = np.stack([self.changed(images, place) for place in range(len(NAMES))], axis=1)
+        return reference_of(NAMES, *map(normalised_float32, (images, views)), **settings)
+
+    def judged(self, reference, *parts, content=0.0, batches=1):
+        moments = Moments(SIZE, seed=5)
+        for count, change in parts:
+            images = self.images(count, content)
+            moments.add(images if change is None else self.changed(images, change))
+        return judge(moments, reference, batches)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World()
+
+
+@pytest.fixture(scope="module")
+def reference(world):
+    return world.reference()
+
+
+@pytest.mark.parametrize("change", [0, 1, 2])
+@pytest.mark.parametrize("fraction", [0.3, 1.0])
+def test_planted_change_is_named_with_its_fraction(world, reference, change, fraction):
+    hit = round(400 * fraction)
+    found = world.judged(reference, (hit, change), (400 - hit, None))
+    assert found.sets == ((change,),)
+    own = found.fractions[change]
+    assert own.low <= fraction <= own.high
+    assert own.value == pytest.approx(fraction, abs=0.1)
+    assert found.remains == NOTHING
+    assert found.needed is None
+
+
+def test_without_a_change_nothing_is_named(world, reference):
+    named = [world.judged(reference, (200, None)).sets for _ in range(100)]
+    assert sum(map(bool, named)) <= 5
+
+
+def test_other_content_names_nothing_and_is_said(world, reference):
+    found = world.judged(reference, (400, None), content=0.8)
+    assert found.sets == ()
+    assert found.remains == CONTENT
+    assert found.moved.low > 0
+
+
+def test_change_that_no_study_has_is_said(world, reference):
+    found = world.judged(reference, (400, 4))
+    assert found.remains == UNKNOWN
+
+
+def test_two_changes_of_other_images_are_both_named(world, reference):
+    found = world.judged(reference, (300, 0), (300, 2))
+    assert {own[0] for own in found.sets} == {0, 2}
+    for change in (0, 2):
+        assert found.fractions[change].low <= 0.5 <= found.fractions[change].high
+
+
+def test_change_that_moves_nothing_has_no_fingerprint(reference):
+    assert reference.seen.tolist() == [True, True, True, False]
+
+
+def test_changes_alike_are_one_set(world):
+    images = world.images(300)
+    views = np.stack([world.changed(images, 0), world.changed(images, 0), world.changed(images, 1)], axis=1)
+    fitted = reference_of(("one", "twin", "other"), *map(normalised_float32, (images, views)))
+    found = world.judged(fitted, (400, 0))
+    assert [set(own) for own in found.sets] == [{0, 1}]
+
+
+def test_few_vectors_are_not_decidable_and_the_number_that_would_is_named(world, reference):
+    found = world.judged(reference, (4, 0), (16, None))
+    assert found.sets == ()
+    assert found.needed is None or found.needed > 20
+
+
+def test_interval_of_the_fraction_holds_it(world, reference):
+    held = []
+    for seed in range(60):
+        own = World(seed).judged(reference, (60, 0), (140, None)).fractions[0]
+        held.append(own.low <= 0.3 <= own.high)
+    assert np.mean(held) >= 0.88
+
+
+def test_more_batches_at_once_need_more(world):
+    reference = World(3).reference()
+    one, many = (World(9).judged(reference, (100, 0), (300, None), batches=count) for count in (1, 1000))
+    assert many.gains[0] < one.gains[0]
+
+
+def test_gains_are_what_a_slow_search_finds():
+    rng = np.random.default_rng(0)
+    products, squares = rng.normal(size=50), rng.uniform(0.5, 2, size=50)
+    grid = np.linspace(0, 1, 20_001)
+    gains, fractions = gains_of(products, squares)
+    for place in range(50):
+        curve = 2 * grid * products[place] - grid**2 * squares[place]
+        assert gains[place] == pytest.approx(curve.max(), abs=1e-6)
+        assert fractions[place] == pytest.approx(grid[curve.argmax()], abs=1e-3)
+
+
+def test_two_fractions_are_those_of_bounded_least_squares():
+    from scipy.optimize import lsq_linear
+
+    rng = np.random.default_rng(1)
+    shifts, apart = rng.normal(size=(2, 6)), rng.normal(size=(200, 6))
+    gram = np.broadcast_to(shifts @ shifts.T, (200, 2, 2))
+    solved, explained = _Changes(gram, apart @ shifts.T, apart, shifts[None]).solved([0, 1])
+    for place in range(200):
+        expected = lsq_linear(shifts.T, apart[place], bounds=(0, 1), tol=1e-12)
+        np.testing.assert_allclose(solved[place], expected.x, atol=1e-4)
+        assert explained[place] == pytest.approx((apart[place] ** 2).sum() - 2 * expected.cost, abs=1e-4)
+
+
+def test_largest_gain_by_chance_is_that_of_a_normal_law():
+    # One change of large squares: half of the draws gain nothing, others b² / a.
+    drawn = largest_gains(np.array([[4.0]]), np.array([1e6]))
+    assert np.mean(drawn == 0) == pytest.approx(0.5, abs=0.02)
+    assert np.quantile(drawn, 0.95) == pytest.approx(4 * 1.6449**2 / 1e6, rel=0.05)
+
+
+def test_squares_have_no_noise():
+    # Forty images of shifts that are noise alone: δ·δ is 0 on average, and not the noise.
+    found = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        originals, views = rng.normal(size=(40, 6)), rng.normal(size=(40, 1, 6))
+        unit = map(normalised_float32, (originals, originals[:, None] + 0.3 * views))
+        fitted = _fitted(("noise",), *unit, {}, None, 0)
+        found.append(np.square(fitted.shifts[0]).sum() / fitted.gram_noise[0, 0])
+    assert np.mean(found) == pytest.approx(1, abs=0.3)
+
+
+def test_moments_are_sums_and_need_no_batch_in_memory():
+    vectors = np.random.default_rng(0).normal(size=(1000, 5))
+    moments = Moments(5)
+    for start in range(0, 1000, 100):
+        moments.add(vectors[start : start + 100])
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose(moments.mean, unit.mean(axis=0), atol=1e-6)
+    assert moments.count == 1000
+    # The spread of resampled means is the standard error.
+    np.testing.assert_allclose(moments.means.std(axis=0), unit.std(axis=0) / np.sqrt(1000), rtol=0.2)
+    assert moments.noise == pytest.approx(unit.var(axis=0).sum() / 1000, rel=0.15)
+
+
+def test_groups_are_drawn_whole():
+    one = np.repeat(np.random.default_rng(0).normal(size=(50, 5)), 20, axis=0)
+    alone, grouped = Moments(5), Moments(5)
+    alone.add(one)
+    grouped.add(one, np.repeat(np.arange(50), 20))
+    # Twenty copies of an image are one image.
+    assert grouped.noise == pytest.approx(20 * alone.noise, rel=0.3)
+
+
+def test_groups_of_the_reference_are_respected(world):
+    images = world.images(80)
+    views = np.stack([world.changed(images, place) for place in range(3)], axis=1)
+    copies = [normalised_float32(np.repeat(each, 5, axis=0)) for each in (images, views)]
+    alone = reference_of(NAMES[:3], *copies)
+    grouped = reference_of(NAMES[:3], *copies, groups=np.repeat(np.arange(80), 5))
+    assert np.trace(grouped.spread) > 3 * np.trace(alone.spread)

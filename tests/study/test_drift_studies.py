@@ -1,0 +1,121 @@
+"""`embedshift drift`: batches of files and studies, streams, the table, the page and the exit code."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+import embedshift
+from embedshift.cli import app
+from embedshift.errors import UsageError
+
+COLUMNS = (
+    "batch, n, moved, moved_low, moved_high, augmentation, rank, fraction, fraction_low, fraction_high, named, remains"
+)
+SIZE = 8
+SHIFTS = {"blur": 3 * np.eye(SIZE)[0], "noise": 3 * np.eye(SIZE)[1]}
+
+
+def images(count, seed):
+    return np.random.default_rng(seed).normal(size=(count, SIZE)) + 2
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    own = images(200, 0)
+    changed = {name: own + shift for name, shift in SHIFTS.items()}
+    return embedshift.from_vectors(own, changed, out=tmp_path_factory.mktemp("drift") / "study")
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """Untouched images on the first day, blurred ones on the second, and ids."""
+    vectors = np.concatenate([images(100, 1), images(100, 2) + SHIFTS["blur"]])
+    times = ["2026-11-30T23:00:00"] * 100 + ["2026-12-01T01:00:00"] * 100
+    path = tmp_path_factory.mktemp("batches") / "days.parquet"
+    ids = [f"image {row}" for row in range(200)]
+    pl.DataFrame({"image_id": ids, "time": times, "vector": vectors.tolist()}).write_parquet(path)
+    return path
+
+
+def invoke(*words):
+    return CliRunner().invoke(app, ["drift", *map(str, words)], catch_exceptions=False)
+
+
+def test_days_of_a_file_are_batches_and_the_change_is_named(study, file):
+    found = study.drift(file)
+    table = found.table
+    assert ", ".join(table.columns) == COLUMNS
+    assert table["named"].dtype == pl.Boolean
+    assert len(table) == 2 * len(SHIFTS)
+    named = table.filter("named")
+    assert named.select("batch", "augmentation", "rank").rows() == [("2026-12-01", "blur", 1)]
+    assert named["fraction_low"].item() <= 1 <= named["fraction_high"].item() + 1e-9
+    ids = found.furthest.filter(batch="2026-12-01", augmentation="blur")["image_id"]
+    assert len(ids) == 20
+    assert all(int(name.split()[1]) >= 100 for name in ids)
+
+
+def test_stream_is_the_batch_in_memory_of_its_sums(study):
+    vectors = images(500, 3) + SHIFTS["noise"]
+    whole, stream = study.drift(vectors), study.drift()
+    for part in np.split(vectors, 5):
+        assert stream.update(part, batch="batch 1") is stream
+    own, other = (each.table.filter("named") for each in (whole, stream))
+    assert own["augmentation"].to_list() == other["augmentation"].to_list() == ["noise"]
+    assert own["fraction"].item() == pytest.approx(other["fraction"].item(), abs=1e-5)
+    assert set(whole.furthest["image_id"]) == set(stream.furthest["image_id"])
+
+
+def test_study_of_the_same_encoder_is_a_batch(study, tmp_path):
+    own = images(100, 4) + SHIFTS["blur"]
+    other = embedshift.from_vectors(own, {"any": own + 1}, out=tmp_path / "other")
+    assert study.drift(other.folder).table.filter("named")["augmentation"].to_list() == ["blur"]
+
+
+def test_every_cuts_after_so_many_vectors(study, file):
+    assert study.drift(file, every=50).table["batch"].n_unique() == 4
+
+
+def test_exit_code_is_3_beyond_the_tolerance_and_json_is_whole(study, file):
+    kept, broken = (invoke(study.folder, file, "--json", "--tolerance", number) for number in (2, 0.01))
+    assert (kept.exit_code, broken.exit_code) == (0, 3)
+    content = json.loads(broken.stdout)
+    assert content["beyond"] == ["2026-12-01"]
+    assert len(content["drift"]) == 4
+
+
+def test_page_and_tables_are_written(study, file, tmp_path):
+    assert invoke(study.folder, file, "--out", tmp_path / "page").exit_code == 0
+    page = (tmp_path / "page" / "drift.md").read_text()
+    assert "blur in " in page
+    assert pl.read_parquet(tmp_path / "page" / "drift.parquet").equals(study.drift(file).table)
+    assert (tmp_path / "page" / "figures" / "drift.svg").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("vectors", "words"),
+    [
+        (np.ones((20, SIZE + 1)), r"give vectors \[n, 8\]"),
+        ("missing.npy", "missing.npy"),
+        (np.ones(20), "give numbers"),
+    ],
+)
+def test_wrong_vectors_are_refused_in_a_line(study, vectors, words):
+    with pytest.raises(UsageError, match=words):
+        study.drift(vectors)
+
+
+def test_few_vectors_are_not_judged(study):
+    found = study.drift(images(5, 0))
+    assert found.table.is_empty()
+    assert "fewer than 10" in repr(found)
+
+
+def test_few_images_are_no_reference(tmp_path):
+    own = images(12, 0)
+    study = embedshift.from_vectors(own, {"blur": own + 1}, out=tmp_path / "study")
+    with pytest.raises(UsageError, match="give 20 or more"):
+        study.drift(images(50, 1))
