@@ -133,7 +133,7 @@ class Reference:
         original: Mean of the originals as they are, and of resamples, `[1 + R, D]`.
         shifts: Mean whitened shifts of the changes, and of resamples, `[1 + R, C, D]`.
         gram_noise: What noise adds to δ·δ, `[C, C]`.
-        cross_noise: What noise adds to δ·(mean of the originals), `[C]`.
+        cross_noise: What noise adds to δ·m, since the same images made δ and the mean of the reference, `[C]`.
         spread: Covariance of places of one original that made no fingerprint along the fingerprints, `[C, C]`.
         inflation: How many times as far apart such originals are as those that made them, squared.
         excess: How many times as far as by noise batches without a change lie, at most.
@@ -214,7 +214,7 @@ def reference_of(
     """
     fitted = _fitted(names, originals, views, families or {}, groups, seed)
     own = np.arange(len(originals)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    ratios, excesses, contents = list[Values](), list[float](), list[tuple[float, float]]()
+    ratios, products, excesses, contents = list[Values](), list[Values](), list[float](), list[tuple[float, float]]()
     for split in range(SPLITS):
         rng = np.random.default_rng((seed, split // FOLDS))
         out = rng.permutation(own.max() + 1)[own] % FOLDS == split % FOLDS
@@ -223,6 +223,7 @@ def reference_of(
         matrix = part.space.matrix.astype(np.float64)
         along, numbers = matrix @ part.shifts[0].T, np.unique(own[out], return_inverse=True)[1]
         places = _sums((held - part.original[0]) @ along, numbers)
+        products.append(places.sum(axis=0) / len(held) * (part.images / fitted.images))
         ratios.append(np.square(places).sum(axis=0) / len(held) / np.maximum(np.diag(part.spread), 1e-12))
         excesses.append(_excess(part, held))
         contents.append(_of_content(originals, own, np.random.default_rng((seed, split))))
@@ -230,7 +231,10 @@ def reference_of(
     content = float(limits[0]), float(limits[1])
     inflation = np.maximum(np.mean(ratios, axis=0), 1)
     spread = fitted.spread * np.sqrt(np.outer(inflation, inflation))
-    return replace(fitted, spread=spread, inflation=float(inflation.mean()), excess=max(excesses), content=content)
+    return replace(
+        fitted, cross_noise=np.mean(products, axis=0), spread=spread, inflation=float(inflation.mean()),
+        excess=max(excesses), content=content,
+    )  # fmt: skip
 
 
 def _excess(reference: Reference, held: Floats) -> float:
@@ -277,13 +281,13 @@ def _fitted(
     centred = originals - originals.mean(axis=0, dtype=np.float64)
     whitened = _sums(centred @ matrix, own) / count
     apart = _sums(shifts - shifts.mean(axis=0), own).reshape(-1, len(names), size) / count
-    noise = np.einsum("gcd,ged->ce", apart, apart), np.einsum("gcd,gd->c", apart, whitened)
+    noise = np.einsum("gcd,ged->ce", apart, apart)
     places = whitened @ means[0].T.astype(np.float64)
     squared = count**2 * np.square(originals.mean(axis=0, dtype=np.float64)).sum() - count
     return Reference(
         tuple(names), tuple(families.get(name, name) for name in names), space, count,
         float(1 - squared / count / (count - 1)), weights.astype(np.float64) @ originals, means,
-        *noise, count * places.T @ places,
+        noise, np.zeros(len(names)), count * places.T @ places,
     )  # fmt: skip
 
 
@@ -322,7 +326,7 @@ def judge(moments: Moments, reference: Reference, batches: int = 1) -> Named:
         chosen, sets = [], []  # they leave more than they explain
     gains = changes.beside([])[0]
     return Named(
-        moments.count, _moved(moments, reference), gains[0] / limit, changes.fractions(chosen), tuple(sets),
+        moments.count, _moved(moments, reference), gains[0] / limit, changes.fractions(chosen, reference.seen), tuple(sets),
         _remains(changes, chosen, moments, reference), needed,
     )  # fmt: skip
 
@@ -366,7 +370,7 @@ class _Changes:
         gram = (shifts @ shifts.transpose(0, 2, 1)).astype(np.float64) - twice[:, None, None] * reference.gram_noise
         diagonal = np.einsum("rcc->rc", gram)
         np.maximum(diagonal, 1e-3 * reference.squares, out=diagonal)
-        products = np.einsum("rcd,rd->rc", shifts, apart, optimize=True) + twice[:, None] * reference.cross_noise
+        products = np.einsum("rcd,rd->rc", shifts, apart, optimize=True) - twice[:, None] * reference.cross_noise
         return cls(gram, products, apart, shifts)
 
     def left(self, chosen: Sequence[int]) -> "_Left":
@@ -400,12 +404,12 @@ class _Changes:
         solved = self.solved(chosen)[0]
         return np.cov((self.products - np.einsum("rck,rk->rc", self.gram[:, :, chosen], solved))[1:].T)
 
-    def fractions(self, chosen: Sequence[int]) -> tuple[Fraction, ...]:
-        """Returns the fraction of each change: of a chosen one beside the others, of others alone."""
+    def fractions(self, chosen: Sequence[int], seen: NDArray[np.bool_]) -> tuple[Fraction, ...]:
+        """Returns the fraction of each change: of a chosen one beside the others, of others alone, 0 to 1 if unseen."""
         found = []
         for each in range(self.products.shape[1]):
             columns = [each, *(other for other in chosen if other != each)] if each in chosen else [each]
-            found.append(_interval(self.solved(columns)[0][:, 0]))
+            found.append(_interval(self.solved(columns)[0][:, 0]) if seen[each] else Fraction(0.0, 0.0, 1.0))
         return tuple(found)
 
 
