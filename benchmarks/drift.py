@@ -3,6 +3,8 @@
 usage: python benchmarks/drift.py names STUDY [--resamples 20]
        python benchmarks/drift.py left-out STUDY [--resamples 20]
        python benchmarks/drift.py two STUDY [--resamples 20] [--images 1000]
+       python benchmarks/drift.py levels STRENGTH_STUDY [--resamples 20]
+       python benchmarks/drift.py power STUDY [--resamples 20]
        python benchmarks/drift.py stream [--images 1000000]
 
 The study is of 400 photographs, of photos/ and more_photos/. Reference and batch are 180 of one folder and 180 of the
@@ -26,6 +28,7 @@ import embedshift
 from bench import print_head, print_machine, print_row
 from embedshift.arrays import Floats
 from embedshift.statistics.drift import UNKNOWN, Moments, Named, Reference, judge, reference_of
+from embedshift.statistics.drift_power import named_part
 from embedshift.statistics.intervals import clopper_pearson
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.store.embeddings import vectors_of
@@ -45,7 +48,7 @@ Vectors = tuple[Sequence[str], Floats, np.ndarray, np.ndarray]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("names", "left-out", "two", "stream"))
+    parser.add_argument("part", choices=("names", "left-out", "two", "levels", "power", "stream"))
     parser.add_argument("study", nargs="?", type=Path)
     parser.add_argument("--resamples", type=int, default=20)
     parser.add_argument("--images", type=int)
@@ -56,8 +59,8 @@ def main() -> None:
         loaded = opened(options.study)
         if options.part == "names":
             names(loaded, options.resamples)
-        elif options.part == "left-out":
-            left_out(loaded, options.resamples)
+        elif options.part in ("left-out", "levels", "power"):
+            {"left-out": left_out, "levels": levels, "power": power}[options.part](loaded, options.resamples)
         else:
             two(loaded, options.resamples, options.images or 1_000)
     print_machine()
@@ -176,7 +179,7 @@ def two(loaded: Vectors, resamples: int, count: int) -> None:
     for seed, (reference, batch) in enumerate(splits(loaded, 2, resamples)):
         rng = np.random.default_rng(seed)
         for pair in combinations(DOUBLE, 2):
-            parts = [simulated(vectors[batch], 1 + changes.index(name), count // 2, rng) for name in pair]
+            parts = [simulated(vectors, batch, 1 + changes.index(name), count // 2, rng) for name in pair]
             found = judged(np.concatenate(parts), reference)
             sets = [{changes[each] for each in own} for own in found.sets]
             both[pair] += len(sets) == 2 and any(pair[0] in sets[one] and pair[1] in sets[1 - one] for one in (0, 1))
@@ -186,10 +189,56 @@ def two(loaded: Vectors, resamples: int, count: int) -> None:
         print_row(" and ".join(pair), count, resamples, both[pair], others[pair])
 
 
-def simulated(vectors: Floats, view: int, count: int, rng: np.random.Generator) -> Floats:
-    shifts = vectors[:, view] - vectors[:, 0]
-    first, second = rng.integers(len(vectors), size=(2, count))
-    return np.asarray(vectors[first, 0] + shifts[second])
+def simulated(vectors: Floats, batch: np.ndarray, view: int, count: int, rng: np.random.Generator) -> Floats:
+    originals, shifts = vectors[batch, 0], vectors[batch, view] - vectors[batch, 0]
+    # Two hundred images drawn often have the mean of two hundred, which would be other content than a thousand's.
+    originals = originals - originals.mean(axis=0) + vectors[:, 0].mean(axis=0)
+    first, second = rng.integers(len(batch), size=(2, count))
+    return np.asarray(originals[first] + shifts[second])
+
+
+def levels(loaded: Vectors, resamples: int) -> None:
+    """The level of the best name, where all images of a batch have one level of a family."""
+    changes, vectors, *_ = loaded
+    families = {name: name.split("@")[0] for name in changes}
+    found: dict[str, list[tuple[int, Named]]] = {}
+    for reference, batch in splits(loaded, 2, resamples):
+        reference = replace(reference, families=tuple(families.values()))
+        for change, name in enumerate(changes):
+            found.setdefault(families[name], []).append((change, judged(vectors[batch, 1 + change], reference)))
+    print_head(
+        "family", "batches", "named", "another family", "level within one, % of named", "exact, %", "set holds it, %"
+    )
+    close_to, named_all = 0, 0
+    for family, results in found.items():
+        named = [(change, each) for change, each in results if each.sets]
+        own = [(change, each.sets[0]) for change, each in named if families[changes[each.sets[0][0]]] == family]
+        apart = np.array([abs(change - alike[0]) for change, alike in own])
+        holding = np.mean([change in alike for change, alike in own]) if own else np.nan
+        part = [(apart <= 1).sum() / max(len(named), 1), (apart == 0).sum() / max(len(named), 1), holding]
+        print_row(family, len(results), len(named), len(named) - len(own), *(f"{100 * each:.1f}" for each in part))
+        close_to, named_all = close_to + int((apart <= 1).sum()), named_all + len(named)
+    print(f"\nlevel within one in {close_to} of {named_all} named batches: {100 * close_to / named_all:.1f} %")
+
+
+def power(loaded: Vectors, resamples: int) -> None:
+    """The simulated part of batches in which each change is named, beside the measured one."""
+    changes, vectors, *_ = loaded
+    found: dict[tuple[str, float], list[tuple[float, bool]]] = {}
+    rng = np.random.default_rng(0)
+    for reference, batch in splits(loaded, 2, resamples):
+        for change, name in enumerate(changes):
+            for fraction in FRACTIONS[1:]:
+                result = judged(changed(vectors, batch, change, fraction, rng), reference)
+                part = named_part(reference, change, fraction, len(batch)) if reference.seen[change] else 0.0
+                found.setdefault((name, fraction), []).append((part, any(change in own for own in result.sets)))
+    print_head("change", *(f"{fraction:g}: {kind}" for fraction in FRACTIONS[1:] for kind in ("simulated", "measured")))
+    for name in changes:
+        cells = np.array([np.mean(found[name, fraction], axis=0) for fraction in FRACTIONS[1:]])
+        print_row(name, *(f"{each:.2f}" for each in cells.ravel()))
+    whole = np.array([np.mean(each, axis=0) for each in found.values()])
+    print(f"\nsimulated less measured: {(whole[:, 0] - whole[:, 1]).mean():+.3f} in the mean, "
+          f"{np.abs(whole[:, 0] - whole[:, 1]).max():.2f} at most")  # fmt: skip
 
 
 def stream(count: int) -> None:

@@ -12,9 +12,10 @@ from embedshift.statistics.drift import (
     _fitted,
     gains_of,
     judge,
-    largest_gains,
+    largest_score,
     reference_of,
 )
+from embedshift.statistics.drift_power import named_part, needed_vectors
 from embedshift.statistics.vectors import normalised_float32
 
 SIZE, NAMES = 24, ("blur", "noise", "mark", "hardly")
@@ -127,8 +128,11 @@ def test_interval_of_the_fraction_holds_it(world, reference):
 
 def test_more_batches_at_once_need_more(world):
     reference = World(3).reference()
-    one, many = (World(9).judged(reference, (100, 0), (300, None), batches=count) for count in (1, 1000))
-    assert many.gains[0] < one.gains[0]
+    named = {count: 0 for count in (1, 10_000)}
+    for count in named:
+        for seed in range(20):
+            named[count] += bool(World(seed).judged(reference, (30, 0), (170, None), batches=count).sets)
+    assert named[1] >= named[10_000] + 5
 
 
 def test_gains_are_what_a_slow_search_finds():
@@ -155,11 +159,46 @@ def test_two_fractions_are_those_of_bounded_least_squares():
         assert explained[place] == pytest.approx((apart[place] ** 2).sum() - 2 * expected.cost, abs=1e-4)
 
 
-def test_largest_gain_by_chance_is_that_of_a_normal_law():
-    # One change of large squares: half of the draws gain nothing, others b² / a.
-    drawn = largest_gains(np.array([[4.0]]), np.array([1e6]))
-    assert np.mean(drawn == 0) == pytest.approx(0.5, abs=0.02)
-    assert np.quantile(drawn, 0.95) == pytest.approx(4 * 1.6449**2 / 1e6, rel=0.05)
+def test_largest_score_by_chance_is_that_of_a_normal_law():
+    from scipy.stats import norm
+
+    independent, alike = np.diag([1.0, 4.0, 9.0, 0.01]), np.outer([1.0, 2.0], [1.0, 2.0])
+    assert largest_score(independent, 0.95) == pytest.approx(norm.ppf(0.95 ** (1 / 4)), abs=0.05)
+    assert largest_score(alike, 0.95) == pytest.approx(norm.ppf(0.95), abs=0.05)
+
+
+def test_images_that_made_a_fingerprint_add_nothing_to_its_product():
+    # A view with some numbers negated, as a mirrored image, and moved: the noise of its fingerprint is that of the mean
+    # of the reference, so that untouched images seem to be changed.
+    fractions, size, negated = [], 24, np.where(np.arange(24) < 20, -1, 1)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        images, others = rng.normal(size=(2, 80, size)) + np.where(negated < 0, 0, 2)
+        units = [normalised_float32(each) for each in (images, (images * negated + 3 * np.eye(size)[0])[:, None], others)]
+        reference = reference_of(("mirrored",), *units[:2])
+        moments = Moments(size)
+        moments.add(units[2])
+        fractions.append(_Changes.of(moments, reference).products[0, 0] / reference.squares[0])
+    assert abs(np.mean(fractions)) < 3 * np.std(fractions) / np.sqrt(20)
+
+
+@pytest.mark.parametrize("hit", [30, 60])
+def test_simulated_power_is_how_often_batches_are_named(hit):
+    simulated, measured = [], []
+    for seed in range(30):
+        own = World(seed, strength=0.2)
+        reference = own.reference(200)
+        simulated.append(named_part(reference, 0, hit / 200, 200))
+        measured.append(any(0 in each for each in own.judged(reference, (hit, 0), (200 - hit, None)).sets))
+    assert np.mean(simulated) == pytest.approx(np.mean(measured), abs=0.2)
+    assert np.mean(measured) > 0.05
+
+
+def test_more_vectors_are_needed_for_smaller_fractions(reference):
+    numbers = needed_vectors(reference)
+    assert (np.diff(numbers[:3], axis=1) <= 0).all()
+    assert np.isfinite(numbers[:3, 2]).all()
+    assert np.isinf(numbers[3]).all()  # without a fingerprint
 
 
 def test_squares_have_no_noise():

@@ -104,7 +104,7 @@ class Named:
     Args:
         count: The number of vectors.
         moved: The squared distance of the means, half of it, over the mean `1 - cos` of two reference images.
-        gains: What each change explains, over what a batch without a change does not reach in 99 % of calls, `[C]`.
+        gains: What each change explains alone, `[C]`.
         fractions: The fraction of images that each change would have reached, `[C]`.
         sets: For each change that is named, the changes that cannot be told from it, the best first.
         remains: "nothing", "other content" or "a change that the study does not have".
@@ -174,17 +174,18 @@ class Reference:
         means[1:] = means[0] + (means[1:] - means[0]) * np.sqrt(self.inflation)
         return means
 
-    def largest_by_chance(self, count: int) -> Values:
-        """Returns the largest gains of batches of so many images without a change, `[draws]`."""
-        return largest_gains(self.spread * (1 / count + 1 / self.images), self.squares)
+    def covariance(self, count: int) -> Values:
+        """Returns the covariance of products δ·m of batches of so many images without a change, `[C, C]`."""
+        return np.asarray(self.spread * (1 / count + 1 / self.images))
 
 
-def largest_gains(covariance: Values, squares: Values) -> Values:
-    """Returns the largest gain in draws of normal products δ·m with mean 0 and covariance `[C, C]`."""
-    values, axes = np.linalg.eigh(covariance)
-    drawn = np.random.default_rng(0).standard_normal((DRAWS, len(squares)))
-    products = (drawn * np.sqrt(np.maximum(values, 0))) @ axes.T
-    return np.asarray(gains_of(products, squares)[0].max(axis=1))
+def largest_score(covariance: Values, part: float) -> float:
+    """Returns what the largest of normal numbers, in their deviations, exceeds in all but a part of draws."""
+    deviations = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+    values, axes = np.linalg.eigh(covariance / np.outer(deviations, deviations))
+    drawn = np.random.default_rng(0).standard_normal((DRAWS, len(deviations)))
+    scores = (drawn * np.sqrt(np.maximum(values, 0))) @ axes.T
+    return float(np.quantile(scores.max(axis=1, initial=-np.inf), part))
 
 
 def gains_of(products: Values, squares: Values) -> tuple[Values, Values]:
@@ -303,21 +304,17 @@ def judge(moments: Moments, reference: Reference, batches: int = 1) -> Named:
     """Names what happened to a batch, one of so many that are judged at once."""
     changes = _Changes.of(moments, reference)
     part = SURE ** (1 / batches)
-    limit = least = float(np.quantile(reference.largest_by_chance(moments.count), part))
     chosen, sets = list[int](), list[tuple[int, ...]]()
     needed: int | None = None
     for _ in range(MOST_CHANGES):
         gains, fractions = changes.beside(chosen)
-        if chosen:
-            least = max(limit, float(np.quantile(largest_gains(changes.covariance(chosen), reference.squares), part)))
         best = int(gains[0].argmax())
-        alike, margin = _alike(gains, reference.families)
-        is_there = reference.seen[best] and gains[0, best] > least and (fractions[1:, best] > 0).mean() >= HELD
+        score = changes.score(best, chosen, moments.count, reference, part)
+        alike, margin = alike_changes(gains, reference.families)
+        is_there = reference.seen[best] and score > 1 and (fractions[1:, best] > 0).mean() >= HELD
         if not (is_there and len({reference.families[each] for each in alike}) <= MOST_NAMES):
             if not chosen:
-                needed = _needed(moments, reference, float(gains[0, best]), limit, margin)
-            break
-        if chosen and changes.left([*chosen, best]).is_beyond(reference.excess):
+                needed = _needed(moments, reference, score, margin)
             break
         chosen.append(best)
         sets.append(alike)
@@ -326,7 +323,7 @@ def judge(moments: Moments, reference: Reference, batches: int = 1) -> Named:
         chosen, sets = [], []  # they leave more than they explain
     gains = changes.beside([])[0]
     return Named(
-        moments.count, _moved(moments, reference), gains[0] / limit, changes.fractions(chosen, reference.seen), tuple(sets),
+        moments.count, _moved(moments, reference), gains[0], changes.fractions(chosen, reference.seen), tuple(sets),
         _remains(changes, chosen, moments, reference), needed,
     )  # fmt: skip
 
@@ -399,10 +396,15 @@ class _Changes:
         gains[:, list(chosen)] = -np.inf
         return gains, np.stack([part[0][:, -1] for part in parts], axis=1)
 
-    def covariance(self, chosen: Sequence[int]) -> Values:
-        """Returns how products δ·m less what chosen changes explain vary in resamples, `[C, C]`."""
-        solved = self.solved(chosen)[0]
-        return np.cov((self.products - np.einsum("rck,rk->rc", self.gram[:, :, chosen], solved))[1:].T)
+    def score(self, change: int, chosen: Sequence[int], count: int, reference: Reference, part: float) -> float:
+        """Returns δ·m, less what chosen changes explain, over what a part of batches without the change stay below."""
+        products, covariance = self.products, reference.covariance(count)
+        if chosen:
+            products = products - np.einsum("rck,rk->rc", self.gram[:, :, chosen], self.solved(chosen)[0])
+            covariance = np.cov(products[1:].T)
+        others = [each for each in np.flatnonzero(reference.seen) if each not in chosen]
+        limit = largest_score(covariance[np.ix_(others, others)], part)
+        return float(products[0, change] / np.sqrt(covariance[change, change]) / limit)
 
     def fractions(self, chosen: Sequence[int], seen: NDArray[np.bool_]) -> tuple[Fraction, ...]:
         """Returns the fraction of each change: of a chosen one beside the others, of others alone, 0 to 1 if unseen."""
@@ -418,7 +420,7 @@ def _interval(values: Values) -> Fraction:
     return Fraction(float(values[0]), float(low), float(high))
 
 
-def _alike(gains: Values, families: Sequence[str]) -> tuple[tuple[int, ...], float]:
+def alike_changes(gains: Values, families: Sequence[str]) -> tuple[tuple[int, ...], float]:
     """Returns the changes that win in resamples, the best first, and by how many deviations the best leads others."""
     wins = np.bincount(gains[1:].argmax(axis=1), minlength=gains.shape[1])
     best = int(gains[0].argmax())
@@ -431,10 +433,10 @@ def _alike(gains: Values, families: Sequence[str]) -> tuple[tuple[int, ...], flo
     return alike, float(margins.min(initial=np.inf))
 
 
-def _needed(moments: Moments, reference: Reference, gain: float, limit: float, margin: float) -> int | None:
-    """Returns about how many vectors would name a change, if gains and leads stay as they are."""
+def _needed(moments: Moments, reference: Reference, score: float, margin: float) -> int | None:
+    """Returns about how many vectors would name a change, if score and lead stay as they are but for noise."""
     noise = 1 / moments.count + 1 / reference.images
-    wanted = min(gain / limit, (max(margin, 0.0) / 2.5) ** 2, 1.0) * noise - 1 / reference.images
+    wanted = min(max(score, 0.0), max(margin, 0.0) / 2.5, 1.0) ** 2 * noise - 1 / reference.images
     return int(np.ceil(1 / wanted)) if wanted > 0 else None
 
 

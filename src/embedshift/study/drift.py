@@ -1,5 +1,6 @@
 """What happened to batches of images, by their vectors: the result of `drift`, its page, and streams."""
 
+import functools
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ from embedshift.statistics.drift import (
     judge,
     reference_of,
 )
+from embedshift.statistics.drift_power import FRACTIONS, needed_vectors
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.store.embeddings import vectors_of
 from embedshift.store.info import is_same_encoder
@@ -159,6 +161,10 @@ class Drift(Shown):
         schema = {"batch": pl.String, "augmentation": pl.String, "rank": pl.Int64, "image_id": pl.String}
         return pl.DataFrame(rows, schema, orient="row")
 
+    @property
+    def _named_furthest(self) -> pl.DataFrame:
+        return self.furthest.join(self.table.filter("named"), on=["batch", "augmentation"], how="semi")
+
     def beyond(self, tolerance: float) -> tuple[str, ...]:
         """Returns the batches that moved further than a relative shift, beyond doubt: `moved_low` is larger.
 
@@ -212,48 +218,66 @@ class Drift(Shown):
 
     def to_dicts(self) -> Json:
         """Returns sentences and tables as lists of rows, ready for JSON."""
-        named = self.furthest.join(self.table.filter("named"), on=["batch", "augmentation"], how="semi")
         needed = {batch: found.needed for batch, found in self.judged.items() if not found.sets}
-        tables = {"drift": self.table.to_dicts(), "furthest": named.to_dicts()}
+        tables = {"drift": self.table.to_dicts(), "furthest": self._named_furthest.to_dicts()}
         return {"sentences": [*self._lines()], "needed": needed} | tables
+
+    @functools.cached_property
+    def power(self) -> pl.DataFrame:
+        """How many vectors name each change, simulated: `augmentation, fraction, vectors`; null = no number would."""
+        numbers = needed_vectors(self.reference)
+        rows = [
+            (name, fraction, int(number) if np.isfinite(number) else None)
+            for name, own in zip(self.reference.names, numbers, strict=True)
+            for fraction, number in zip(FRACTIONS, own, strict=True)
+        ]
+        schema = {"augmentation": pl.String, "fraction": pl.Float64, "vectors": pl.Int64}
+        return pl.DataFrame(rows, schema, orient="row")
 
     def figure(self) -> "Figure":
         """Draws how far each batch moved, and the fractions of the named changes."""
         from embedshift.study.drift_figures import draw
 
-        return draw(self)
+        return draw(self.judged, [self.names(found) for found in self.judged.values()])
 
     def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
-        """Writes the tables as CSV and Parquet, the figure, and the page `drift.md`.
+        """Writes the tables as CSV and Parquet, two figures, and the page `drift.md`.
 
         Args:
             out: A folder that holds no study; created where it is missing.
-            formats: File formats of the figure: "png", "svg", "pdf".
+            formats: File formats of the figures: "png", "svg", "pdf".
 
         Raises:
             EmbedshiftError: A format is unknown, or the folder holds a study or cannot be written.
         """
         from embedshift.figures import check_formats, save
+        from embedshift.study.drift_figures import draw_power
 
         check_formats(formats)
         folder, written = folder_of(out), list[Path]()
-        for name, frame in (("drift", self.table), ("furthest", self.furthest)):
+        for name, frame in (("drift", self.table), ("furthest", self.furthest), ("drift_power", self.power)):
             for ending in ("csv", "parquet"):
                 written.append(folder / f"{name}.{ending}")
                 write_table(written[-1], frame)
-        figure = self.figure()
-        written += [save(figure, folder / "figures" / f"drift.{ending}") for ending in formats]
-        cells = [[escaped(cell) for cell in row] for row in batch_cells(self)]
-        parts = ["# Drift", *map(escaped, self._lines()), markdown_table(HEADINGS, cells)]
-        picture = next((f"figures/drift.{ending}" for ending in ("svg", "png") if ending in formats), "")
-        parts += [f"![Size and fractions of each batch]({picture})"] if picture else []
-        for (batch, name), rows in self.furthest.group_by("batch", "augmentation", maintain_order=True):
-            if not self.table.filter(pl.col("named"), batch=batch, augmentation=name).is_empty():
-                parts.append(f"{escaped(f'{batch}, most like {name}')}: {', '.join(map(escaped, rows['image_id']))}")
-        parts.append("Intervals: 95 %, of batch and reference. All numbers are in the tables beside this page.")
+        figures = {"drift": self.figure(), "drift_power": draw_power(self.power, self.reference.images)}
+        for name, figure in figures.items():
+            written += [save(figure, folder / "figures" / f"{name}.{ending}") for ending in formats]
         written.append(folder / "drift.md")
-        written[-1].write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        written[-1].write_text("\n\n".join(self._page(formats)) + "\n", encoding="utf-8")
         return written
+
+    def _page(self, formats: Sequence[str]) -> Iterator[str]:
+        shown = [ending for ending in ("svg", "png") if ending in formats][:1]
+        yield "# Drift"
+        yield from map(escaped, self._lines())
+        yield markdown_table(HEADINGS, [[escaped(cell) for cell in row] for row in batch_cells(self)])
+        yield from (f"![Size and fractions of each batch](figures/drift.{ending})" for ending in shown)
+        for (batch, name), rows in self._named_furthest.group_by("batch", "augmentation", maintain_order=True):
+            yield f"{escaped(f'{batch}, most like {name}')}: {', '.join(map(escaped, rows['image_id']))}"
+        yield "Intervals: 95 %, of batch and reference. All numbers are in the tables beside this page."
+        yield "## How many vectors name a change?"
+        yield f"Simulated from how the {self.reference.images:,} images of the reference vary, not measured."
+        yield from (f"![Vectors that name each change](figures/drift_power.{ending})" for ending in shown)
 
 
 def _ends(number: Fraction) -> tuple[float, float, float]:
