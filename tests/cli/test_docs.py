@@ -15,7 +15,10 @@ from embedshift.config import AttackConfig, declared_settings, make_attack_confi
 from embedshift.study.gate.rules import read_rules
 from support.project import ROOT
 
-NAMES = "run|report|compare|check|list|demo|attack|card|app|search|verify|whiten|views|vectors|docs|parity|lock|upgrade|drift"
+NAMES = (
+    "run|report|compare|check|list|demo|attack|card|app|search|verify|whiten|views|vectors|docs|parity|lock|upgrade|"
+    "drift|codes"
+)
 COMMAND = re.compile(rf"\bembedshift ((?:{NAMES}) [^`\n]+)")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 

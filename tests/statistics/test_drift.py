@@ -128,7 +128,7 @@ def test_interval_of_the_fraction_holds_it(world, reference):
 
 def test_more_batches_at_once_need_more(world):
     reference = World(3).reference()
-    named = {count: 0 for count in (1, 10_000)}
+    named = dict.fromkeys((1, 10000), 0)
     for count in named:
         for seed in range(20):
             named[count] += bool(World(seed).judged(reference, (30, 0), (170, None), batches=count).sets)
@@ -174,7 +174,8 @@ def test_images_that_made_a_fingerprint_add_nothing_to_its_product():
     for seed in range(20):
         rng = np.random.default_rng(seed)
         images, others = rng.normal(size=(2, 80, size)) + np.where(negated < 0, 0, 2)
-        units = [normalised_float32(each) for each in (images, (images * negated + 3 * np.eye(size)[0])[:, None], others)]
+        views = (images * negated + 3 * np.eye(size)[0])[:, None]
+        units = [normalised_float32(each) for each in (images, views, others)]
         reference = reference_of(("mirrored",), *units[:2])
         moments = Moments(size)
         moments.add(units[2])

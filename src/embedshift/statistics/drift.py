@@ -162,7 +162,8 @@ class Reference:
     @property
     def squares(self) -> Values:
         """δ·δ of each change, without noise, `[C]`."""
-        return np.maximum(np.square(self.shifts[0].astype(np.float64)).sum(axis=1) - np.diag(self.gram_noise), 1e-12)
+        lengths: Values = np.square(self.shifts[0].astype(np.float64)).sum(axis=1)
+        return np.maximum(lengths - np.diag(self.gram_noise), 1e-12)
 
     def whitened(self, means: Values) -> Values:
         return np.asarray((means - self.space.mean) @ self.space.matrix.astype(np.float64))
