@@ -14,7 +14,7 @@ import embedshift
 from embedshift.cli.app import AsJson, GroupOption, Images, Quiet, app, log_lines, with_flags
 from embedshift.cli.options import RARE, given, names, output, rare, with_options
 from embedshift.cli.outputs import open_in_browser, printable, say, say_all, write_text
-from embedshift.cli.studies import measure
+from embedshift.cli.studies import measure, measure_originals
 from embedshift.config import BUNDLED, AttackConfig, VectorsConfig, ViewsConfig, make_attack_config, validated
 from embedshift.errors import MissingExtra, UsageError
 from embedshift.registry import one_of, questions
@@ -429,7 +429,9 @@ def drift(
     if tolerance is not None and not tolerance >= 0:
         raise UsageError(f"`tolerance` is a relative shift, 0 or more, not {tolerance}")
     study = load(folder).with_groups(groups)
-    found = study.drift(*batches, every=every, images=images)
+    with tempfile.TemporaryDirectory() as place:
+        given = [measure_originals(study.info(), each, Path(place)) for each in batches] if images else batches
+        found = study.drift(*given, every=every)
     written = [] if out is None else found.save(out)[-1:]
     beyond = () if tolerance is None else found.beyond(tolerance)
     print_drift(found, beyond, [str(file) for file in written], as_json)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+import embedshift
 from embedshift.cli.app import IMAGES_WORDS, AsJson, GroupOption, Quiet, app, log_lines, with_flags
 from embedshift.cli.options import (
     RARE,
@@ -31,6 +32,10 @@ from embedshift.registry import switch_kinds
 log = logging.getLogger("embedshift")
 # How many images may fail, where nothing is given.
 HALF = "0.5"
+# The settings of a study that decide the vector of an image as it is.
+ENCODER = (
+    "model", "embedding", "mean", "std", "apply_to", "longest", "size", "resize", "precision", "allow_unstable"
+)  # fmt: skip
 
 
 def failure_limit(text: str) -> str:
@@ -210,6 +215,15 @@ def measure(
             counts.failed, counts.images, first["image_id"], first["stage"], first["reason"], out / "failures.parquet",
         )  # fmt: skip
     refuse_failures(out, max_failed)
+
+
+def measure_originals(info: Json, images: Path, place: Path) -> Path:
+    """Returns a study inside `place` of the images in a folder as they are, by the encoder of another study's info."""
+    config = info["config"]
+    settings = {name: config[name] for name in ENCODER if config.get(name) is not None}
+    out = place / str(len([*place.iterdir()])) / images.resolve().name
+    embedshift.run(images, out=out, augmentations="none", progress=False, **settings)
+    return out
 
 
 def most_failed(limit: str, images: int) -> Fraction:

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats
-from embedshift.augmentations import ORIGINAL
 from embedshift.config.safe_files import expanded, open_file
 from embedshift.errors import UsageError
 from embedshift.sources.vectors import open_part
+from embedshift.sources.views_file import ORIGINALS
 
 BATCH, TIME = "batch", "time"
 PERIODS = {"day": "%Y-%m-%d", "week": "%G-W%V"}
@@ -41,13 +41,13 @@ def rows_of(given: Any, name: str, every: str | int | None = None) -> Iterator[R
         name: The batch of rows that no column names.
         every: "day" or "week" for the column `time`, or so many rows in their order; None = "day".
     """
-    part = open_part(given, ORIGINAL, named=False)
+    part = open_part(given, ORIGINALS, named=False)
     labels = _labels(given, name, every, len(part.keys))
     views, groups = part.keys["view"].to_numpy(), part.keys["group"]
     own = None if groups.null_count == len(groups) else _groups_of(groups, part.name)
     ids = part.keys["image_id"].to_numpy()
     ids = np.array([str(row) if text is None else text for row, text in enumerate(ids)], object)
-    is_original, start = (views == ORIGINAL) & (part.keys["tile"].to_numpy() == 0), 0
+    is_original, start = (views == ORIGINALS) & (part.keys["tile"].to_numpy() == 0), 0
     for matrix in part.matrices():
         block = slice(start, start + len(matrix))
         for label in dict.fromkeys(labels[block]):

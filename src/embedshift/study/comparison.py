@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.config.safe_files import output_path
-from embedshift.errors import UsageError
 from embedshift.statistics.equivalence import Margins
 from embedshift.statistics.strengths import MeasuredFamily, by_family
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.groups import Choice
-from embedshift.store.reader import Reader
 from embedshift.store.table import write_table
 from embedshift.study.head import head
 from embedshift.study.paired import PairedStudies, pair_studies
@@ -22,7 +19,7 @@ from embedshift.study.paired import verdict as overview
 from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT, agreements, neighbours_by_chance
 from embedshift.study.paired.means import compare_means
 from embedshift.study.paired.verdict import judgements, verdict
-from embedshift.study.shown import Shown, escaped, markdown_table
+from embedshift.study.shown import Shown, escaped, markdown_table, page_folder
 from embedshift.study.study import Study, as_study
 
 if TYPE_CHECKING:
@@ -152,7 +149,7 @@ class Comparison(Shown):
         from embedshift.study.comparison_figures import COMPARISON_FIGURES
 
         check_formats(formats)
-        folder = folder_of(out)
+        folder = page_folder(out)
         written: list[Path] = []
         for name, frame in self.tables.items():
             for ending in ("csv", "parquet"):
@@ -264,17 +261,6 @@ def _tolerances(paired: PairedStudies) -> pl.DataFrame:
         for table, name in zip(paired.tolerances, paired.names, strict=True)
     ]
     return pl.concat([keys, *columns], how="horizontal")
-
-
-def folder_of(out: str | Path) -> Path:
-    folder = output_path(out)
-    if Reader(folder).exists():
-        raise UsageError(f"{folder}: contains a study; choose another `out`")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be written ({error.strerror})") from error
-    return folder
 
 
 def ratio_cells(rows: pl.DataFrame) -> Iterator[list[str]]:

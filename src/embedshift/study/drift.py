@@ -1,7 +1,6 @@
 """What happened to batches of images, by their vectors: the result of `drift`, its page, and streams."""
 
 import functools
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +37,7 @@ from embedshift.store.embeddings import vectors_of
 from embedshift.store.info import is_same_encoder
 from embedshift.store.reader import Reader
 from embedshift.store.table import write_table
-from embedshift.study.comparison import folder_of
-from embedshift.study.shown import Shown, escaped, markdown_table
+from embedshift.study.shown import Shown, escaped, markdown_table, page_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,8 +48,6 @@ SCHEMA: dict[str, type[pl.DataType]] = {
     "fraction_high": pl.Float64, "named": pl.Boolean, "remains": pl.String,
 }  # fmt: skip
 HEADINGS = ("batch", "vectors", "moved", "what", "fraction of images", "what remains")
-# What of a study's settings decides the vector of an original.
-ENCODER = ("model", "embedding", "mean", "std", "size", "resize", "precision", "apply_to", "longest")
 
 
 class Batch:
@@ -254,7 +250,7 @@ class Drift(Shown):
         from embedshift.study.drift_figures import draw_power
 
         check_formats(formats)
-        folder, written = folder_of(out), list[Path]()
+        folder, written = page_folder(out), list[Path]()
         for name, frame in (("drift", self.table), ("furthest", self.furthest), ("drift_power", self.power)):
             for ending in ("csv", "parquet"):
                 written.append(folder / f"{name}.{ending}")
@@ -328,17 +324,13 @@ def drift_of(reader: Reader) -> Drift:
     return Drift(reference, levels, seed)
 
 
-def add(drift: Drift, reader: Reader, given: Any, *, every: str | int | None = None, images: bool = False) -> None:
-    """Adds the batches of a file, a frame, an array, a study, or with `images` of a folder of images."""
+def add(drift: Drift, reader: Reader, given: Any, *, every: str | int | None = None) -> None:
+    """Adds the batches of a file, a frame, an array, or a study."""
     name = Path(given).name if isinstance(given, str | Path) else f"batch {1 + len(drift._batches)}"
-    if images:
-        with tempfile.TemporaryDirectory() as place:
-            _add_study(drift, reader, _measured(reader, given, Path(place) / "originals"), name)
-        return
     if isinstance(given, str | Path) and expanded(given).is_dir():
         other = Reader(expanded(given))
         if not other.exists():
-            raise UsageError(f"{given}: no study in this folder; `images` measures images")
+            raise UsageError(f"{given}: no study in this folder; with `images`, images in it are measured")
         _add_study(drift, reader, other, name)
         return
     for rows in rows_of(given, name, every):
@@ -359,12 +351,3 @@ def _add_study(drift: Drift, reader: Reader, other: Reader, name: str) -> None:
     rows = other.rows().filter(pl.col("view") == ORIGINAL).select("image_id", "embedding").collect()
     groups = None if other.groups is None else other.groups.tolist()
     drift.update(rows["embedding"].to_numpy(), batch=name, ids=rows["image_id"].to_list(), groups=groups)
-
-
-def _measured(reader: Reader, images: Any, out: Path) -> Reader:
-    import embedshift
-
-    config = reader.info.config
-    settings = {name: config[name] for name in ENCODER if config.get(name) is not None}
-    study = embedshift.run(images, out=out, augmentations="none", progress=False, **settings)
-    return study.reader()

@@ -2,8 +2,13 @@
 
 import html
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import polars as pl
+
+from embedshift.config.safe_files import output_path
+from embedshift.errors import UsageError
+from embedshift.store.reader import Reader
 
 # Punctuation by which CommonMark, GitHub and the Hub mark something: emphasis, code, links, tables, names, mathematics.
 _MARKS = "\\`*_[]|#@~$"
@@ -44,3 +49,19 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def page_folder(out: str | Path) -> Path:
+    """Returns the folder of a page, made where it is missing.
+
+    Raises:
+        UsageError: It holds a study, or cannot be written.
+    """
+    folder = output_path(out)
+    if Reader(folder).exists():
+        raise UsageError(f"{folder}: contains a study; choose another `out`")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written ({error.strerror})") from error
+    return folder

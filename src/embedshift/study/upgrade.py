@@ -21,10 +21,9 @@ from embedshift.statistics.upgrade import ALL, BRIDGE, COPIES, LEAST_PAIRS, MIXE
 from embedshift.statistics.upgrade_maps import IDENTITY
 from embedshift.store.groups import Choice
 from embedshift.store.table import write_table
-from embedshift.study.comparison import folder_of
 from embedshift.study.paired import PairedStudies
 from embedshift.study.paired.vectors import both_of, of_pair, opened
-from embedshift.study.shown import Shown, escaped, markdown_table
+from embedshift.study.shown import Shown, escaped, markdown_table, page_folder
 from embedshift.study.study import Study
 from embedshift.study.whitening import write_onnx
 
@@ -177,7 +176,7 @@ class Upgrade(Shown):
         from embedshift.figures import check_formats, save
 
         check_formats(formats)
-        folder, written = folder_of(out), list[Path]()
+        folder, written = page_folder(out), list[Path]()
         for name, frame in (("upgrade", self.table), ("thresholds", self.thresholds), ("curve", self.curve)):
             for ending in ("csv", "parquet"):
                 written.append(folder / f"{name}.{ending}")
