@@ -5,11 +5,13 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import embedshift
 from embedshift.cli import app
 from embedshift.errors import UsageError
+from support.models import pictures
 
 COLUMNS = (
     "batch, n, moved, moved_low, moved_high, augmentation, rank, fraction, fraction_low, fraction_high, named, remains"
@@ -119,3 +121,31 @@ def test_few_images_are_no_reference(tmp_path):
     study = embedshift.from_vectors(own, {"blur": own + 1}, out=tmp_path / "study")
     with pytest.raises(UsageError, match="give 20 or more"):
         study.drift(images(50, 1))
+
+
+def test_images_are_measured_by_the_encoder_of_the_study(tmp_path, monkeypatch):
+    (tmp_path / "own_mean.py").write_text(
+        "import numpy as np\nfrom PIL import Image\n\n\ndef embed(images):\n"
+        "    small = [Image.fromarray(np.asarray(each)).resize((4, 4)) for each in images]\n"
+        "    return np.stack([np.asarray(each, np.float32).ravel() for each in small])\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    folders = {name: pictures(tmp_path / name, 24, seed=seed) for seed, name in enumerate(("reference", "others"))}
+    for file in folders["others"].iterdir():
+        Image.fromarray(np.asarray(Image.open(file)) // 2).save(file)  # half as bright
+    study = embedshift.run(
+        folders["reference"], model="python:own_mean:embed", size=32, augmentations="everyday", out=tmp_path / "study",
+        families=["brightness", "mirror"], progress=False,
+    )  # fmt: skip
+    done = invoke(study.folder, folders["others"], "--images", "--json")
+    assert done.exit_code == 0
+    rows = pl.DataFrame(json.loads(done.stdout)["drift"])
+    assert rows["batch"].unique().to_list() == ["others"]
+    assert rows["n"].unique().to_list() == [24]
+    # What those vectors are: the encoder's, of the same files at the same size.
+    other = embedshift.run(
+        folders["others"], model="python:own_mean:embed", size=32, augmentations="none", out=tmp_path / "own",
+        progress=False,
+    )  # fmt: skip
+    assert study.drift(other.folder).table["moved"][0] == pytest.approx(rows["moved"][0])
+    assert rows["moved_low"][0] > 0
