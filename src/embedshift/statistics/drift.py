@@ -25,8 +25,8 @@ RESAMPLES = 200
 SURE = 0.99
 # A named set holds the changes that win in this part of the resamples, and at most so many names.
 HELD, MOST_NAMES = 0.95, 3
-# Changes at once that are looked for.
-MOST_CHANGES = 2
+# The part of the distance that a change, or two at once, must explain, if more remains than other images leave.
+EXPLAINED = (0.5, 0.75)
 # Splits of the reference, and draws of batches without a change.
 SPLITS, FOLDS, DRAWS = 20, 5, 20_000
 # Reference images, or groups of them, below which nothing is named, and images of a batch.
@@ -186,7 +186,7 @@ def largest_score(covariance: Values, part: float) -> float:
     values, axes = np.linalg.eigh(covariance / np.outer(deviations, deviations))
     drawn = np.random.default_rng(0).standard_normal((DRAWS, len(deviations)))
     scores = (drawn * np.sqrt(np.maximum(values, 0))) @ axes.T
-    return float(np.quantile(scores.max(axis=1, initial=-np.inf), part))
+    return float(np.quantile(scores.max(axis=1), part))
 
 
 def gains_of(products: Values, squares: Values) -> tuple[Values, Values]:
@@ -259,7 +259,7 @@ def _of_content(originals: Floats, groups: NDArray[np.intp], rng: np.random.Gene
         parts = [(values - mean) @ matrix for values in (fitted, like)]
         noise = sum(float(values.var(axis=0).sum()) / len(values) for values in parts)
         sizes.append(float(np.square(parts[1].mean(axis=0)).sum()) - noise)
-    return sizes[0], sizes[0] / sizes[1] if sizes[1] > 0 else np.inf
+    return sizes[0], sizes[0] / max(sizes[1], 1e-12)
 
 
 def _fitted(
@@ -307,7 +307,7 @@ def judge(moments: Moments, reference: Reference, batches: int = 1) -> Named:
     part = SURE ** (1 / batches)
     chosen, sets = list[int](), list[tuple[int, ...]]()
     needed: int | None = None
-    for _ in range(MOST_CHANGES):
+    for _ in EXPLAINED:
         gains, fractions = changes.beside(chosen)
         best = int(gains[0].argmax())
         score = changes.score(best, chosen, moments.count, reference, part)
@@ -317,11 +317,12 @@ def judge(moments: Moments, reference: Reference, batches: int = 1) -> Named:
             if not chosen:
                 needed = _needed(moments, reference, score, margin)
             break
+        if chosen and not changes.explain([*chosen, best], reference.excess):
+            break
         chosen.append(best)
         sets.append(alike)
-    left = changes.left(chosen)
-    if chosen and left.is_beyond(reference.excess) and changes.solved(chosen)[1][0] < left.size:
-        chosen, sets = [], []  # they leave more than they explain
+    if chosen and not changes.explain(chosen, reference.excess):
+        chosen, sets = [], []
     gains = changes.beside([])[0]
     return Named(
         moments.count, _moved(moments, reference), gains[0], changes.fractions(chosen, reference.seen), tuple(sets),
@@ -377,6 +378,11 @@ class _Changes:
         rest = self.apart - np.einsum("k,rkd->rd", fractions, self.shifts[:, list(chosen)])
         return _Left(float(np.square(rest[0]).sum()), float(np.square(rest[1:] - rest[0]).sum(axis=1).mean()))
 
+    def explain(self, chosen: Sequence[int], excess: float) -> bool:
+        """Returns whether chosen changes leave no more than other images, or little beside what they explain."""
+        left, explained = self.left(chosen), self.solved(chosen)[1][0]
+        return not left.is_beyond(excess) or explained > EXPLAINED[len(chosen) - 1] * (explained + left.size)
+
     def solved(self, columns: Sequence[int]) -> tuple[Values, Values]:
         """Returns fractions of some changes together, within 0 to 1, `[1 + R, k]`, and what they explain, `[1 + R]`."""
         gram, products = self.gram[:, columns][:, :, columns], self.products[:, columns]
@@ -404,7 +410,7 @@ class _Changes:
             products = products - np.einsum("rck,rk->rc", self.gram[:, :, chosen], self.solved(chosen)[0])
             covariance = np.cov(products[1:].T)
         others = [each for each in np.flatnonzero(reference.seen) if each not in chosen]
-        limit = largest_score(covariance[np.ix_(others, others)], part)
+        limit = largest_score(covariance[np.ix_(others, others)], part) if others else np.inf
         return float(products[0, change] / np.sqrt(covariance[change, change]) / limit)
 
     def fractions(self, chosen: Sequence[int], seen: NDArray[np.bool_]) -> tuple[Fraction, ...]:
