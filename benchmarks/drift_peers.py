@@ -18,7 +18,7 @@ from bench import arguments, installed, print_head, print_machine, print_row
 from drift import judged, opened, splits
 from embedshift.arrays import Floats
 
-REQUIREMENTS = {"alibi-detect": ("alibi-detect>=0.12", "torch>=2.6"), "evidently": ("evidently>=0.7",)}
+REQUIREMENTS = {"alibi-detect": ("alibi-detect>=0.12", "torch>=2.6"), "evidently": ("evidently>=0.7", "pandas<3")}
 CHANGES = ("watermark", "screenshot", "mirror")
 
 
