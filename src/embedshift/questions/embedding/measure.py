@@ -117,5 +117,5 @@ class MEASURE(Measure):
         """Returns sums of the originals' vectors: all vectors if they are few, else some vectors and sums of all."""
         if plan.images <= KEPT:
             return {"vectors": KeptVectors(KEPT)}
-        kept = -(-KEPT * plan.config.shard_size // plan.images)
+        kept = -(-KEPT * plan.shard_size // plan.images)
         return {"vectors": KeptVectors(kept), "normalised": NormalisedSums(max(1, plan.images // CHUNKS))}
