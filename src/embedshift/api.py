@@ -178,10 +178,10 @@ def run(
     given |= {name: path_text(name, given[name]) for name in ("frost_textures", "groups") if name in given}
     encoder, folder = encoder_object(model, given), output_path(out)
     with shown_progress(progress) as (on_start, step):
-        run_study(
+        reader = run_study(
             make_config(given), folder, encoder=encoder, suite=suite, groups=groups, progress=step, on_start=on_start,
             retry_failed=retry_failed, repair=repair)  # fmt: skip
-    return Study(folder)
+    return Study.of(reader)
 
 
 def from_vectors(
@@ -219,8 +219,8 @@ def from_vectors(
     given, folder = [(ORIGINAL, originals), *(variants or {}).items()], output_path(out)
     study = vector_study(given, settings, folder, ids=ids, groups=groups)
     with shown_progress(progress) as (on_start, step):
-        run_study(**study, out=folder, progress=step, on_start=on_start)
-    return Study(folder)
+        reader = run_study(**study, out=folder, progress=step, on_start=on_start)
+    return Study.of(reader)
 
 
 def write_views(
