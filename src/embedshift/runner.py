@@ -80,6 +80,9 @@ class _Run:
     pending: Sequence[Shard] = ()
     until: Until | None = None
     target: TargetWidth | None = None
+    # Failures so far, and those that failures.parquet lists.
+    failed: int = 0
+    listed: int = 0
 
     @classmethod
     def of(cls, study: StudyContext, out: Path, groups: Choice | None, *, repair: bool) -> "_Run":
@@ -171,11 +174,14 @@ class _Run:
         self.done[part.record.index] = record = part.record
         if self.target is not None:
             self.target.add(record)
-        if record.failures:
+        self.failed += len(record.failures)
+        if self.failed > 1.1 * self.listed:  # not at every shard, each time longer
             self._write_failures()
 
     def _write_failures(self) -> dict[str, str]:
-        return write_failures(self.reader.folder, self._records())
+        records = self._records()
+        self.failed = self.listed = sum(len(record.failures) for record in records)
+        return write_failures(self.reader.folder, records)
 
     def _records(self) -> list[ShardRecord]:
         return [self.done[index] for index in sorted(self.done)]
