@@ -152,9 +152,8 @@ def extrapolate(found: dict[int, tuple[dict[str, Measured], dict[str, int]]], fe
         there = step.memory + slope * (MANY - images)
         rows.append((reached, (f"memory of {name}", f"{slope * GIB:.0f} bytes an image", f"{there:.0f} GiB", "8 GiB")))
     json_bytes = sizes[f"bytes of {FILE}"] / sizes["shards"]
-    at_most = LARGEST / json_bytes * MOST_PER_SHARD
-    there = f"{json_bytes * shards / 1e6:.0f} MB"
-    rows.append((at_most, (FILE, f"{json_bytes:.0f} bytes a shard", there, "1 GiB is read")))
+    at_most, size = LARGEST / json_bytes * MOST_PER_SHARD, f"{json_bytes * shards / 1e6:.0f} MB"
+    rows.append((at_most, (FILE, f"{json_bytes:.0f} bytes a shard", size, "1 GiB is read")))
     for reached, cells in sorted(rows):
         print_row(*cells, "never" if reached == float("inf") else f"{reached:.1e}")
     each = sizes["bytes of the shards"] / images

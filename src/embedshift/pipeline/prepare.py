@@ -109,9 +109,7 @@ def prepared(
             images=len(samples),
             encodes_files=config.apply_to == "file" and isinstance(loaded.encoder, ImageEncoder),
         )
-        if config.shard_size == "auto":
-            size = plan.images_per_shard() if begun is None else int(begun.config["shard_size"])
-            plan = replace(plan, config=replace(config, shard_size=size))
+        plan = _with_shard_size(plan, begun)
         _refuse_more_than_memory(plan)
         cut = split(samples, plan.shard_size)
         identity = study_identity(plan, cut, order)
@@ -124,6 +122,14 @@ def prepared(
             identity=identity,
             pairs=pairs,
         )
+
+
+def _with_shard_size(plan: Plan, begun: StudyInfo | None) -> Plan:
+    """Returns the plan with a number of images per shard; a study goes on with that with which it began."""
+    if plan.config.shard_size != "auto":
+        return plan
+    size = plan.images_per_shard() if begun is None else int(begun.config["shard_size"])
+    return replace(plan, config=replace(plan.config, shard_size=size))
 
 
 def _refuse_more_than_memory(plan: Plan) -> None:
