@@ -39,8 +39,8 @@ from dataclasses import replace
 from embedshift.store import listing
 read_record = listing.read_record
 def read(path):
-    record, rows = read_record(path)
-    return replace(record, index=int(path.stem.removeprefix("part-"))), rows
+    record, *rest = read_record(path)
+    return replace(record, index=int(path.stem.removeprefix("part-"))), *rest
 listing.read_record = read
 """
 # VmHWM and not ru_maxrss, which a child inherits from the process that started it.

@@ -21,7 +21,7 @@ TERMS = {
     "original": "The view of an image without any change.",
     "pair": "An original and a variant of it that something else made, as a CDN or a scanner.",
     "question": "A part of a study with its own numbers, tables, figures and section of the report.",
-    "shard": "A Parquet file with the rows of some images (64 by default).",
+    "shard": "A Parquet file with the rows of some images (64 by default, up to 1,024 where there are many).",
     "study": "The folder that a run leaves: settings, shards, tables, figures and the report.",
     "suite": "Named augmentations: `paper`, `strength`, `corruptions`, `style`, `everyday`, `copies`, or your own.",
     "threshold": "The cosine from which on two images count as the same.",

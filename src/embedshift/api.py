@@ -12,6 +12,7 @@ from embedshift.config import (
     ApplyTo,
     Precision,
     Resize,
+    ShardSize,
     Store,
     StudyConfig,
     ViewsConfig,
@@ -62,7 +63,7 @@ def run(
     resize: Resize | Literal["own"] | None = None,
     precision: Precision | None = None, device: str | None = None,
     engine: str = DEFAULTS.engine, workers: int | None = None,
-    batch_size: int | None = None, shard_size: int = DEFAULTS.shard_size,
+    batch_size: int | None = None, shard_size: ShardSize = DEFAULTS.shard_size,
     store: Store = DEFAULTS.store,
     groups: GroupChoice | None = None,
     allow_unstable: bool = DEFAULTS.allow_unstable, compile: bool = DEFAULTS.compile,
@@ -123,7 +124,8 @@ def run(
         engine: "local" uses this machine, "ray" a Ray cluster.
         workers: Processes that load images; 0 = this process loads them, None = one per core, at most 8.
         batch_size: Views per forward pass; None = chosen by the device.
-        shard_size: Images per shard.
+        shard_size: Images per shard; "auto" = 64 up to 100,000 images, then up to 1,024; fewer where the rows of a
+            shard would take more than 256 MiB.
         store: "all", or "metrics" to store no embeddings, and attention maps of only one image per shard.
         groups: Which images are not independent, such as the frames of a scene: "folder" (one group per parent folder),
             "near" (near-duplicates), "none", a CSV or Parquet file with the columns image_id and group, or a mapping.
@@ -176,10 +178,10 @@ def run(
     given |= {name: path_text(name, given[name]) for name in ("frost_textures", "groups") if name in given}
     encoder, folder = encoder_object(model, given), output_path(out)
     with shown_progress(progress) as (on_start, step):
-        run_study(
+        reader = run_study(
             make_config(given), folder, encoder=encoder, suite=suite, groups=groups, progress=step, on_start=on_start,
             retry_failed=retry_failed, repair=repair)  # fmt: skip
-    return Study(folder)
+    return Study.of(reader)
 
 
 def from_vectors(
@@ -217,8 +219,8 @@ def from_vectors(
     given, folder = [(ORIGINAL, originals), *(variants or {}).items()], output_path(out)
     study = vector_study(given, settings, folder, ids=ids, groups=groups)
     with shown_progress(progress) as (on_start, step):
-        run_study(**study, out=folder, progress=step, on_start=on_start)
-    return Study(folder)
+        reader = run_study(**study, out=folder, progress=step, on_start=on_start)
+    return Study.of(reader)
 
 
 def write_views(

@@ -28,10 +28,10 @@ from embedshift.store.grouping import INDEPENDENT, are_stored, choose, copies, c
 from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.groups import NEAR, Choice, find_groups
 from embedshift.store.info import SCHEMA_VERSION, Counts, ShardPixels, StudyInfo, Until
-from embedshift.store.listing import shard_checksums, shard_pixels
+from embedshift.store.listing import shard_pixels
 from embedshift.store.reader import Reader
 from embedshift.store.resume import changed_images, measured_pixels, resumable
-from embedshift.store.shards import ShardRecord, ShardWriter, shard_name, shard_path, write_failures
+from embedshift.store.shards import ShardFile, ShardRecord, ShardWriter, shard_name, shard_path, write_failures
 from embedshift.store.table import WrittenFiles
 from embedshift.store.tables import write_tables
 from embedshift.store.target_width import TargetWidth, asked, discard
@@ -80,6 +80,9 @@ class _Run:
     pending: Sequence[Shard] = ()
     until: Until | None = None
     target: TargetWidth | None = None
+    # Failures so far, and those that failures.parquet lists.
+    failed: int = 0
+    listed: int = 0
 
     @classmethod
     def of(cls, study: StudyContext, out: Path, groups: Choice | None, *, repair: bool) -> "_Run":
@@ -166,15 +169,19 @@ class _Run:
             words = f"all {images} failed, first {first.image_id}: {first.reason}"
             raise EmbedshiftError(f"no image could be measured: {words}")
 
-    def _add(self, record: ShardRecord) -> None:
-        self.done[record.index] = record
+    def _add(self, part: ShardFile) -> None:
+        self.reader.listing.add(part, len(self.study.shards))
+        self.done[part.record.index] = record = part.record
         if self.target is not None:
             self.target.add(record)
-        if record.failures:
+        self.failed += len(record.failures)
+        if self.failed > 1.1 * self.listed:  # not at every shard, each time longer
             self._write_failures()
 
     def _write_failures(self) -> dict[str, str]:
-        return write_failures(self.reader.folder, self._records())
+        records = self._records()
+        self.failed = self.listed = sum(len(record.failures) for record in records)
+        return write_failures(self.reader.folder, records)
 
     def _records(self) -> list[ShardRecord]:
         return [self.done[index] for index in sorted(self.done)]
@@ -205,7 +212,7 @@ class _Run:
             seconds.update(record.seconds)
         measured = sum(record.images for record in records)
         identities = {measure.question: measure.identity() for measure in plan.measures}
-        paths = (shard_path(self.reader.folder, record.index) for record in records)
+        parts = [self.reader.listing.known[record.index] for record in records]
         StudyInfo(
             embedshift=importlib.metadata.version("embedshift"),
             schema_version=SCHEMA_VERSION,
@@ -233,7 +240,7 @@ class _Run:
             | {"python": platform.python_version()},
             study_id=self.study_id,
             pixels={**(self.stored.pixels if self.stored else {}), **shard_pixels(records)},
-            files=shard_checksums(paths) | self.files.files,
+            files={shard_name(part.path): part.checksum for part in parts} | self.files.files,
             tables=self.files.tables,
             groups=self.files.groups,
             rows=self.files.rows,

@@ -101,7 +101,7 @@ def test_a_flip_in_a_shard_of_a_killed_run_is_seen_or_changes_nothing(study):
     write_content(study.folder, study.info() | {"complete": False, "files": {}})
     path = shard_path(study.folder, 0)
     content, drawn = path.read_bytes(), random.Random(0)
-    table, (record, rows) = pq.read_table(path), read_record(path)
+    table, (record, rows, _) = pq.read_table(path), read_record(path)
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     places = [drawn.randrange(footer) for _ in range(150)] + [drawn.randrange(footer, len(content)) for _ in range(250)]
     seen = 0

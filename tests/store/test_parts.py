@@ -4,9 +4,11 @@ import functools
 import gc
 import shutil
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.store import listing
 from embedshift.store.files import Damaged
@@ -179,6 +181,22 @@ def test_a_shard_is_opened_once_until_its_file_changes(study, opened):
     assert [record.seconds["encode"] for record in study.reader().records] == [1.0, 2.0, 1.0]
     # `revise_shard` itself reads the record by another name.
     assert opened[3:] == ["part-00001.parquet"]
+
+
+def test_a_run_opens_no_footer_of_the_shards_that_it_wrote(tmp_path, opened, monkeypatch):
+    numbers = np.random.default_rng(0).normal(size=(30, 4))
+
+    def made(name):
+        return embedshift.from_vectors(numbers, {"jpeg": numbers + 0.1}, out=tmp_path / name, shard_size=8)
+
+    kept = made("kept")
+    tables = {name: kept.table(name) for name in kept.table_names}
+    assert opened == []
+    # As where the sums of all shards are too large to be kept.
+    monkeypatch.setattr(listing, "_SUMS_BYTES", 0)
+    again = made("again")
+    assert all(part.sums is None for part in again.reader().parts)
+    assert all(again.table(name).equals(table) for name, table in tables.items())
 
 
 def test_a_shard_that_another_process_has_written_meanwhile_is_there(study, opened):

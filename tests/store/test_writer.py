@@ -48,7 +48,7 @@ def test_a_shard_is_written_while_later_ones_are_encoded(photos, tmp_path, monke
     def slowly(folder, table, record):
         # The first shard is handed over before the second is encoded, which does not wait for it.
         assert record.index > 0 or encoding.wait(30), "the run waits for the shard to be written"
-        write_shard(folder, table, record)
+        return write_shard(folder, table, record)
 
     monkeypatch.setattr(shard_files, "write_shard", slowly)
     study = run(photos, tmp_path / "study", Stopped(lambda batch: encoding.set() if batch == 2 else None))
@@ -62,7 +62,7 @@ def full_at(index):
     def write(folder, table, record):
         if record.index == index:
             raise EmbedshiftError(f"part-{index:05d}.parquet: cannot be written")
-        write_shard(folder, table, record)
+        return write_shard(folder, table, record)
 
     return write
 

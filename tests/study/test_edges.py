@@ -86,7 +86,7 @@ def test_an_encoder_that_gives_less_than_it_says_is_one_line(photos, tmp_path):
 def test_failures_are_those_of_the_shards_where_their_file_is_gone(photos, tmp_path):
     (photos / "broken.png").write_bytes(b"no picture")
     settings = {"model": Colours(), "augmentations": MIRROR, "workers": 0}
-    study = embedshift.run(photos, out=tmp_path / "study [v2]*", shard_size=2, **settings)  # no pattern
+    study = embedshift.run(photos, out=tmp_path / "study [v2]*%20#?", shard_size=2, **settings)  # no pattern
     assert (study.summary()["n"].max(), len(study.rows().collect())) == (3, 6)
     path, content = study.folder / "failures.parquet", study.failures()
     assert content["image_id"].to_list() == ["broken.png"]

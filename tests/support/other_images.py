@@ -21,7 +21,7 @@ def with_other_images(table: pa.Table, metrics: Sequence[str], views: int, image
         return table
     values = table["embedding"].combine_chunks().flatten().to_numpy()
     originals = values.reshape(table.num_rows // views, views, -1)[:, 0]
-    plan = SimpleNamespace(images=images, config=SimpleNamespace(shard_size=len(originals)))
+    plan = SimpleNamespace(images=images, shard_size=len(originals))
     own = MEASURE.sums(cast(Any, None), cast(Any, plan))
     for vector in originals:
         for each in own.values():

@@ -1,7 +1,7 @@
 """Made studies with other embeddings, or without any."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embedshift.store.files import file_checksum
 from embedshift.store.info import identity_hash, read_content, write_content
-from embedshift.store.listing import shard_checksums
-from embedshift.store.shards import SUMS_KEY, ShardRecord, read_record, shard_path, write_shard
+from embedshift.store.shards import SUMS_KEY, ShardRecord, read_record, shard_name, shard_path, write_shard
 from embedshift.study import Study
 
 Vectors = NDArray[np.float32]
@@ -31,9 +31,14 @@ def revise_shard(folder: Path, index: int, change: Callable[[pa.Table], pa.Table
     record_shards(folder)
 
 
+def file_checksums(shards: Iterable[Path]) -> dict[str, str]:
+    """What study.json says of the files of shards."""
+    return {shard_name(path): file_checksum(path) for path in shards}
+
+
 def record_shards(folder: Path) -> None:
     """Lets study.json record the shards as they are, and no table of those that were there before."""
-    content, shards = read_content(folder), shard_checksums((folder / "shards").glob("part-*"))
+    content, shards = read_content(folder), file_checksums((folder / "shards").glob("part-*"))
     others = {name: checksum for name, checksum in content["files"].items() if not name.startswith("tables/")}
     write_content(folder, content | {"files": others | shards})
 

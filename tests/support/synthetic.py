@@ -25,12 +25,12 @@ from embedshift.sources.base import Failure
 from embedshift.sources.images import pixels_hash
 from embedshift.statistics.summary import PAPER_METRICS
 from embedshift.store.info import SCHEMA_VERSION, identity_hash, write_content
-from embedshift.store.listing import shard_checksums
 from embedshift.store.shards import ShardRecord, fixed_lists, schema, with_sums, write_failures, write_shard
 from embedshift.study import Study
 from support.graded import STRENGTH_METRICS, default_strength, paper, with_grades
 from support.once import write_tables
 from support.other_images import with_other_images
+from support.revised import file_checksums
 from support.shifts import with_shifts
 
 SIZE = 32
@@ -148,7 +148,7 @@ def make_study(
         )
         columns = columns.with_metadata(table.schema.metadata)
         write_shard(folder, table.select(columns.names).cast(columns), records[-1])
-    files = write_failures(folder, records) | shard_checksums((folder / "shards").iterdir())
+    files = write_failures(folder, records) | file_checksums((folder / "shards").iterdir())
     study = Study(folder)
     write_content(folder, info | {"files": files})
     if with_tables:

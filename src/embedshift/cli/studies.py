@@ -187,12 +187,12 @@ def measure(
 
         from embedshift.runner import run_study  # whose libraries take seconds
 
-        run_study(**settings, out=out, progress=step, on_start=begun)
+        reader = run_study(**settings, out=out, progress=step, on_start=begun)
     # After the first lines, which wait for no table.
     from embedshift.cli.results import legend, result_tables, study_json, title
     from embedshift.study import Study
 
-    seconds, study = time.monotonic() - started, Study(out)
+    seconds, study = time.monotonic() - started, Study.of(reader)
     if report and not study.is_reported():
         from embedshift.report.build import build_report
 

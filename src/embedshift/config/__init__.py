@@ -25,6 +25,7 @@ Resize = Literal["squash", "crop"]
 ApplyTo = Literal["input", "file"]
 Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
+ShardSize = Literal["auto"] | AtLeast1
 Triple = tuple[float, float, float]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
 
@@ -109,7 +110,7 @@ class StudyConfig:
     engine: Literal["local", "ray"] = setting("local", "What runs the shards: local or ray.")
     workers: Annotated[int, Ge(0)] | None = setting(None, "Loader processes. Default: one per core, at most 8.")
     batch_size: AtLeast1 | None = setting(None, "Views per forward pass. Default: depends on the device.")
-    shard_size: AtLeast1 = setting(64, "Images per shard.", rare=True)
+    shard_size: ShardSize = setting("auto", "Images per shard; auto: 64, and up to 1024 for many images.", rare=True)
     image_timeout: Seconds = setting(60.0, "Time limit in seconds to read, decode or augment an image.", rare=True)
     store: Store = setting("all", "all, or metrics (no embeddings).", rare=True)
     groups: str | None = setting(None, GROUPS_WORDS)
@@ -239,7 +240,11 @@ def validated(kind: type[S], given: Mapping[str, Any]) -> S:
     try:
         return pydantic.TypeAdapter(kind).validate_python(dict(given))
     except pydantic.ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        # A text after the name is an alternative of its type.
+        lines = [
+            f"{'.'.join(str(part) for n, part in enumerate(e['loc']) if not n or isinstance(part, int))}: {e['msg']}"
+            for e in error.errors()
+        ]
         raise UsageError("; ".join(lines)) from error
 
 
@@ -344,4 +349,4 @@ class VectorsConfig:
     store: Store = setting_of_study("store")
     groups: str | None = setting_of_study("groups")
     seed: int = setting_of_study("seed", "Seed of the order of the images and of all draws.")
-    shard_size: AtLeast1 = setting_of_study("shard_size")
+    shard_size: ShardSize = setting_of_study("shard_size")

@@ -82,7 +82,7 @@ class EncoderOutput:
 
     def _with(self, arrays: Mapping[str, Floats]) -> "EncoderOutput":
         observed = {name: arrays[name] for name in self.observed}
-        return replace(self, embedding=arrays["embedding"], attention=arrays.get("attention"), observed=observed)
+        return EncoderOutput(arrays["embedding"], arrays.get("attention"), self.attention_kind, observed)
 
 
 def concatenate(outputs: Sequence[EncoderOutput]) -> EncoderOutput:

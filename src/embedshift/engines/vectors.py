@@ -3,8 +3,8 @@
 from collections.abc import Generator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from embedshift.arrays import Floats
 from embedshift.encoders.base import EncoderOutput
 from embedshift.engines.job import Progress
 from embedshift.pipeline.drawn import DrawnImage
@@ -23,21 +23,20 @@ def run_vectors(
         measured = ShardInProgress(shard, ready, plan)
         vectors = plan.source.vectors([sample.position for sample in shard.samples])
         measured.clock.lap("read")
-        for sample, image_vectors in zip(shard.samples, vectors, strict=True):
-            image = _without_pixels(sample, image_vectors, plan.source)
-            measured.add(image)
-            if isinstance(image, DrawnImage):
-                measured.measure(iter([(EncoderOutput(image_vectors, None, None), None)]))
-            progress(1)
+        finite = np.asarray(np.isfinite(vectors).all(axis=-1))
+        for sample, numbers in zip(shard.samples, finite, strict=True):
+            measured.add(_without_pixels(sample, numbers, plan.source))
+        known = vectors[finite.all(axis=-1)].reshape(-1, vectors.shape[2])
+        measured.measure(iter([(EncoderOutput(known, None, None), None)] if len(known) else []))
+        progress(len(shard.samples))
         yield measured.result(plan.batch_size)
 
 
-def _without_pixels(sample: ImageRef, vectors: Floats, source: VectorSource) -> DrawnImage | Failure:
+def _without_pixels(sample: ImageRef, finite: NDArray[np.bool_], source: VectorSource) -> DrawnImage | Failure:
     """Returns an image of which only vectors are known; a failure if one of them has a number that is none."""
-    views = len(vectors) - source.tiles
-    if (wrong := np.flatnonzero(~np.isfinite(vectors).all(axis=1))).size:
-        place = source.place(int(source.rows[sample.position, wrong[0]]))
+    if not finite.all():
+        place = source.place(int(source.rows[sample.position, finite.argmin()]))
         reason = f"{place} has a number that is NaN or infinite"
         return Failure(storable(sample.image_id), "read", reason)
-    pixels = np.zeros((len(vectors), 1, 1, 3), np.uint8)
+    views, pixels = len(finite) - source.tiles, np.zeros((len(finite), 1, 1, 3), np.uint8)
     return DrawnImage(sample, None, pixels[:views], [0] * views, {}, {}, parts=(*pixels[views:],))

@@ -53,7 +53,7 @@ def study_identity(plan: Plan, cut: Sequence[Shard], order: str) -> Json:
         **crop,
         **({"apply_to": config.apply_to, "longest": config.longest} if config.apply_to != "input" else {}),
         "batch_size": plan.batch_size,
-        "shard_size": config.shard_size,
+        "shard_size": plan.shard_size,
         "metrics": list(plan.metrics),
         # If images are shuffled one by one, ids and seed determine the order.
         **({} if order == SHUFFLED else {"order": {"kind": order, "hash": _hash(ids)}}),

@@ -79,6 +79,11 @@ class StudyPlan:
     encoder: "EncoderRecord"
     images: int
 
+    @property
+    def shard_size(self) -> int:
+        """Images per shard; "auto" is a number by now."""
+        return int(self.config.shard_size)
+
 
 class Measure:
     """What one question measures; its `measure.py` has a subclass named `MEASURE`.

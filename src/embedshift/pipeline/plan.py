@@ -1,5 +1,6 @@
 """`Plan`: what decides the rows of a study, except the images; it goes to every process that draws or encodes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
@@ -14,6 +15,11 @@ from embedshift.pipeline.measure import Column, Measure, StudyPlan, StudySwitche
 from embedshift.registry import asked_metrics
 from embedshift.sources import ImageRef, Source
 from embedshift.sources.images import ToInput
+
+# What `auto` makes of `shard_size`: that of so many images; the most; and bytes of the rows of a shard, of which a run
+# holds about three copies.
+FEW_IMAGES, FEW_PER_SHARD, MOST_PER_SHARD = 100_000, 64, 1024
+SHARD_BYTES = 2**28
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +52,23 @@ class Plan(StudyPlan):
     def bytes_per_image(self) -> int:
         file = 3 * self.config.longest**2 if self.config.apply_to == "file" and not self.encodes_files else 0
         return file + (1 + self.views + self.beside) * self.bytes_per_view
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of the rows of one image in memory: four a number of a list, eight a single one."""
+        encoder, views = self.encoder, 1 + self.views
+        vectors = encoder.dim + math.prod(encoder.grid or (0,)) if self.config.store == "all" else 0
+        lists = sum((column.length or 2) * (1 if column.of == "original" else views) for column in self.columns)
+        return 4 * (views * (vectors + 2 * len(self.metrics)) + lists)
+
+    def images_per_shard(self) -> int:
+        """Returns `shard_size` where it is "auto": by the images, fewer where their rows are large."""
+        size = FEW_PER_SHARD
+        while size < MOST_PER_SHARD and self.images * FEW_PER_SHARD > FEW_IMAGES * size:
+            size *= 2
+        while size > 1 and size * self.row_bytes > SHARD_BYTES:
+            size //= 2
+        return size
 
     @property
     def bytes_per_view(self) -> int:

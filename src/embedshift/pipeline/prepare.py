@@ -37,11 +37,11 @@ from embedshift.sources import (
 from embedshift.sources.base import hash_of
 from embedshift.sources.pairs import views_file_of
 from embedshift.sources.views_file import ViewsFile, folder_of
-from embedshift.store.info import EncoderRecord, identity_hash, read_info
+from embedshift.store.info import EncoderRecord, StudyInfo, identity_hash, read_info
 
 log = logging.getLogger(__name__)
 
-# Bytes of the views of one image; a loader holds them three times while it hands them over.
+# Bytes of the views of one image, which a loader holds three times while it hands them over; of the rows of a shard.
 MOST_BYTES = 2**30
 
 
@@ -85,7 +85,8 @@ def prepared(
         variants = [inspected(variant, pairs, config.draws) for variant in find_variants(config)]
         suite = Suite([*with_purified(variants, config.purify)])
     measures = make_measures(config, suite, samples)
-    spec = encoder_spec(config, encoder, measures, begun=None if out is None else begun_encoder(out))
+    begun = None if out is None else begun_study(out)
+    spec = encoder_spec(config, encoder, measures, begun=None if begun is None else begun.encoder)
     with ready(spec, compiled=False) as loaded:
         spec = spec.resolved(loaded.encoder)
         measures = tuple(loaded.observers[measure.question].prepare(measure) for measure in measures)
@@ -108,8 +109,9 @@ def prepared(
             images=len(samples),
             encodes_files=config.apply_to == "file" and isinstance(loaded.encoder, ImageEncoder),
         )
+        plan = _with_shard_size(plan, begun)
         _refuse_more_than_memory(plan)
-        cut = split(samples, config.shard_size)
+        cut = split(samples, plan.shard_size)
         identity = study_identity(plan, cut, order)
         identity |= {} if source is None else {"vectors": source.digest}
         yield StudyContext(
@@ -122,6 +124,14 @@ def prepared(
         )
 
 
+def _with_shard_size(plan: Plan, begun: StudyInfo | None) -> Plan:
+    """Returns the plan with a number of images per shard; a study goes on with that with which it began."""
+    if plan.config.shard_size != "auto":
+        return plan
+    size = plan.images_per_shard() if begun is None else int(begun.config["shard_size"])
+    return replace(plan, config=replace(plan.config, shard_size=size))
+
+
 def _refuse_more_than_memory(plan: Plan) -> None:
     if (1 + plan.views + plan.beside) * plan.bytes_per_view > MOST_BYTES:
         most, draws = MOST_BYTES // plan.bytes_per_view - 1 - plan.beside, plan.config.draws
@@ -131,6 +141,12 @@ def _refuse_more_than_memory(plan: Plan) -> None:
         raise UsageError(
             f"`{name}` {getattr(plan.config, name)}: all views of an image are in memory at once, and "
             f"{plan.views:,} of {side} pixels take more than 1 GiB; at most {at_most} fit"
+        )
+    if (size := min(plan.shard_size, plan.images)) * plan.row_bytes > MOST_BYTES and size > 1:
+        takes, fit = size * plan.row_bytes / 2**30, max(1, MOST_BYTES // plan.row_bytes)
+        raise UsageError(
+            f"`shard_size` {plan.shard_size}: the rows of a shard take {takes:.1f} GiB of memory, more than 1; at most "
+            f"{fit} images fit"
         )
 
 
@@ -198,10 +214,10 @@ def list_images(
     return source, *shuffle(samples, source, seed=config.seed)
 
 
-def begun_encoder(out: Path) -> EncoderRecord | None:
-    """Returns the encoder with which a study began in a folder; None if there is none that can be read."""
+def begun_study(out: Path) -> StudyInfo | None:
+    """Returns the study that began in a folder; None if there is none that can be read."""
     try:
-        return read_info(out).encoder
+        return read_info(out)
     except UsageError:  # a later step decides whether the folder can be continued
         return None
 

@@ -145,7 +145,7 @@ def pair_count(shard_images: int, study_images: int) -> int:
 
 def plan_of_sums(plan: Plan, shard: int) -> Plan:
     """Returns the plan for the sums of a shard: as fine as if the study ended here, where `until` may end it."""
-    return replace(plan, images=min(plan.images, max(KEPT + 1, (shard + 1) * plan.config.shard_size)))
+    return replace(plan, images=min(plan.images, max(KEPT + 1, (shard + 1) * plan.shard_size)))
 
 
 def index_pairs(count: int) -> Iterator[tuple[int, int]]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
 import pyarrow as pa
 
 from embedshift.arrays import Pixels
@@ -95,7 +94,8 @@ class ShardInProgress:
         self._failures: list[Failure] = []
         self._images = deque[DrawnImage]()
         # How many outputs of an image belong to its views, and to what each measure encodes beside them.
-        self._ends = np.cumsum([1 + plan.views, *(measure.count_beside(1 + plan.views) for measure in measures)])
+        counts = [1 + plan.views, *(measure.count_beside(1 + plan.views) for measure in measures)]
+        self._ends = [*itertools.accumulate(counts)]
         # Of the first images: outputs, and for each the error of the encoder.
         self._outputs: list[EncoderOutput] = []
         self._problems: list[Exception | None] = []
@@ -123,7 +123,7 @@ class ShardInProgress:
         if not self._outputs:
             return
         rest = concatenate(self._outputs)
-        count = int(self._ends[-1])
+        count = self._ends[-1]
         while self._images and count <= len(rest):
             image = self._images.popleft()
             self._measure_image(image, rest[:count], next(filter(None, self._problems[:count]), None))
@@ -133,18 +133,18 @@ class ShardInProgress:
         self.clock.lap("measure")
 
     def _measure_image(self, image: DrawnImage, output: EncoderOutput, problem: Exception | None) -> None:
-        parts = [output[start:end] for start, end in itertools.pairwise([0, *self._ends.tolist()])]
-        if words := f"the encoder failed: {reason(problem)}" if problem else self._unusable(parts):
+        ends = self._ends
+        if words := f"the encoder failed: {reason(problem)}" if problem else self._unusable(output):
             transient = isinstance(problem, Transient)
             self._failures.append(Failure(storable(image.sample.image_id), "encode", words, transient))
             return
-        output = parts[0].without(image.missing)
+        whole, output = output, output[: ends[0]].without(image.missing)
         try:
             values = dict(image.pixels)
-            for (measure, _), beside in zip(self._questions, parts[1:], strict=True):
+            for (measure, _), (start, end) in zip(self._questions, itertools.pairwise(ends), strict=True):
                 values |= measure.of_output(image, output, self._plan)
-                if len(beside):
-                    values |= measure.of_beside(image, beside)
+                if end > start:
+                    values |= measure.of_beside(image, whole[start:end])
         except EmbedshiftError as error:
             self._failures.append(Failure(storable(image.sample.image_id), "measure", reason(error)))
             return
@@ -154,11 +154,10 @@ class ShardInProgress:
         for sums in self._sums.values():
             sums.add(image, output)
 
-    @staticmethod
-    def _unusable(parts: Sequence[EncoderOutput]) -> str | None:
-        words = unusable(parts[0])
-        beside = next(filter(None, map(unusable, parts[1:])), None)
-        return words or (beside and f"{beside} (of a tile or a mirror image)")
+    def _unusable(self, output: EncoderOutput) -> str | None:
+        if (words := unusable(output)) is None:
+            return None
+        return unusable(output[: self._ends[0]]) or f"{words} (of a tile or a mirror image)"
 
     def result(self, batch_size: int) -> Result:
         self.clock.restart()

@@ -26,7 +26,7 @@ ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 IMAGE_BYTES, TEXT_BYTES, LIST_BYTES = 2**30, 2**20, 2**28
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)  # millions are in memory
 class ImageRef:
     image_id: str
     location: str
@@ -86,7 +86,7 @@ def hash_of(data: bytes) -> str:
 
 def storable(text: str) -> str:
     r"""Returns a name that Parquet can hold: bytes of a file name that are not UTF-8 become `\xNN`."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def text_or_none(value: object) -> str | None:
@@ -159,13 +159,13 @@ SHUFFLED, BLOCKS = "shuffled", f"blocks in drawn order, shuffled in windows of {
 def select(samples: Sequence[ImageRef], *, limit: int | None, sample: int | None, seed: int) -> list[ImageRef]:
     """Returns the images of a study: the first `limit` by sorted id, and of these `sample` drawn by the seed."""
     ordered = sorted(samples, key=operator.attrgetter("image_id", "location", "position"))
-    first: dict[str, ImageRef] = {}
-    for image in ordered:
-        # By the names under which they are stored: two names that differ may be stored as one.
-        namesake = first.setdefault(storable(image.image_id), image)
-        if namesake is not image:
-            name = storable(namesake.image_id)
-            raise UsageError(f"two images have the id {name!r}: {namesake.location} and {image.location}; rename one")
+    # By the names under which they are stored: two names that differ may be stored as one.
+    if len({storable(image.image_id) for image in ordered}) < len(ordered):
+        first: dict[str, ImageRef] = {}
+        for image in ordered:
+            if (namesake := first.setdefault(storable(image.image_id), image)) is not image:
+                name, places = storable(image.image_id), f"{namesake.location} and {image.location}"
+                raise UsageError(f"two images have the id {name!r}: {places}; rename one")
     chosen = ordered[:limit]
     if sample is not None and sample < len(chosen):
         drawn = random.Random(seed).sample(range(len(chosen)), sample)
@@ -192,7 +192,9 @@ def split(samples: Sequence[ImageRef], size: int) -> list[Shard]:
 
 
 def _shuffled(samples: Sequence[ImageRef], seed: int) -> list[ImageRef]:
-    return sorted(samples, key=lambda sample: (_sort_key(seed, sample.image_id), sample.image_id))
+    ordered = sorted(samples, key=operator.attrgetter("image_id"))
+    keys = np.frombuffer(b"".join(_sort_key(seed, sample.image_id) for sample in ordered), ">u8")
+    return [ordered[place] for place in np.argsort(keys, kind="stable").tolist()]
 
 
 def _sort_key(seed: int, name: str) -> bytes:

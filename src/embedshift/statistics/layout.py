@@ -16,8 +16,8 @@ BLOCK = 512
 
 
 def scan(paths: Sequence[Path]) -> pl.LazyFrame:
-    # A list, since polars would take brackets in the folder's name for a pattern.
-    return pl.scan_parquet([path.absolute() for path in paths], glob=False)
+    # Addresses, since polars asks for the state of every path before it opens it.
+    return pl.scan_parquet([path.absolute().as_uri() for path in paths], glob=False)
 
 
 @dataclass(frozen=True)

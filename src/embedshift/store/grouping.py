@@ -21,11 +21,13 @@ INDEPENDENT = Groups(NONE, (), ())
 
 def choose(reader: Reader, choice: Choice | None, ids: Sequence[str] | None = None) -> Groups | None:
     all_ids, stored = ids is not None, reader.info.groups
+    if choice == NONE or (choice is None and stored is None):
+        return None
     ids = reader.ordered_ids() if ids is None else ids
     if choice is None and stored is not None and stored.chosen not in (FOLDER, NEAR):
         before = dict(read_groups(reader.folder, reader.info.files.get(FILE, "")).iter_rows())
         return Groups(stored.chosen, ids, [before.get(image_id) for image_id in ids])
-    wanted = choice if choice is not None else NONE if stored is None else stored.chosen
+    wanted = choice if choice is not None else stored.chosen if stored is not None else NONE
     if all_ids and wanted == NEAR:
         raise UsageError(f"`until` cannot be combined with `groups` {NEAR}, which compares all images; choose others")
     return find_groups(wanted, ids, lambda: [str(number) for number in near_groups(reader)])

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +17,7 @@ from embedshift.store.files import Damaged, State, file_checksum, file_state
 from embedshift.store.info import FILE, ShardPixels, StudyInfo, read_info
 from embedshift.store.shards import (
     SUMS_KEY,
+    ShardFile,
     ShardRecord,
     read_record,
     refuse_other_pixels,
@@ -28,25 +29,17 @@ from embedshift.store.table import alteration, is_figure_or_report
 
 # Hashing and reading beside each other; more threads gain nothing on one disk.
 _THREADS = 2
+# Bytes of the sums of all shards that are kept; where they are more, they are read again.
+_SUMS_BYTES = 2**29
 # Names that look like a shard. Hidden files never do.
 _LIKE_A_PART = re.compile(r"(?!\.).*(^part-|\.parquet)", re.IGNORECASE | re.DOTALL)
-
-
-@dataclass(frozen=True)
-class ShardFile:
-    """An undamaged shard on disk, with the SHA-256 of its file."""
-
-    path: Path
-    record: ShardRecord
-    rows: int
-    checksum: str
 
 
 class Listing:
     """study.json of a folder and the footers of its shards, each read once; never rows."""
 
-    def __init__(self, folder: Path, known: dict[Path, ShardFile] | None = None) -> None:
-        self.folder, self._known = folder, {} if known is None else known
+    def __init__(self, folder: Path, known: dict[int, ShardFile] | None = None) -> None:
+        self.folder, self.known = folder, {} if known is None else known
         self._state = self._study_state()
 
     @functools.cached_property
@@ -72,27 +65,33 @@ class Listing:
 
     def read(self, count: int) -> dict[int, ShardFile | EmbedshiftError]:
         """Returns those of `count` shards that exist, or why one cannot be used; opens only those that are new."""
-        paths = existing_shards(self.folder, count)
-        if all(path in self._known for path in paths.values()):
-            return {index: self._part(path) for index, path in paths.items()}
+        paths, part = existing_shards(self.folder, count), functools.partial(self._part, count)
+        if paths.keys() <= self.known.keys():
+            return {index: part(index, path) for index, path in paths.items()}
         with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-            return dict(zip(paths, threads.map(self._part, paths.values()), strict=True))
+            return dict(zip(paths, threads.map(part, paths.keys(), paths.values()), strict=True))
 
-    def _part(self, path: Path) -> ShardFile | EmbedshiftError:
+    def add(self, part: ShardFile, count: int) -> ShardFile:
+        """Takes one of `count` shards; keeps its sums if those of all fit into memory."""
+        part = part if len(part.sums or b"") * count <= _SUMS_BYTES else replace(part, sums=None)
+        self.known[part.record.index] = part
+        return part
+
+    def _part(self, count: int, index: int, path: Path) -> ShardFile | EmbedshiftError:
         try:
-            part, checksum = self._known.get(path), file_checksum(path)
+            part, checksum = self.known.get(index), file_checksum(path)
             recorded = self._recorded.get(shard_name(path))
             if part is None or part.checksum != checksum:
-                part = ShardFile(path, *read_record(path), checksum)
-                if shard_path(self.folder, part.record.index) != path:
-                    words = f"contains shard {part.record.index} but has another name; move it elsewhere"
+                record, rows, sums = read_record(path)
+                part = ShardFile(path, record, rows, checksum, sums)
+                if record.index != index:
+                    words = f"contains shard {record.index} but has another name; move it elsewhere"
                     raise UsageError(f"{path}: {words}")
                 if recorded is None and not _has_recorded_rows(part):
                     raise Damaged(path, "its rows do not match their checksum")
             if recorded not in (None, checksum) and _is_of_study(part.record, self.info):
                 raise Damaged(path, "its content does not match its checksum")
-            self._known[path] = part
-            return part
+            return self.add(part, count)
         except EmbedshiftError as error:
             return error
 
@@ -104,7 +103,7 @@ class Listing:
         """Returns the listing of the folder as it is now, which any process may have written; opens only new shards."""
         is_finished = "info" in vars(self) and self.info.complete
         is_same = is_finished and self._state == self._study_state()
-        return self if is_same else Listing(self.folder, self._known)
+        return self if is_same else Listing(self.folder, self.known)
 
     def _study_state(self) -> State | None:
         try:
@@ -123,10 +122,6 @@ def existing_shards(folder: Path, count: int) -> dict[int, Path]:
         words = f"not part of this study, whose shards are named {shard_path(folder, 0).name}{last}"
         raise UsageError(f"{shards / foreign[0]}: {words}; move it elsewhere")
     return paths
-
-
-def shard_checksums(paths: Iterable[Path]) -> dict[str, str]:
-    return {shard_name(path): file_checksum(path) for path in paths}
 
 
 def shard_pixels(records: Iterable[ShardRecord]) -> dict[str, ShardPixels]:

@@ -26,9 +26,9 @@ from embedshift.store.forked import refuse_fork
 from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.groups import NONE, Groups, stored_groups
 from embedshift.store.info import FILE, StudyInfo
-from embedshift.store.listing import Listing, ShardFile, measured_checksum
+from embedshift.store.listing import Listing, measured_checksum
 from embedshift.store.naming import ImageNaming
-from embedshift.store.shards import ShardRecord, failures_table, shard_sums
+from embedshift.store.shards import ShardFile, ShardRecord, failures_table
 from embedshift.store.table import alteration, is_figure_or_report, read_table, table_path, tables_of
 
 log = logging.getLogger(__name__)
@@ -310,9 +310,11 @@ class Reader:
     def placed_sums(self, name: str) -> Iterator[tuple[int, dict[str, Values]]]:
         start = 0
         for part in self.parts:
-            if sums := shard_sums(part.path, name):
-                originals = scan([part.path]).filter(pl.col("view") == ORIGINAL)
-                yield start, sums if self.whitening is None else whitened_sums(name, sums, originals, self.whitening)
+            if sums := part.read_sums(name):
+                if self.whitening is not None:
+                    originals = scan([part.path]).filter(pl.col("view") == ORIGINAL)
+                    sums = whitened_sums(name, sums, originals, self.whitening)
+                yield start, sums
             start += part.record.images
 
     def sums(self, name: str) -> dict[str, Values]:

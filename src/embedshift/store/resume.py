@@ -15,8 +15,8 @@ from embedshift.sources.base import storable
 from embedshift.statistics.layout import scan
 from embedshift.store.files import Damaged
 from embedshift.store.info import FILE, Answer, StudyInfo, differences, other_answers
-from embedshift.store.listing import Listing, ShardFile, refuse_foreign
-from embedshift.store.shards import ShardRecord, leftovers, shard_path
+from embedshift.store.listing import Listing, refuse_foreign
+from embedshift.store.shards import ShardFile, ShardRecord, leftovers, shard_path
 
 log = logging.getLogger(__name__)
 

@@ -53,6 +53,20 @@ class ShardRecord:
     rows_checksum: str = ""
 
 
+@dataclass(frozen=True)
+class ShardFile:
+    """An undamaged shard on disk, with the SHA-256 of its file, and its sums as they are stored; None = not kept."""
+
+    path: Path
+    record: ShardRecord
+    rows: int
+    checksum: str
+    sums: bytes | None = None
+
+    def read_sums(self, name: str) -> dict[str, Values]:
+        return shard_sums(self.path, name) if self.sums is None else unpacked(self.sums, name)
+
+
 def schema(
     dim: int | None,
     cells: int | None,
@@ -101,7 +115,7 @@ def leftovers(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
+def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> ShardFile:
     """Writes a shard under a hidden name and renames it; the final name marks it as finished."""
     metadata = dict(table.schema.metadata or {})
     sums = metadata.pop(SUMS_KEY, b"")
@@ -120,7 +134,7 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> None:
             if sums:  # not in the schema, which Arrow writes twice
                 writer.add_key_value_metadata({SUMS_KEY: sums})
 
-    write_atomically(path, write)
+    return ShardFile(path, record, len(table), write_atomically(path, write), sums)
 
 
 def rows_checksum(table: pa.Table, sums: bytes) -> str:
@@ -148,7 +162,8 @@ def _add_column(hasher: "hashlib._Hash", array: pa.Array) -> None:
         hasher.update(values.to_numpy(zero_copy_only=False).tobytes())
 
 
-def read_record(path: Path) -> tuple[ShardRecord, int]:
+def read_record(path: Path) -> tuple[ShardRecord, int, bytes]:
+    """Returns the record of a shard, its number of rows, and its sums as they are stored."""
     try:
         metadata = pq.read_metadata(path.absolute())
         content: Json = dict(json.loads(metadata.metadata[METADATA_KEY]))
@@ -163,7 +178,8 @@ def read_record(path: Path) -> tuple[ShardRecord, int]:
     try:
         checksum = fields.pop("rows_checksum")  # without one it would be empty
         fields["failures"] = tuple(Failure(**failure) for failure in fields["failures"])
-        return ShardRecord(**fields, rows_checksum=checksum), metadata.num_rows
+        sums = metadata.metadata.get(SUMS_KEY, b"")
+        return ShardRecord(**fields, rows_checksum=checksum), metadata.num_rows, sums
     except (KeyError, TypeError) as error:
         raise Damaged(path, reason(error)) from error
 
@@ -182,7 +198,11 @@ def pixels_digest(ids: Sequence[str], pixels: Sequence[str | None]) -> str:
 
 
 def shard_sums(path: Path, name: str) -> dict[str, Values]:
-    packed = json.loads((pq.read_metadata(path.absolute()).metadata or {}).get(SUMS_KEY, "{}"))
+    return unpacked((pq.read_metadata(path.absolute()).metadata or {}).get(SUMS_KEY, b""), name)
+
+
+def unpacked(sums: bytes, name: str) -> dict[str, Values]:
+    packed = json.loads(sums or b"{}")
     return {key: _unpack(array) for key, array in packed.get(name, {}).items()}
 
 
@@ -222,11 +242,11 @@ def refuse_other_pixels(path: Path, record: ShardRecord, first: ShardPixels | No
 
 class ShardWriter:
     def __init__(
-        self, folder: Path, written: Callable[[ShardRecord], object], study_id: str, first: Mapping[str, ShardPixels]
+        self, folder: Path, written: Callable[[ShardFile], object], study_id: str, first: Mapping[str, ShardPixels]
     ) -> None:
         self._folder, self._written, self._study_id, self._first = folder, written, study_id, first
         self._thread = ThreadPoolExecutor(1)
-        self._last: tuple[Future[None], ShardRecord] | None = None
+        self._last: Future[ShardFile] | None = None
 
     def write(self, table: pa.Table, record: ShardRecord) -> None:
         self.wait()
@@ -238,7 +258,7 @@ class ShardWriter:
         if first is not None and first.images != record.images:
             words = "%s: %d images measured, at first %d; whether they have the same pixels is not known"
             log.warning(words, path, record.images, first.images)
-        self._last = self._thread.submit(write_shard, self._folder, table, record), record
+        self._last = self._thread.submit(write_shard, self._folder, table, record)
 
     def __enter__(self) -> "ShardWriter":
         return self
@@ -254,6 +274,5 @@ class ShardWriter:
 
     def wait(self) -> None:
         if self._last is not None:
-            (future, record), self._last = self._last, None
-            future.result()
-            self._written(record)
+            last, self._last = self._last, None
+            self._written(last.result())

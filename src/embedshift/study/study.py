@@ -107,6 +107,13 @@ class Study(Shown, Exports):
 
     _reader: Reader | None = None
 
+    @classmethod
+    def of(cls, reader: Reader) -> "Study":
+        """Returns the study of a reader, which has opened its shards."""
+        study = cls(reader.folder)
+        study._reader = reader
+        return study
+
     def _lines(self) -> Iterator[str]:
         name, report = f"Study({str(self.folder)!r})", self.folder / "report.html"
         try:

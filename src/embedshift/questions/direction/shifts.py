@@ -94,26 +94,28 @@ class Shifts:
         return np.asarray(self.sums["squares"] > STILL * self.sums["counts"])
 
 
-def image_sums(embedding: ArrayLike, shape: tuple[int, int]) -> dict[str, Values]:
-    """Returns the sums of one image `[1 + A * draws, D]` of the shape (draws, A); empty without a direction."""
-    vectors = normalised(embedding)
-    original, views = vectors[0], vectors[1:].reshape(*shape, -1)
-    if not np.isfinite(original).all():
+def image_sums(embeddings: ArrayLike, shape: tuple[int, int]) -> dict[str, Values]:
+    """Returns the sums of images `[n, 1 + A * draws, D]` of the shape (draws, A); empty if none has a direction."""
+    vectors = normalised(embeddings)
+    vectors = vectors[np.isfinite(vectors[:, 0]).all(axis=-1)]
+    if not len(vectors):
         return {}
+    originals, views = vectors[:, 0], vectors[:, 1:].reshape(len(vectors), *shape, vectors.shape[-1])
     finite = np.asarray(np.isfinite(views).all(axis=-1))
-    shifts = views - original
+    shifts = views - originals[:, None, None]
     shifts[~finite] = 0.0
-    image_shifts, lengths = shifts.sum(axis=0), np.linalg.norm(shifts, axis=-1)
+    image_shifts, lengths = shifts.sum(axis=1), np.linalg.norm(shifts, axis=-1)
+    lost = (~finite).sum(axis=1)
     return {
-        "count": np.ones(()),
-        "originals": original,
-        "shifts": image_shifts,
-        "images": finite.any(axis=0).astype(np.float64),
-        "counts": finite.sum(axis=0, dtype=np.float64),
-        "lengths": lengths.sum(axis=0),
-        "squares": (lengths**2).sum(axis=0),
-        "together": (image_shifts**2).sum(axis=-1),
-        **({} if finite.all() else {"lost": (~finite).sum(axis=0)[:, None] * original}),
+        "count": np.array(float(len(vectors))),
+        "originals": originals.sum(axis=0),
+        "shifts": image_shifts.sum(axis=0),
+        "images": finite.any(axis=1).sum(axis=0, dtype=np.float64),
+        "counts": finite.sum(axis=(0, 1), dtype=np.float64),
+        "lengths": lengths.sum(axis=(0, 1)),
+        "squares": (lengths**2).sum(axis=(0, 1)),
+        "together": (image_shifts**2).sum(axis=(0, 2)),
+        **({"lost": np.einsum("na,nd->ad", lost, originals)} if lost.any() else {}),
     }
 
 

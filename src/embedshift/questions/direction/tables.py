@@ -161,7 +161,7 @@ def _of_groups(reader: Reader, study_shifts: Shifts) -> Shifts:
         rows = reader.image_rows.head(KEPT).frame.select("embedding").collect()["embedding"].to_numpy()
         shape, views = (reader.info.draws, len(reader.augmentations)), len(reader.image_rows.layout.views)
         for number, vectors in zip(reader.groups.tolist(), rows.reshape(-1, views, rows.shape[-1]), strict=False):
-            groups[number] = added(groups.get(number, {}), image_sums(vectors, shape))
+            groups[number] = added(groups.get(number, {}), image_sums(vectors[None], shape))
     return replace(study_shifts, groups=[group for group in groups.values() if group]).by_group()
 
 

@@ -86,11 +86,11 @@ class NormalisedSums(Sums):
 
     def __init__(self, chunk_size: int) -> None:
         self.chunk_size = chunk_size
-        self._waiting: list[Values] = []
+        self._waiting: list[Floats] = []
         self._chunks: list[tuple[float, float, Values]] = []
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
-        self._waiting.append(vectors.normalised(output.embedding[0]))
+        self._waiting.append(output.embedding[0])
         if len(self._waiting) == self.chunk_size:
             self._close_chunk()
 
@@ -102,7 +102,7 @@ class NormalisedSums(Sums):
 
     def _close_chunk(self) -> None:
         if self._waiting:
-            directions = np.stack(self._waiting)
+            directions = vectors.normalised(np.stack(self._waiting))
             valid = ~np.isnan(directions).any(axis=1)
             self._chunks.append((float(len(directions)), float(valid.sum()), directions[valid].sum(axis=0)))
             self._waiting = []
@@ -117,5 +117,5 @@ class MEASURE(Measure):
         """Returns sums of the originals' vectors: all vectors if they are few, else some vectors and sums of all."""
         if plan.images <= KEPT:
             return {"vectors": KeptVectors(KEPT)}
-        kept = -(-KEPT * plan.config.shard_size // plan.images)
+        kept = -(-KEPT * plan.shard_size // plan.images)
         return {"vectors": KeptVectors(kept), "normalised": NormalisedSums(max(1, plan.images // CHUNKS))}
