@@ -25,8 +25,10 @@ SearchFunction = Callable[[Floats, Positions, int], Ranked]
 KEPT, KEPT_OF_COARSE = 64, 512
 # The least vectors of a gallery that FAISS searches; and of images whose pairs it finds.
 LEAST_GALLERY, LEAST_PAIRED = 200_000, 20_001
-# Cells that a query searches, the most vectors that train a cell, and vectors that one is compared with for pairs.
-CELLS_SEARCHED, VECTORS_PER_CELL, COMPARED = 64, 64, 8_192
+# Cells that a query searches, vectors and rounds that train a cell, and vectors that one is compared with for pairs.
+CELLS_SEARCHED, VECTORS_PER_CELL, ROUNDS, COMPARED = 64, 40, 5, 4_096
+# Each vector is compared with the centres of all cells.
+MOST_CELLS = 8_192
 # Gigabytes of an index, unless the user chooses, and how much of them a list that grows may hold in vain.
 MEMORY, GROWTH = 4.0, 1.5
 # Images of a query's own group beyond which its nearest others may be fewer than wanted.
@@ -102,9 +104,10 @@ def _index(gallery: Gallery, memory: float) -> tuple[Any, str]:
     import faiss
 
     count, dim = len(gallery) * gallery.several, gallery.vectors.shape[-1]
-    cells, code = max(1, min(int(4 * count**0.5), count // VECTORS_PER_CELL)), code_within(memory, count, dim)
+    cells = max(1, min(int(4 * count**0.5), count // VECTORS_PER_CELL, MOST_CELLS))
+    code = code_within(memory, count, dim)
     index = faiss.index_factory(dim, f"IVF{cells},{code}", faiss.METRIC_INNER_PRODUCT)
-    last = cells * VECTORS_PER_CELL
+    index.cp.niter, last = ROUNDS, cells * VECTORS_PER_CELL
     blocks = [block.reshape(-1, dim) for start, block, _ in gallery.blocks() if start * gallery.several < last]
     index.train(np.concatenate(blocks)[:last])
     for _, block, _ in gallery.blocks():
