@@ -106,7 +106,7 @@ def _index(gallery: Gallery, memory: float) -> tuple[Any, str]:
     count, dim = len(gallery) * gallery.several, gallery.vectors.shape[-1]
     cells = max(1, min(int(4 * count**0.5), count // VECTORS_PER_CELL, MOST_CELLS))
     code = code_within(memory, count, dim)
-    index = faiss.index_factory(dim, f"IVF{cells},{code}", faiss.METRIC_INNER_PRODUCT)
+    index: Any = faiss.index_factory(dim, f"IVF{cells},{code}", faiss.METRIC_INNER_PRODUCT)
     index.cp.niter, last = ROUNDS, cells * VECTORS_PER_CELL
     blocks = [block.reshape(-1, dim) for start, block, _ in gallery.blocks() if start * gallery.several < last]
     index.train(np.concatenate(blocks)[:last])

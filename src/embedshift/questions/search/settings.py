@@ -84,9 +84,10 @@ def _of_duplicates(reader: Reader) -> dict[str, Any]:
     numbers = {name: value for name, value in given.items() if value is not None}
     if len(numbers) > 1:
         raise UsageError("`threshold` and `expected_false` both say from which cosine: give one of them")
-    for name, (low, high) in {"threshold": (-1, 1), "expected_false": (1e-9, 1e9)}.items():
-        if name in numbers and not low <= numbers[name] <= high:
-            raise UsageError(f"`{name}` {numbers[name]:g}: give a number between {low:g} and {high:g}")
+    for name, (low, high) in {"threshold": (-1, 1), "expected_false": (1e-9, 1e9), "memory": (0.001, 1e6)}.items():
+        value = getattr(chosen, name)
+        if value is not None and not low <= value <= high:
+            raise UsageError(f"`{name}` {value:g}: give a number between {low:g} and {high:g}")
     return numbers or {name: float(stored[name]) for name in given if name in stored}
 
 

@@ -2,7 +2,6 @@
 
 import functools
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -212,24 +211,27 @@ def _compared(reader: Reader) -> int:
 
 @functools.lru_cache(maxsize=1)
 def near_copies(reader: Reader) -> dict[str, int]:
-    """Returns for each image the number of its set of near-copies: that of `groups` near, or in the table of pairs."""
-    ids = reader.ordered_ids()
-    if len(ids) < LISTED_FROM:
-        return dict(zip(ids, near_groups(reader).tolist(), strict=True))
-    pairs = reader.need("duplicates").with_columns(pl.col("group") + len(ids))
-    grouped = dict(pl.concat([pairs.select(pl.col(end).alias("id"), "group") for end in NAMES]).iter_rows())
-    return {image_id: grouped.get(image_id, place) for place, image_id in enumerate(ids)}
+    """Returns for each image that has near-copies their set: that of `groups` near, or in the table of pairs."""
+    if reader.image_rows.layout.images >= LISTED_FROM:
+        pairs = reader.need("duplicates")
+        return dict(pl.concat([pairs.select(pl.col(end).alias("id"), "group") for end in NAMES]).iter_rows())
+    groups = near_groups(reader)
+    has_copies = np.bincount(groups)[groups] > 1
+    return {
+        image_id: int(group)
+        for image_id, group, has in zip(reader.ordered_ids(), groups, has_copies, strict=True)
+        if has
+    }
 
 
 @functools.lru_cache(maxsize=1)
 def misses(reader: Reader) -> pl.DataFrame:
     """Returns `view, missed, copies, recall` by augmentation, from stored ranks less the near-copies ahead."""
     label = near_copies(reader)
-    several = [group for group, images in Counter(label.values()).items() if images > 1]
-    own, first = (pl.col(name).replace_strict(label, default=None) for name in NAMES)
+    own, first = (pl.col(name).replace_strict(label, default=None, return_dtype=pl.Int64) for name in NAMES)
     is_missed = pl.col("rank") > 1
     ranks = reader.need("search_ranks").drop_nulls("rank").with_columns(label=own, is_copy=is_missed & (own == first))
-    asked = ranks.filter(is_missed & pl.col("label").is_in(several)).select(*KEY, "label", own_cosine="cosine")
+    asked = ranks.filter(is_missed & pl.col("label").is_not_null()).select(*KEY, "label", own_cosine="cosine")
     groups_asked = {*asked["label"]}
     images = [image_id for image_id, group in label.items() if group in groups_asked]
     rows = reader.rows().filter(pl.col("image_id").is_in(images)).select(*KEY, "embedding")
