@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import sys
 
 import numpy as np
 import polars as pl
@@ -9,8 +10,11 @@ import pytest
 
 import embedshift
 from embedshift.errors import UsageError
+from embedshift.questions.search import settings
 from embedshift.questions.search import tables as near
 from embedshift.questions.search.section import near_duplicates
+from embedshift.statistics import duplicates, search_index
+from embedshift.store import grouping
 from support.revised import revise_embeddings
 from support.search_tables import html_of
 from support.synthetic import make_study
@@ -220,3 +224,32 @@ def test_in_a_large_study_the_listed_pairs_are_taken(with_copies, monkeypatch):
     assert {*label} == {*groups}
     for one, other in itertools.combinations(label, 2):
         assert (label[one] == label[other]) == (groups[one] == groups[other])
+
+
+def test_without_faiss_a_line_says_that_the_first_images_alone_were_compared(tmp_path, monkeypatch, caplog, cli):
+    pytest.importorskip("faiss")
+    for module in (search_index, near, settings, duplicates, grouping):
+        monkeypatch.setattr(module, "LEAST_PAIRED", 41)
+    rng = np.random.default_rng(5)
+    originals = rng.normal(size=(60, DIM))
+    originals[50:] = originals[:10] + 0.01 * rng.normal(size=(10, DIM))
+    views = {"mild": originals + 0.1 * rng.normal(size=originals.shape)}
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "faiss", None)
+        study = embedshift.from_vectors(originals, views, out=tmp_path / "study")
+        assert "among the first 40 of 60 images alone; for all install FAISS, the extra 'search'" in caplog.text
+        first, planted = {*study.reader().ordered_ids()[:40]}, {(str(image), str(image + 50)) for image in range(10)}
+        pairs = {tuple(sorted(pair, key=int)) for pair in study.duplicates().select("image_id", "other").iter_rows()}
+        assert planted & pairs == {pair for pair in planted if {*pair} <= first} != planted
+        assert "in the whole set, among the first 40 images alone:" in cli("search", study.folder).out
+        caplog.set_level("INFO", "embedshift")
+        study.regroup("near")
+        assert "`groups` near compares all pairs of 60 images, which takes long" in caplog.text
+        assert study.info()["groups"]["count"] == 50
+        study.regroup("none")
+    found = study.duplicates(expected_false=1.0)  # which are made again
+    assert planted <= {tuple(sorted(pair, key=int)) for pair in found.select("image_id", "other").iter_rows()}
+    assert "as far as FAISS finds them" in cli("search", study.folder).out
+    with monkeypatch.context() as patched:  # and stay
+        patched.setitem(sys.modules, "faiss", None)
+        assert embedshift.load(study.folder).duplicates(expected_false=1.0).equals(found)

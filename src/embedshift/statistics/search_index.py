@@ -190,8 +190,9 @@ class NearPairs:
         gallery, count = self.gallery, min(RECALL_IMAGES, len(self.gallery))
         drawn = np.sort(np.random.default_rng(0).choice(len(gallery), count, replace=False))
         exact = search(gallery.whole(drawn), drawn, gallery, count=NEIGHBOURS)
-        least = min(least, float(np.sort(exact.others, axis=None)[-min(RECALL_PAIRS, exact.others.size)]))
-        rows, columns = np.nonzero(exact.others >= least)
+        others = np.nan_to_num(exact.others, nan=-1.0)  # of an image without a direction
+        least = min(least, float(np.sort(others, axis=None)[-RECALL_PAIRS]))
+        rows, columns = np.nonzero(others >= least)
         first, second = drawn[rows], exact.positions[rows, columns]
         ends = np.unique(np.concatenate([first, second]))
         found = [self._around(ends[start : start + BATCH], least - self.error) for start in range(0, len(ends), BATCH)]
