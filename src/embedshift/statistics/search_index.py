@@ -25,8 +25,10 @@ SearchFunction = Callable[[Floats, Positions, int], Ranked]
 KEPT, KEPT_OF_COARSE = 64, 512
 # The least vectors of a gallery that FAISS searches; and of images whose pairs it finds.
 LEAST_GALLERY, LEAST_PAIRED = 200_000, 20_001
-# Cells that a query searches, vectors and rounds that train a cell, and vectors that one is compared with for pairs.
-CELLS_SEARCHED, VECTORS_PER_CELL, ROUNDS, COMPARED = 64, 40, 5, 4_096
+# Cells that a query searches at least, and one in how many; vectors that one is compared with where pairs are found.
+CELLS_SEARCHED, PART_SEARCHED, COMPARED = 64, 16, 4_096
+# Vectors and rounds that train a cell.
+VECTORS_PER_CELL, ROUNDS = 40, 5
 # Each vector is compared with the centres of all cells.
 MOST_CELLS = 8_192
 # Gigabytes of an index, unless the user chooses, and how much of them a list that grows may hold in vain.
@@ -67,7 +69,7 @@ def search_function(
         log.info(message, views, len(gallery), max(1, minutes))
         return exact
     index, code = _index(gallery, memory or MEMORY)
-    index.nprobe = min(CELLS_SEARCHED, index.nlist)
+    index.nprobe = min(max(CELLS_SEARCHED, index.nlist // PART_SEARCHED), index.nlist)
     groups = np.arange(len(gallery)) if gallery.groups is None else gallery.groups
     more = KEPT if code == FINE else KEPT_OF_COARSE
     own = min(MOST_OF_GROUP, 1 if gallery.groups is None else int(np.bincount(groups).max()))
