@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import sys
 
 import numpy as np
 import polars as pl
@@ -9,8 +10,11 @@ import pytest
 
 import embedshift
 from embedshift.errors import UsageError
+from embedshift.questions.search import settings
 from embedshift.questions.search import tables as near
 from embedshift.questions.search.section import near_duplicates
+from embedshift.statistics import duplicates, search_index
+from embedshift.store import grouping
 from support.revised import revise_embeddings
 from support.search_tables import html_of
 from support.synthetic import make_study
@@ -143,7 +147,8 @@ def cosine(one, other):
 def test_misses_are_those_of_a_slow_loop_and_of_a_search_with_near_groups(with_copies, tmp_path, cli):
     reader = with_copies.reader()
     rows = {(row["image_id"], row["view"]): np.array(row["embedding"]) for row in reader.rows().collect().to_dicts()}
-    ids, labels = reader.ordered_ids(), [*near.near_copies(reader).values()]
+    ids, sets = reader.ordered_ids(), near.near_copies(reader)
+    labels = [sets.get(image, image) for image in ids]
     slow = {}
     for view in ("mild", "strong"):
         missed, copied, found = 0, 0, 0
@@ -216,5 +221,35 @@ def test_in_a_large_study_the_listed_pairs_are_taken(with_copies, monkeypatch):
     label = near.near_copies(with_copies.reader())
     pairs = with_copies.duplicates()
     groups = {image: group for end in ("image_id", "other") for image, group in pairs.select(end, "group").iter_rows()}
+    assert {*label} == {*groups}
     for one, other in itertools.combinations(label, 2):
-        assert (label[one] == label[other]) == (one in groups and groups[one] == groups.get(other))
+        assert (label[one] == label[other]) == (groups[one] == groups[other])
+
+
+def test_without_faiss_a_line_says_that_the_first_images_alone_were_compared(tmp_path, monkeypatch, caplog, cli):
+    pytest.importorskip("faiss")
+    for module in (search_index, near, settings, duplicates, grouping):
+        monkeypatch.setattr(module, "LEAST_PAIRED", 41)
+    rng = np.random.default_rng(5)
+    originals = rng.normal(size=(60, DIM))
+    originals[50:] = originals[:10] + 0.01 * rng.normal(size=(10, DIM))
+    views = {"mild": originals + 0.1 * rng.normal(size=originals.shape)}
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "faiss", None)
+        study = embedshift.from_vectors(originals, views, out=tmp_path / "study")
+        assert "among the first 40 of 60 images alone; for all install FAISS, the extra 'search'" in caplog.text
+        first, planted = {*study.reader().ordered_ids()[:40]}, {(str(image), str(image + 50)) for image in range(10)}
+        pairs = {tuple(sorted(pair, key=int)) for pair in study.duplicates().select("image_id", "other").iter_rows()}
+        assert planted & pairs == {pair for pair in planted if {*pair} <= first} != planted
+        assert "in the whole set, among the first 40 images alone:" in cli("search", study.folder).out
+        caplog.set_level("INFO", "embedshift")
+        study.regroup("near")
+        assert "`groups` near compares all pairs of 60 images, which takes long" in caplog.text
+        assert study.info()["groups"]["count"] == 50
+        study.regroup("none")
+    found = study.duplicates(expected_false=1.0)  # which are made again
+    assert planted <= {tuple(sorted(pair, key=int)) for pair in found.select("image_id", "other").iter_rows()}
+    assert "as far as FAISS finds them" in cli("search", study.folder).out
+    with monkeypatch.context() as patched:  # and stay
+        patched.setitem(sys.modules, "faiss", None)
+        assert embedshift.load(study.folder).duplicates(expected_false=1.0).equals(found)

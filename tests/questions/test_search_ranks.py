@@ -15,6 +15,7 @@ import embedshift
 from embedshift.questions.search.matching import recall_metrics
 from embedshift.questions.search.ranks import first_results, hub
 from embedshift.questions.search.section import hubs
+from embedshift.statistics import search_index
 from embedshift.statistics.retrieval import Gallery, search
 from embedshift.statistics.search_index import LEAST_GALLERY, measured_recall, search_function
 from support import studies
@@ -262,6 +263,24 @@ def test_faiss_finds_what_an_exact_search_finds(world, caplog):
     assert (found.rank[deep] == exact.rank[deep]).mean() > 0.9
     both = (found.positions[:, :10, None] == exact.positions[:, None, :10]).any(axis=2).mean()
     assert both > 0.97
+
+
+@pytest.mark.parametrize(("megabytes", "code"), [(3, "SQ8"), (1.2, "SQ4"), (0.6, "PQ12")])
+def test_the_index_fits_into_memory_and_exact_cosines_order_what_it_finds(world, caplog, megabytes, code):
+    faiss = pytest.importorskip("faiss")
+    gallery, queries, own = world
+    index, name = search_index._index(gallery, megabytes / 1_000)
+    assert name == code
+    centres = 4 * 48 * index.nlist
+    assert len(faiss.serialize_index(index)) - centres < 1e6 * megabytes + 150_000  # ranges and codebooks
+    with caplog.at_level(logging.INFO, "embedshift"):
+        near = search_function(gallery, views=6_000, least=COUNT, memory=megabytes / 1_000)
+    assert f"images ({code}) built" in caplog.text
+    found, exact = near(queries, own, 10), search(queries, own, gallery, count=10)
+    assert ((found.rank == 1) == (exact.rank == 1)).mean() > 0.99
+    same = found.positions == exact.positions
+    np.testing.assert_allclose(found.others[same], exact.others[same], rtol=0, atol=1e-12)
+    assert (found.positions[:, :, None] == exact.positions[:, None, :]).any(axis=2).mean() > 0.95
 
 
 def test_its_recall_is_measured_against_exact_search(world):

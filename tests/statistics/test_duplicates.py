@@ -1,13 +1,16 @@
 """The tail of the cosines of pairs of different images, and pairs above a cosine, against scipy and explicit loops."""
 
 import itertools
+import logging
+import re
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from embedshift.statistics import duplicates
-from embedshift.statistics.duplicates import cosines_of, fit_tail, pairs_above, rule_in_words, sets_of
+from embedshift.statistics import duplicates, search_index
+from embedshift.statistics.duplicates import components, cosines_of, fit_tail, pairs_above, rule_in_words, sets_of
+from embedshift.statistics.search_index import near_pairs
 
 
 def points(rng, count, dim=8):
@@ -122,3 +125,48 @@ def test_the_rule_in_words():
     assert "0.9 or more" in rule_in_words({"threshold": "0.9"}, 5)
     assert "equal embeddings" in rule_in_words({"expected_false": "1.0"}, 19)
     assert "3 such pair" in rule_in_words({"expected_false": "3.0"}, 20)
+
+
+@pytest.mark.parametrize("several", [1, 3])
+def test_faiss_finds_the_pairs_and_the_groups_of_all_pairs(monkeypatch, caplog, several):
+    pytest.importorskip("faiss")
+    monkeypatch.setattr(search_index, "LEAST_PAIRED", 3_000)
+    rng = np.random.default_rng(6)
+    vectors = with_copies(rng, points(rng, 3_000, 24), 200, by=0.05)
+    vectors[5] = vectors[6] = 0  # no direction
+    if several > 1:  # the whole image of one is a part of another
+        parts = np.zeros((len(vectors), several, 24), np.float32)
+        parts[:, 0], parts[:100, 2] = vectors, vectors[1_000:1_100]
+        vectors = parts
+    with caplog.at_level(logging.INFO, "embedshift"):
+        near = near_pairs(vectors, 0.9)
+    assert re.search(
+        r"among 3,200 images by FAISS \(SQ8\): it finds 1.0000 of the pairs from a cosine of 0.", caplog.text
+    )
+    first, second = pairs_above(vectors, 0.9, 10_000, near)
+    wanted = pairs_above(vectors, 0.9, 10_000)
+    assert len(wanted[0]) >= (198 if several == 1 else 298)
+    assert [first.tolist(), second.tolist()] == [end.tolist() for end in wanted]
+    assert pairs_above(vectors, 0.9, 50, near)[0].tolist() == first[:50].tolist()
+    if several == 1:
+        groups = np.arange(3_200) // 2
+        for given in (None, groups):
+            assert components(vectors, 0.9, given, near).tolist() == components(vectors, 0.9, given).tolist()
+
+
+def test_its_recall_is_that_of_a_loop_over_the_exact_nearest(monkeypatch):
+    pytest.importorskip("faiss")
+    for name, value in {"LEAST_PAIRED": 2_000, "COMPARED": 1, "RECALL_IMAGES": 2_000}.items():
+        monkeypatch.setattr(search_index, name, value)
+    vectors = points(np.random.default_rng(7), 2_000, 24)
+    near = near_pairs(vectors, 2.0)  # one cell is searched
+    recall, least = near.recall(2.0)
+    cosines = vectors.astype(float) @ vectors.T.astype(float)
+    np.fill_diagonal(cosines, -1)
+    wanted = {
+        (min(pair), max(pair)) for pair in np.argwhere(cosines >= least - 1e-9).tolist() for pair in [tuple(pair)]
+    }
+    assert 20 <= len(wanted) <= 50
+    found = {pair for one, two, _ in near.pairs(lambda: least) for pair in zip(one.tolist(), two.tolist(), strict=True)}
+    assert recall == pytest.approx(len(wanted & found) / len(wanted), abs=0.05)
+    assert recall < 1

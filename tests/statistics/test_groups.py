@@ -9,7 +9,7 @@ import pytest
 
 from embedshift.statistics import sample
 from embedshift.statistics.baselines import KEPT, cosine_baseline, distance_baseline, relative_shifts
-from embedshift.statistics.duplicates import components, mean_cosine, near_cosine
+from embedshift.statistics.duplicates import components, mean_cosine, near_cosine, unit_float32
 from embedshift.statistics.intervals import bounded_interval, mean_interval, proportion_interval, ratio_interval
 from embedshift.statistics.layout import image_rows
 from embedshift.statistics.sample import estimates_from_values, gather
@@ -169,13 +169,14 @@ def test_near_duplicates_are_connected():
     rng = np.random.default_rng(0)
     photos = rng.normal(size=(700, 16))
     near = np.vstack([photos, photos[:50] + 0.01 * rng.normal(size=(50, 16)), photos[:1] * 2.0])
-    labels = components(near, 0.99)
+    labels = components(unit_float32(near), 0.99)
     assert len(np.unique(labels)) == 700
     assert np.array_equal(labels[700:750], labels[:50])
     assert labels[750] == labels[0]
     # A chain is one component, although its ends are far apart.
     angles = np.linspace(0, 3, 100)
-    assert (components(np.stack([np.cos(angles), np.sin(angles)], axis=1), 0.999) == 0).all()
+    chain = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    assert (components(chain, 0.999) == 0).all()
     units = photos / np.linalg.norm(photos, axis=1, keepdims=True)
     cosines = units @ units.T
     assert mean_cosine(photos) == pytest.approx(cosines[np.triu_indices(700, 1)].mean(), abs=1e-12)

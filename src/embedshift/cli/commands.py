@@ -267,6 +267,7 @@ def search(
     beside: Annotated[
         str, typer.Option(help="Compare every augmentation with this one, image by image: how many more are found.")
     ] = "",
+    memory: Annotated[float | None, rare("Gigabytes for FAISS' index of a large gallery. Default: 4.")] = None,
     groups: GroupOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -290,6 +291,7 @@ def search(
         threshold=threshold,
         expected_false=EXPECTED_FALSE if threshold is None and expected_false is None else expected_false,
         layout=layout,
+        memory=memory,
     )
     pairs = beside_table(study, beside) if beside else None
     if as_json:

@@ -4,7 +4,7 @@ Near-duplicates are closer to each other than an image is to its views under the
 that are nearer than the nearest of that many different images are expected to be.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.statistics.retrieval import release_memory
+from embedshift.statistics.search_index import LEAST_PAIRED, NearPairs
 from embedshift.statistics.vectors import normalised
 
 # The tail holds the nearest fiftieth of the pairs, at most ten for each image and at least 20 in all. The nearest tenth
@@ -37,7 +38,10 @@ MOST_IN_SETS = 3
 _NEAR_DISTANCE, _SMALL = 0.05, 0.1
 # A cosine closer to 1 is that of an unchanged embedding.
 _UNMOVED = 1e-9
-_BLOCK = 512
+# Rows of a block of cosines to connect, and its columns: more than the images of which all pairs are compared.
+_BLOCK, _LARGE = 512, 2**16
+# How pairs of many images are found: by FAISS, or without it of the first images alone.
+FAISS, FIRST = "faiss", "first"
 Positions = NDArray[np.int64]
 
 
@@ -49,21 +53,57 @@ def near_cosine(medians: Iterable[float | None], baseline: float) -> float:
 
 
 def mean_cosine(vectors: ArrayLike) -> float:
-    directions = np.nan_to_num(normalised(vectors))
-    count = len(directions)
-    return float((np.square(directions.sum(axis=0)).sum() - count) / max(1, count * (count - 1)))
+    given = np.asanyarray(vectors)
+    count, total = len(given), np.zeros(given.shape[1])
+    for start in range(0, count, _LARGE):
+        total += np.nan_to_num(normalised(given[start : start + _LARGE])).sum(axis=0)
+        release_memory(given, start + _LARGE)
+    return float((np.square(total).sum() - count) / max(1, count * (count - 1)))
 
 
-def components(vectors: ArrayLike, least: float, groups: GroupNumbers | None = None) -> GroupNumbers:
-    """Returns the components of vectors `[n, D]`, or of groups, in which a cosine of `least` connects two."""
-    directions = np.nan_to_num(normalised(vectors)).astype(np.float32)
+def unit_float32(vectors: Floats) -> Floats:
+    """Returns vectors at length 1, in float32; those without a direction are 0."""
+    return np.nan_to_num(normalised(vectors)).astype(np.float32)
+
+
+def components(
+    directions: Floats, least: float, groups: GroupNumbers | None = None, near: NearPairs | None = None
+) -> GroupNumbers:
+    """Returns the components of unit vectors `[n, D]`, or of groups, in which a cosine of `least` connects two.
+
+    All pairs are compared, or those that `near` finds.
+    """
     labels = np.arange(len(directions)) if groups is None else groups
+    waiting, count = list[tuple[Positions, Positions]](), 0
+    for pairs in _connecting(directions, least, near):
+        waiting.append(pairs)
+        count += len(pairs[0])
+        if count > len(directions):
+            labels, waiting, count = _joined(labels, waiting), [], 0
+    return np.asarray(_joined(labels, waiting), np.intp)
+
+
+def _connecting(directions: Floats, least: float, near: NearPairs | None) -> Iterator[tuple[Positions, Positions]]:
+    if near is not None:
+        for first, second, cosines in near.pairs(lambda: least):
+            is_near, unsure = cosines >= least, np.flatnonzero(np.abs(cosines - least) <= near.error)
+            is_near[unsure] = cosines_of(directions, first[unsure], second[unsure]) >= least
+            yield first[is_near], second[is_near]
+        return
     for start in range(0, len(directions), _BLOCK):
-        rows, columns = np.nonzero(directions[start : start + _BLOCK] @ directions[start:].T >= np.float32(least))
-        ends = labels[start + rows], labels[start + columns]
-        graph = scipy.sparse.coo_array((np.ones(len(rows)), ends), shape=(len(directions), len(directions)))
-        labels = scipy.sparse.csgraph.connected_components(graph, directed=False)[1][labels]
-    return np.asarray(labels, np.intp)
+        for left in range(start, len(directions), _LARGE):
+            cosines = directions[start : start + _BLOCK] @ directions[left : left + _LARGE].T
+            rows, columns = np.nonzero(cosines >= np.float32(least))
+            yield start + rows, left + columns
+        release_memory(directions, len(directions))
+
+
+def _joined(labels: GroupNumbers, pairs: Sequence[tuple[Positions, Positions]]) -> GroupNumbers:
+    if not pairs:
+        return labels
+    ends = tuple(labels[np.concatenate(end)] for end in zip(*pairs, strict=True))
+    graph = scipy.sparse.coo_array((np.ones(len(ends[0])), ends), shape=(len(labels), len(labels)))
+    return np.asarray(scipy.sparse.csgraph.connected_components(graph, directed=False)[1][labels])
 
 
 @dataclass(frozen=True)
@@ -156,33 +196,47 @@ def pair_cosines(first: Floats, second: Floats) -> Floats:
     return found
 
 
-def pairs_above(vectors: Floats, least: float, most: int) -> tuple[Positions, Positions]:
+def pairs_above(vectors: Floats, least: float, most: int, near: NearPairs | None = None) -> tuple[Positions, Positions]:
     """Returns the pairs of images with a cosine of `least` or more, the nearest first, `most` at most.
 
-    Unit vectors are `[n, D]`, or several each, as in `pair_cosines`. Cosines come block by block, so that memory does
-    not grow with the number of pairs, nor with a mapped file.
+    Unit vectors are `[n, D]`, or several each, as in `pair_cosines`. All pairs are compared, block by block, so that
+    memory does not grow with their number, nor with a mapped file; or those that `near` finds.
     """
     first, second, cosines = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    blocks = _blocks(vectors, lambda: least, most) if near is None else near.pairs(lambda: least)
+    for rows, columns, roughly in blocks:
+        kept = np.argsort(-roughly, kind="stable")[: 2 * most] if len(roughly) > 2 * most else slice(None)
+        exact = cosines_of(vectors, rows[kept], columns[kept])
+        found = exact >= least
+        first, second = np.append(first, rows[kept][found]), np.append(second, columns[kept][found])
+        cosines = np.append(cosines, exact[found])
+        if len(cosines) > most:
+            first, second, cosines = _nearest(first, second, cosines, most)
+            least = max(least, float(cosines[-1])) if len(cosines) == most else least
+        release_memory(vectors, len(vectors))
+    return _nearest(first, second, cosines, most)[:2]
+
+
+def _nearest(first: Positions, second: Positions, cosines: Values, most: int) -> tuple[Positions, Positions, Values]:
+    """Returns the nearest of some pairs, each once."""
+    order = np.lexsort((second, first, -cosines))
+    first, second, cosines = first[order], second[order], cosines[order]
+    again = np.zeros(len(first), np.bool_)
+    again[1:] = (first[1:] == first[:-1]) & (second[1:] == second[:-1])
+    kept = np.flatnonzero(~again)[:most]
+    return first[kept], second[kept], cosines[kept]
+
+
+def _blocks(vectors: Floats, least: Callable[[], float], most: int) -> Iterator[tuple[Positions, Positions, Floats]]:
     for top in range(0, len(vectors), _ROWS):
         for left in range(top, len(vectors), _COLUMNS):
             block = pair_cosines(vectors[top : top + _ROWS], vectors[left : left + _COLUMNS]).ravel()
             width = min(_COLUMNS, len(vectors) - left)
-            places = np.flatnonzero(block >= np.float32(least - _NEAR))
+            places = np.flatnonzero(block >= np.float32(least() - _NEAR))
             places = places[left + places % width > top + places // width]
             if len(places) > most:
                 places = places[np.argsort(-block[places], kind="stable")[:most]]
-            rows, columns = top + places // width, left + places % width
-            exact = cosines_of(vectors, rows, columns)
-            near = exact >= least
-            first, second = np.append(first, rows[near]), np.append(second, columns[near])
-            cosines = np.append(cosines, exact[near])
-            if len(cosines) > most:
-                kept = np.lexsort((second, first, -cosines))[:most]
-                first, second, cosines = first[kept], second[kept], cosines[kept]
-                least = max(least, float(cosines[-1]))
-            release_memory(vectors, len(vectors))
-    order = np.lexsort((second, first, -cosines))
-    return first[order], second[order]
+            yield top + places // width, left + places % width, block[places]
 
 
 def sets_of(pairs: tuple[Positions, Positions], count: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
@@ -241,9 +295,12 @@ def images_in(pairs: pl.DataFrame) -> int:
 
 
 def rule_in_words(settings: Mapping[str, str], count: int) -> str:
+    """Returns which pairs are listed, as `settings` of the table say, and among which images these are looked for."""
+    ways = {FAISS: ", as far as FAISS finds them", FIRST: f", among the first {LEAST_PAIRED - 1:,} images alone"}
+    among = ways.get(settings.get("compared", ""), "")
     if "threshold" in settings:
-        return f"a cosine of {float(settings['threshold']):g} or more"
+        return f"a cosine of {float(settings['threshold']):g} or more{among}"
     if count < LEAST_IMAGES:
         return f"equal embeddings (fewer than {LEAST_IMAGES} images, or groups, show no more without a threshold)"
     expected = float(settings.get("expected_false", EXPECTED_FALSE))
-    return f"embeddings so near that {expected:g} such pair of different images is expected in the whole set"
+    return f"embeddings so near that {expected:g} such pair of different images is expected in the whole set{among}"

@@ -1,35 +1,57 @@
-"""A search function for a gallery: exact, or by FAISS in a large one, whose own recall it says."""
+"""FAISS' index over a large set of vectors: a search among them, and the pairs that are near. It says its own recall.
+
+Cells of vectors are compared by their codes, in bounded memory; what they find is decided by exact cosines.
+"""
 
 import functools
+import importlib.util
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from embedshift.arrays import Floats
 from embedshift.statistics.agreement import NEIGHBOURS
-from embedshift.statistics.retrieval import TIE, Gallery, Positions, Ranked, exactly_ordered, search
+from embedshift.statistics.retrieval import TIE, Gallery, Positions, Ranked, exactly_ordered, release_memory, search
 
 log = logging.getLogger(__name__)
 
 # Queries `[q, D]`, positions of their own originals `[q]`, number of neighbours → ranks and neighbours.
 SearchFunction = Callable[[Floats, Positions, int], Ranked]
-# Highest cosines with other images that are kept of each query.
-KEPT = 64
-# The least vectors of a gallery that FAISS searches.
-LEAST_GALLERY = 200_000
-# Cells that a query searches, and the most vectors by which a cell is trained.
-CELLS_SEARCHED, VECTORS_PER_CELL = 64, 64
+# Highest cosines with other images that are kept of each query; by coarse codes more of them are found first.
+KEPT, KEPT_OF_COARSE = 64, 512
+# The least vectors of a gallery that FAISS searches; and of images whose pairs it finds.
+LEAST_GALLERY, LEAST_PAIRED = 200_000, 20_001
+# Cells that a query searches at least, and one in how many; vectors that one is compared with where pairs are found.
+CELLS_SEARCHED, PART_SEARCHED, COMPARED = 64, 16, 4_096
+# Vectors and rounds that train a cell.
+VECTORS_PER_CELL, ROUNDS = 40, 5
+# Each vector is compared with the centres of all cells.
+MOST_CELLS = 8_192
+# Gigabytes of an index, unless the user chooses, and how much of them a list that grows may hold in vain.
+MEMORY, GROWTH = 4.0, 1.5
 # Images of a query's own group beyond which its nearest others may be fewer than wanted.
 MOST_OF_GROUP = 1_024
-# Queries by which its recall is measured.
-RECALL_QUERIES = 256
+# Queries by which its recall is measured; those by which that of pairs is, and the least pairs.
+RECALL_QUERIES, RECALL_IMAGES, RECALL_PAIRS = 256, 512, 50
+# Images whose pairs are looked for at once, and vectors by which the errors of codes are measured.
+BATCH, CODED = 1_024, 4_096
 
 
-def search_function(gallery: Gallery, *, views: int, least: int = LEAST_GALLERY) -> SearchFunction:
-    """Returns the search function for a gallery: exact, or FAISS from `least` vectors on, if it is installed."""
+def has_faiss() -> bool:
+    return importlib.util.find_spec("faiss") is not None
+
+
+def search_function(
+    gallery: Gallery, *, views: int, least: int = LEAST_GALLERY, memory: float | None = None
+) -> SearchFunction:
+    """Returns the search function for a gallery: exact, or FAISS from `least` vectors on, if it is installed.
+
+    Its index takes `memory` gigabytes at most; the gallery itself may be a mapped file.
+    """
 
     def exact(queries: Floats, originals: Positions, count: int) -> Ranked:
         return search(queries, originals, gallery, count=count)
@@ -37,9 +59,7 @@ def search_function(gallery: Gallery, *, views: int, least: int = LEAST_GALLERY)
     if len(gallery) * gallery.several < least:
         return exact
     started = time.monotonic()
-    try:
-        import faiss
-    except ImportError:
+    if not has_faiss():
         positions = np.arange(min(RECALL_QUERIES, len(gallery)))
         exact(gallery.whole(positions), positions, NEIGHBOURS)
         minutes = (time.monotonic() - started) / len(positions) * views / 60
@@ -48,11 +68,16 @@ def search_function(gallery: Gallery, *, views: int, least: int = LEAST_GALLERY)
         )
         log.info(message, views, len(gallery), max(1, minutes))
         return exact
-    index = _index(faiss, gallery)
-    approximate: SearchFunction = functools.partial(_approximate, gallery, index)
+    index, code = _index(gallery, memory or MEMORY)
+    index.nprobe = min(max(CELLS_SEARCHED, index.nlist // PART_SEARCHED), index.nlist)
+    groups = np.arange(len(gallery)) if gallery.groups is None else gallery.groups
+    more = KEPT if code == FINE else KEPT_OF_COARSE
+    own = min(MOST_OF_GROUP, 1 if gallery.groups is None else int(np.bincount(groups).max()))
+    approximate: SearchFunction = functools.partial(_approximate, gallery, groups, index, more, own)
     recall = measured_recall(gallery, approximate)
-    message = "FAISS index of %d images built in %.0f s; it finds %.4f of the %d nearest images (%d queries)"
-    log.info(message, len(gallery), time.monotonic() - started, recall, NEIGHBOURS, min(RECALL_QUERIES, len(gallery)))
+    message = "FAISS index of %d images (%s) built in %.0f s; it finds %.4f of the %d nearest images (%d queries)"
+    seconds, queries = time.monotonic() - started, min(RECALL_QUERIES, len(gallery))
+    log.info(message, len(gallery), code, seconds, recall, NEIGHBOURS, queries)
     return approximate
 
 
@@ -66,17 +91,30 @@ def measured_recall(gallery: Gallery, function: SearchFunction) -> float:
     return float(hits.any(axis=1).sum() / max(1, (exact >= 0).sum()))
 
 
-def _index(faiss: Any, gallery: Gallery) -> Any:
+# FAISS' names of the codes: a byte, half a byte a number.
+FINE, HALF = "SQ8", "SQ4"
+
+
+def code_within(memory: float, count: int, dim: int) -> str:
+    """Returns FAISS' name of the finest code of vectors that fits into gigabytes, beside 8 bytes for each position."""
+    room = memory * 1e9 / count / GROWTH - 8
+    parts = max((size for size in range(1, dim + 1) if dim % size == 0 and size <= room), default=1)
+    return FINE if room >= dim else HALF if room >= dim / 2 else f"PQ{parts}"
+
+
+def _index(gallery: Gallery, memory: float) -> tuple[Any, str]:
+    import faiss
+
     count, dim = len(gallery) * gallery.several, gallery.vectors.shape[-1]
-    cells = max(1, min(int(4 * count**0.5), count // VECTORS_PER_CELL))
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, cells, faiss.METRIC_INNER_PRODUCT)
-    index.nprobe = min(CELLS_SEARCHED, cells)
-    last = cells * VECTORS_PER_CELL
+    cells = max(1, min(int(4 * count**0.5), count // VECTORS_PER_CELL, MOST_CELLS))
+    code = code_within(memory, count, dim)
+    index: Any = faiss.index_factory(dim, f"IVF{cells},{code}", faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter, last = ROUNDS, cells * VECTORS_PER_CELL
     blocks = [block.reshape(-1, dim) for start, block, _ in gallery.blocks() if start * gallery.several < last]
     index.train(np.concatenate(blocks)[:last])
     for _, block, _ in gallery.blocks():
         index.add(block.reshape(-1, dim))
-    return index
+    return index, code
 
 
 def _once(places: Positions) -> Positions:
@@ -90,16 +128,23 @@ def _once(places: Positions) -> Positions:
     return result
 
 
-def _approximate(gallery: Gallery, index: Any, queries: Floats, originals: Positions, count: int) -> Ranked:
+def _approximate(
+    gallery: Gallery,
+    groups: Positions,
+    index: Any,
+    kept: int,
+    own: int,
+    queries: Floats,
+    originals: Positions,
+    count: int,
+) -> Ranked:
     """Behaves as `search`, from the nearest vectors that the index finds; searches exactly for a view beyond them."""
     raw = np.asarray(queries, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         directions = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
     has_direction = np.isfinite(directions).all(axis=-1)
     cosine = gallery.cosines(directions, originals)
-    groups = np.arange(len(gallery)) if gallery.groups is None else gallery.groups
-    own = min(MOST_OF_GROUP, int(np.bincount(groups).max()))
-    wanted = (max(count, KEPT) + own) * gallery.several
+    wanted = (max(count, kept) + own) * gallery.several
     _, found = index.search(np.nan_to_num(directions).astype(np.float32), wanted)
     images, is_none = found // gallery.several, gallery.lengths.ravel()[found] == 0
     same = groups[images] == groups[originals][:, None]
@@ -114,3 +159,67 @@ def _approximate(gallery: Gallery, index: Any, queries: Floats, originals: Posit
     if len(deep):
         rank[deep] = search(queries[deep], originals[deep], gallery, count=0).rank
     return Ranked(rank, cosine, cosines[:, :count], places[:, :count])
+
+
+@dataclass(frozen=True)
+class NearPairs:
+    """Finds pairs of a large set of images that are near, each from both of its images."""
+
+    gallery: Gallery
+    index: Any
+    # The largest error of its cosines, but for few.
+    error: float
+
+    def pairs(self, least: Callable[[], float]) -> Iterator[tuple[Positions, Positions, Floats]]:
+        """Yields pairs and their cosines, off by up to `error`, that may reach `least`, which may rise on the way."""
+        for start in range(0, len(self.gallery), BATCH):
+            yield self._around(np.arange(start, min(start + BATCH, len(self.gallery))), least() - self.error)
+            release_memory(self.gallery.vectors, start)
+
+    def _around(self, positions: Positions, least: float) -> tuple[Positions, Positions, Floats]:
+        gallery = self.gallery
+        ends, cosines, found = self.index.range_search(np.ascontiguousarray(gallery.whole(positions)), least)
+        first, second = np.repeat(positions, np.diff(ends.astype(np.int64))), found // gallery.several
+        kept = (first != second) & (gallery.lengths.ravel()[found] > 0)
+        first, second = first[kept], second[kept]
+        return np.minimum(first, second), np.maximum(first, second), cosines[kept]
+
+    def recall(self, least: float) -> tuple[float, float]:
+        """Returns the fraction of pairs that it finds, of those that an exact search for some images finds.
+
+        And from which cosine on these are: `least`, or a lower one that has enough of them.
+        """
+        gallery, count = self.gallery, min(RECALL_IMAGES, len(self.gallery))
+        drawn = np.sort(np.random.default_rng(0).choice(len(gallery), count, replace=False))
+        exact = search(gallery.whole(drawn), drawn, gallery, count=NEIGHBOURS)
+        others = np.nan_to_num(exact.others, nan=-1.0)  # of an image without a direction
+        least = min(least, float(np.sort(others, axis=None)[-RECALL_PAIRS]))
+        rows, columns = np.nonzero(others >= least)
+        first, second = drawn[rows], exact.positions[rows, columns]
+        ends = np.unique(np.concatenate([first, second]))
+        found = [self._around(ends[start : start + BATCH], least - self.error) for start in range(0, len(ends), BATCH)]
+        known = np.concatenate([one * len(gallery) + other for one, other, _ in found])
+        wanted = np.minimum(first, second) * len(gallery) + np.maximum(first, second)
+        return float(np.isin(wanted, known).mean()), least
+
+
+def near_pairs(vectors: Floats, least: float, memory: float | None = None) -> NearPairs | None:
+    """Returns what finds the pairs of unit vectors `[n, D]`, or several each, that reach a cosine; it says its recall.
+
+    None for few images, of which all pairs can be compared, and where FAISS is not installed.
+    """
+    if len(vectors) < LEAST_PAIRED or not has_faiss():
+        return None
+    gallery = Gallery.of(vectors)
+    index, code = _index(gallery, memory or MEMORY)
+    index.nprobe = max(1, min(index.nlist, round(COMPARED * index.nlist / index.ntotal)))
+    coded = gallery.whole(np.arange(min(CODED, len(gallery))))
+    off = coded - index.sa_decode(index.sa_encode(coded))
+    error = np.abs((off * coded).sum(axis=1)).max() + 4 * np.sqrt(np.square(off).mean())
+    near = NearPairs(gallery, index, float(error))
+    recall, cosine = near.recall(least)
+    message = (
+        "near-copies among %s images by FAISS (%s): it finds %.4f of the pairs from a cosine of %.3f on (%d images)"
+    )
+    log.info(message, f"{len(gallery):,}", code, recall, cosine, min(RECALL_IMAGES, len(gallery)))
+    return near

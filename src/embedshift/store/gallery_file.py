@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.sources.vectors import MOST_TILES, Part, open_part
-from embedshift.statistics.retrieval import release_memory
+from embedshift.statistics.retrieval import Positions, release_memory
 from embedshift.statistics.vector_layouts import OF_GALLERY, TILE_VECTORS, TILES, in_gallery
 
 # Rows of a file at once, and bytes of vectors up to which they are kept in memory.
@@ -65,6 +65,25 @@ def allocate(shape: tuple[int, ...], folder: Path) -> Floats:
         return np.empty(shape, np.float32)
     with tempfile.TemporaryFile(dir=folder) as file:
         return np.memmap(file, np.float32, "w+", shape=shape)
+
+
+def mapped(
+    vectors: Floats,
+    function: Callable[[Floats], Floats],
+    folder: Path,
+    *,
+    rows: Positions | None = None,
+    step: int = ROWS,
+) -> Floats:
+    """Returns vectors, all or some, through a function; those of many images are in a file, as the given ones."""
+    rows = np.arange(len(vectors)) if rows is None else rows
+    made = allocate((len(rows), *vectors.shape[1:]), folder)
+    for start in range(0, len(rows), step):
+        part = vectors[rows[start : start + step]]
+        made[start : start + step] = function(part.reshape(-1, part.shape[-1])).reshape(part.shape)
+        for array in (made, vectors):
+            release_memory(array, len(array))
+    return made
 
 
 def _checked(part: Part, keys: pl.DataFrame) -> Blocks:

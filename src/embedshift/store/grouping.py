@@ -1,20 +1,26 @@
 """Chooses the groups of a study's images, finds near-duplicates among them, and counts exact copies."""
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 
 import polars as pl
 
-from embedshift.arrays import GroupNumbers
+from embedshift.arrays import Floats, GroupNumbers
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
-from embedshift.statistics.duplicates import components, fit_tail, mean_cosine, near_cosine
+from embedshift.statistics.duplicates import components, fit_tail, mean_cosine, near_cosine, unit_float32
+from embedshift.statistics.search_index import LEAST_PAIRED, near_pairs
 from embedshift.statistics.whitening import shift_map
+from embedshift.store.gallery import originals
+from embedshift.store.gallery_file import mapped
 from embedshift.store.groups import FILE, FOLDER, NEAR, NONE, Choice, Groups, find_groups, read_groups
 from embedshift.store.reader import Reader
 
-# Images whose pairs are all compared to find near-duplicates, and how many pairs of different images may be joined.
-MOST_NEAR, EXPECTED_FALSE = 2**16, 0.01
+log = logging.getLogger(__name__)
+
+# How many pairs of different images may be joined.
+EXPECTED_FALSE = 0.01
 # Every image for itself, whatever groups the folder holds.
 INDEPENDENT = Groups(NONE, (), ())
 
@@ -36,19 +42,27 @@ def choose(reader: Reader, choice: Choice | None, ids: Sequence[str] | None = No
 def near_groups(reader: Reader) -> GroupNumbers:
     if not reader.info.has_vectors:
         raise UsageError(f"{reader.folder}: `groups` {NEAR} needs stored embeddings: run it with `store` all")
-    if reader.image_rows.layout.images > MOST_NEAR:
-        raise UsageError(f"{reader.folder}: `groups` {NEAR} compares all pairs of at most {MOST_NEAR:,} images")
-    originals = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").collect()
-    vectors = originals["embedding"].to_numpy()
+    vectors = originals(dataclasses.replace(reader, grouped=INDEPENDENT)).gallery.vectors
     views, cosine = reader.rows().filter(pl.col("view") != ORIGINAL), pl.col("cosine_similarity").fill_nan(None)
     medians = views.group_by("view").agg(cosine.median()).collect().to_series(1) if reader.augmentations else ()
-    groups = components(vectors, near_cosine(medians, mean_cosine(vectors)))
+    groups = _connected(reader, vectors, near_cosine(medians, mean_cosine(vectors)), None)
     # Copies that are further than the mildest change are told from other images where shifts count less.
     if (whitening := shift_map(reader.image_rows)) is not None:
-        space = whitening(vectors)
+        space = mapped(vectors, whitening, reader.folder, step=LEAST_PAIRED)
         tail = fit_tail(space, groups, seed=reader.info.seed)
-        groups = groups if tail is None else components(space, tail.threshold(EXPECTED_FALSE), groups)
+        groups = groups if tail is None else _connected(reader, space, tail.threshold(EXPECTED_FALSE), groups)
     return groups
+
+
+def _connected(reader: Reader, vectors: Floats, least: float, groups: GroupNumbers | None) -> GroupNumbers:
+    directions = mapped(vectors, unit_float32, reader.folder)
+    near = near_pairs(directions, least)
+    if near is None and len(directions) >= LEAST_PAIRED:
+        words = (
+            "`groups` %s compares all pairs of %s images, which takes long; the extra 'search' installs FAISS for that"
+        )
+        log.info(words, NEAR, f"{len(directions):,}")
+    return components(directions, least, groups, near)
 
 
 def are_stored(reader: Reader, groups: Groups | None) -> bool:

@@ -17,6 +17,8 @@ class Choices:
     threshold: float | None = None
     expected_false: float | None = None
     layout: str | None = None
+    # Gigabytes that FAISS' index takes at most.
+    memory: float | None = None
 
 
 SENTENCE = "Does image search still find the original, and which images are duplicates?"

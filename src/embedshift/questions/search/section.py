@@ -1,5 +1,6 @@
 """The report's section on search: recall, ranks, thresholds for duplicates, and images found instead."""
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -244,15 +245,17 @@ def near_duplicates(reader: Reader) -> Json | None:
     """Returns how many images have a near-duplicate in another group; None if few have."""
     if not reader.info.has_vectors or not reader.augmentations:
         return None
-    label = near_copies(reader)
-    group_of = dict(zip(label, label if reader.groups is None else reader.groups.tolist(), strict=True))
-    members = Counter(group for group, _ in {(label[image_id], group_of[image_id]) for image_id in label})
-    images = {image_id for image_id, group in label.items() if members[group] > 1}
+    label, apart = near_copies(reader), list[tuple[str, str]]()
     if "threshold" not in reader.kept_settings("duplicates"):  # so that page and search count the same images
-        pairs = reader.need("duplicates").select(NAMES).iter_rows()
-        apart = [pair for pair in pairs if group_of.get(pair[0]) != group_of.get(pair[1])]
-        images |= {image_id for pair in apart for image_id in pair if image_id in label}
-    return None if len(images) < SIZEABLE * len(label) else {"images": len(images), "of": len(label)}
+        apart = list(reader.need("duplicates").select(NAMES).iter_rows())
+    ids = list(dict.fromkeys([*label, *itertools.chain.from_iterable(apart)]))
+    groups = reader.groups_of(ids)
+    group_of = dict(zip(ids, ids if groups is None else groups.tolist(), strict=True))
+    members = Counter(copies for copies, _ in {(label[image_id], group_of[image_id]) for image_id in label})
+    images = {image_id for image_id, copies in label.items() if members[copies] > 1}
+    images |= {image_id for pair in apart if group_of[pair[0]] != group_of[pair[1]] for image_id in pair}
+    count = reader.image_rows.layout.images
+    return None if len(images) < SIZEABLE * count else {"images": len(images), "of": count}
 
 
 TERMS = {

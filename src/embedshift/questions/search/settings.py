@@ -10,7 +10,8 @@ from typing import Any
 from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.questions.search import Choices
-from embedshift.statistics.duplicates import EXPECTED_FALSE
+from embedshift.statistics.duplicates import EXPECTED_FALSE, FAISS, FIRST
+from embedshift.statistics.search_index import LEAST_PAIRED, has_faiss
 from embedshift.statistics.vector_layouts import ONE, needs
 from embedshift.store.reader import Reader
 
@@ -34,6 +35,8 @@ class Settings:
     threshold: float | None = None
     expected_false: float = EXPECTED_FALSE
     layout: str = ONE
+    # How near-copies are found among many images; "" = all pairs are compared.
+    compared: str = ""
 
     @property
     def for_all(self) -> dict[str, str]:
@@ -51,13 +54,20 @@ class Settings:
     @property
     def for_duplicates(self) -> dict[str, str]:
         given = "expected_false" if self.threshold is None else "threshold"
-        return {"version": DUPLICATES_VERSION, given: repr(getattr(self, given))} | self.for_all
+        compared = {"compared": self.compared} if self.compared else {}
+        return {"version": DUPLICATES_VERSION, given: repr(getattr(self, given))} | compared | self.for_all
 
 
 # Every table of the search asks for them, which would read the stored tables and list the shards again.
 @functools.lru_cache(maxsize=1)
 def settings(reader: Reader) -> Settings:
-    return replace(_of_views(reader), **_of_duplicates(reader), layout=layout_of(reader))
+    found = replace(_of_views(reader), **_of_duplicates(reader), layout=layout_of(reader))
+    if reader.image_rows.layout.images < LEAST_PAIRED:
+        return found
+    found = replace(found, compared=FAISS)
+    # Where it is not installed, what it has found before stays.
+    is_kept = has_faiss() or reader.kept_settings("duplicates") == found.for_duplicates
+    return found if is_kept else replace(found, compared=FIRST)
 
 
 def layout_of(reader: Reader) -> str:
@@ -74,9 +84,10 @@ def _of_duplicates(reader: Reader) -> dict[str, Any]:
     numbers = {name: value for name, value in given.items() if value is not None}
     if len(numbers) > 1:
         raise UsageError("`threshold` and `expected_false` both say from which cosine: give one of them")
-    for name, (low, high) in {"threshold": (-1, 1), "expected_false": (1e-9, 1e9)}.items():
-        if name in numbers and not low <= numbers[name] <= high:
-            raise UsageError(f"`{name}` {numbers[name]:g}: give a number between {low:g} and {high:g}")
+    for name, (low, high) in {"threshold": (-1, 1), "expected_false": (1e-9, 1e9), "memory": (0.001, 1e6)}.items():
+        value = getattr(chosen, name)
+        if value is not None and not low <= value <= high:
+            raise UsageError(f"`{name}` {value:g}: give a number between {low:g} and {high:g}")
     return numbers or {name: float(stored[name]) for name in given if name in stored}
 
 

@@ -2,14 +2,13 @@
 
 import functools
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Floats, Values
+from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.search import Choices, matching
 from embedshift.questions.search.ranks import SearchResults, gallery_sizes, search_views
@@ -17,8 +16,8 @@ from embedshift.questions.search.settings import QUERIES, Settings, settings
 from embedshift.report.next_steps import DUPLICATES, NEAR_COPIES, Step
 from embedshift.statistics.duplicates import (
     EQUAL,
+    FIRST,
     MOST_IN_SETS,
-    Positions,
     cosines_of,
     fit_tail,
     images_in,
@@ -27,9 +26,9 @@ from embedshift.statistics.duplicates import (
     sets_of,
 )
 from embedshift.statistics.paired import found_first
-from embedshift.statistics.retrieval import TIE, release_memory
+from embedshift.statistics.retrieval import TIE
 from embedshift.statistics.sample import IN_MEMORY
-from embedshift.statistics.search_index import search_function
+from embedshift.statistics.search_index import LEAST_PAIRED, near_pairs, search_function
 from embedshift.statistics.summary import DIFFERENCES_SCHEMA
 from embedshift.statistics.thresholds import MATCHED, RATE, Pairs, all_pairs, least_false_match_rate
 from embedshift.statistics.thresholds import thresholds as thresholds_of
@@ -44,13 +43,13 @@ from embedshift.store.gallery import (
     query_columns,
     refuse_without,
 )
-from embedshift.store.gallery_file import ROWS, allocate
+from embedshift.store.gallery_file import ROWS, mapped
 from embedshift.store.grouping import near_groups
 from embedshift.store.reader import Reader
 from embedshift.store.table import Rules, Table
 
-# The most images whose pairs are all compared, and the most pairs that are listed.
-COMPARED, LISTED = 200_000, 10_000
+# The most pairs that are listed.
+LISTED = 10_000
 SCHEMA: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("image_id", "other"), pl.String),
     **dict.fromkeys(("cosine", "whitened"), pl.Float64),
@@ -66,18 +65,21 @@ def duplicates(reader: Reader) -> pl.DataFrame:
     chosen = settings(reader)
     study = originals(reader, layout=chosen.layout)
     vectors, has_direction = study.gallery.vectors, np.flatnonzero(study.gallery.has_direction)
-    if len(has_direction) > COMPARED:
-        log.warning("duplicates are searched for among the first %s images", f"{COMPARED:,}")
-    rows, whitening = has_direction[:COMPARED], shift_map(reader.image_rows)
+    if chosen.compared == FIRST:
+        first, images = LEAST_PAIRED - 1, len(has_direction)
+        words = f"near-copies are looked for among the first {first:,} of {images:,} images alone"
+        log.warning("%s; for all install FAISS, the extra 'search', and search again", words)
+        has_direction = has_direction[:first]
+    rows, whitening = has_direction, shift_map(reader.image_rows)
     groups = None if reader.groups is None else reader.groups[rows]
-    space = _mapped(reader, vectors, rows, whitening or normalised_float32)
+    space = mapped(vectors, whitening or normalised_float32, reader.folder, rows=rows, step=ROWS)
     tail = fit_tail(space, groups, seed=reader.info.seed)
     compared, least = space, chosen.threshold
     if least is None:
         least = EQUAL if tail is None else min(EQUAL, tail.threshold(chosen.expected_false))
     elif whitening is not None:
-        compared = _mapped(reader, vectors, rows, normalised_float32)
-    pairs = pairs_above(compared, least, LISTED)
+        compared = mapped(vectors, normalised_float32, reader.folder, rows=rows, step=ROWS)
+    pairs = pairs_above(compared, least, LISTED, near_pairs(compared, least, reader.choice(Choices).memory))
     tiles = nearest_vectors(compared, *pairs)[1:]
     cosines = cosines_of(vectors, rows[pairs[0]], rows[pairs[1]], tiles)
     decisive = cosines if whitening is None else cosines_of(space, *pairs, tiles)
@@ -117,17 +119,6 @@ def _end(name: str, other: str) -> pl.Expr:
     return pl.when(pl.col("one") <= pl.col("two")).then(pl.col(name)).otherwise(pl.col(other))
 
 
-def _mapped(reader: Reader, vectors: Floats, rows: Positions, function: Callable[[Floats], Floats]) -> Floats:
-    """Returns some vectors through a function; those of many images are in a file, as the given ones."""
-    mapped = allocate((len(rows), *vectors.shape[1:]), reader.folder)
-    for start in range(0, len(rows), ROWS):
-        part = vectors[rows[start : start + ROWS]]
-        mapped[start : start + ROWS] = function(part.reshape(-1, part.shape[-1])).reshape(part.shape)
-        for array in (mapped, vectors):
-            release_memory(array, len(array))
-    return mapped
-
-
 # What a study must have for these tables, as text.
 REQUIRES = "stored embeddings: run it with `store` all"
 # Images whose pairs are all made, and the number if a rate needs more.
@@ -149,7 +140,7 @@ def search_results(reader: Reader) -> SearchResults:
     path = str(reader.choice(Choices).gallery or "")
     vectors, queries = originals(reader, path, chosen.layout), chosen.queries
     views = min(queries or vectors.images, vectors.images) * (1 + len(reader.augmentations) * reader.info.draws)
-    function = search_function(vectors.gallery, views=views)
+    function = search_function(vectors.gallery, views=views, memory=reader.choice(Choices).memory)
     return search_views(reader, vectors, queries, function, chosen.layout)
 
 
@@ -220,24 +211,27 @@ def _compared(reader: Reader) -> int:
 
 @functools.lru_cache(maxsize=1)
 def near_copies(reader: Reader) -> dict[str, int]:
-    """Returns for each image the number of its set of near-copies: that of `groups` near, or in the table of pairs."""
-    ids = reader.ordered_ids()
-    if len(ids) < LISTED_FROM:
-        return dict(zip(ids, near_groups(reader).tolist(), strict=True))
-    pairs = reader.need("duplicates").with_columns(pl.col("group") + len(ids))
-    grouped = dict(pl.concat([pairs.select(pl.col(end).alias("id"), "group") for end in NAMES]).iter_rows())
-    return {image_id: grouped.get(image_id, place) for place, image_id in enumerate(ids)}
+    """Returns for each image that has near-copies their set: that of `groups` near, or in the table of pairs."""
+    if reader.image_rows.layout.images >= LISTED_FROM:
+        pairs = reader.need("duplicates")
+        return dict(pl.concat([pairs.select(pl.col(end).alias("id"), "group") for end in NAMES]).iter_rows())
+    groups = near_groups(reader)
+    has_copies = np.bincount(groups)[groups] > 1
+    return {
+        image_id: int(group)
+        for image_id, group, has in zip(reader.ordered_ids(), groups, has_copies, strict=True)
+        if has
+    }
 
 
 @functools.lru_cache(maxsize=1)
 def misses(reader: Reader) -> pl.DataFrame:
     """Returns `view, missed, copies, recall` by augmentation, from stored ranks less the near-copies ahead."""
     label = near_copies(reader)
-    several = [group for group, images in Counter(label.values()).items() if images > 1]
-    own, first = (pl.col(name).replace_strict(label, default=None) for name in NAMES)
+    own, first = (pl.col(name).replace_strict(label, default=None, return_dtype=pl.Int64) for name in NAMES)
     is_missed = pl.col("rank") > 1
     ranks = reader.need("search_ranks").drop_nulls("rank").with_columns(label=own, is_copy=is_missed & (own == first))
-    asked = ranks.filter(is_missed & pl.col("label").is_in(several)).select(*KEY, "label", own_cosine="cosine")
+    asked = ranks.filter(is_missed & pl.col("label").is_not_null()).select(*KEY, "label", own_cosine="cosine")
     groups_asked = {*asked["label"]}
     images = [image_id for image_id, group in label.items() if group in groups_asked]
     rows = reader.rows().filter(pl.col("image_id").is_in(images)).select(*KEY, "embedding")
