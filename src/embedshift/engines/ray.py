@@ -233,7 +233,7 @@ class _Pool:
         try:
             outcome = self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
-            self._replace(encoder, _words(error))
+            self._replace(encoder, type(error).__name__)
             return
         shard = encoder.running.pop(reference)
         if isinstance(outcome, EmbedshiftError):
@@ -270,19 +270,20 @@ class _Pool:
         else:
             self.waiting.appendleft(shard)
 
-    def _replace(self, encoder: _Encoder, words: str) -> None:
+    def _replace(self, encoder: _Encoder, kind: str) -> None:
         """Gives the shards of an encoder that has died to others; the first, which it may have died of, has failed."""
         self.encoders.remove(encoder)
         with contextlib.suppress(Exception):  # it may be there still
             self.ray.kill(encoder.actor)
         first, *others = encoder.running.values()
+        encoder.running = {}
         self.waiting.extendleft(shard for shard in reversed(others) if shard)
         if first is not None:
-            self._again(first, encoder.node, f"its encoder ended: {words}")
+            self._again(first, encoder.node, f"its encoder ended: {kind}")
             return
         self.lost += 1
         if self.lost == MOST_LOST:
-            raise EmbedshiftError(f"{MOST_LOST} encoders ended before they were loaded ({words}): give them more memory")
+            raise EmbedshiftError(f"{MOST_LOST} encoders ended before they were loaded ({kind}): give them more memory")
 
 
 def _answers(address: str) -> bool:
