@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ray
@@ -33,7 +34,8 @@ DIM, SIDE, VIEWS = 512, 64, 10
 class Sleeper:
     """Waits at its first shard until all workers are there; writes the CPU time of its process after each shard."""
 
-    name, dim, size, grid, weights_hash = "sleeper", DIM, SIDE, (7, 7), "none"
+    name, dim, size, weights_hash = "sleeper", DIM, SIDE, "none"
+    grid: tuple[int, int] | None = (7, 7)
     mean = std = (0.5, 0.5, 0.5)
 
     def __init__(self, folder: Path, workers: int, images: int, seconds: float) -> None:
@@ -60,11 +62,11 @@ def raylets(count: int) -> Iterator[None]:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(count):
         cluster.add_node(num_cpus=1)
-    ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
+    ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield
     finally:
-        ray.shutdown()
+        ray.shutdown()  # type: ignore[no-untyped-call]
         cluster.shutdown()
 
 
@@ -80,14 +82,14 @@ def photographs(folder: Path, count: int) -> Path:
 def drawing(photos: Path, images: int, folder: Path) -> float:
     """Seconds of CPU of this process from one shard to the next, of which only the first imports anything."""
     encoder, shards = Sleeper(folder, 0, images, 0), 5
-    settings = {"workers": 0, "batch_size": images * VIEWS, "shard_size": images, "limit": shards * images}
+    settings: Any = {"workers": 0, "batch_size": images * VIEWS, "shard_size": images, "limit": shards * images}
     embedshift.run(photos, out=folder / "drawn", model=encoder, **settings)
     return (encoder.ended[-1] - encoder.ended[1]) / (len(encoder.ended) - 2)
 
 
 def shared(photos: Path, workers: int, shards: int, images: int, seconds: float, folder: Path) -> dict[str, float]:
     folder.mkdir()
-    out, found = folder / "study", {}
+    out, found = folder / "study", dict[str, float]()
 
     def look() -> None:
         while len([*folder.glob("*.start")]) < workers:
@@ -100,7 +102,7 @@ def shared(photos: Path, workers: int, shards: int, images: int, seconds: float,
 
     watcher = threading.Thread(target=look)
     watcher.start()
-    settings = {"workers": 0, "batch_size": images * VIEWS, "shard_size": images}
+    settings: Any = {"workers": 0, "batch_size": images * VIEWS, "shard_size": images}
     with raylets(workers):
         model = Sleeper(folder, workers, images, seconds)
         study = embedshift.run(photos, out=out, engine="ray", model=model, limit=shards * images, **settings)

@@ -1,4 +1,4 @@
-"""What test_ray_nodes.py runs: several nodes, of which some come, some go, and some lack a folder; rows as local rows."""
+"""What test_ray_nodes.py runs: several nodes, which come, go or lack a folder; rows are local rows."""
 
 import importlib
 import os
@@ -72,8 +72,8 @@ class Nodes(Cluster):
             (self.photos / path.name).symlink_to(HERE / "images" / path.name)
         os.chdir(self.there)
         # Without handlers of signals, for nodes join from a thread.
-        super().__init__(initialize_head=True, shutdown_at_exit=False, head_node_args={"num_cpus": cores, "include_dashboard": False})
-        self.first = self.head_node.node_id
+        head = {"num_cpus": cores, "include_dashboard": False}
+        super().__init__(initialize_head=True, shutdown_at_exit=False, head_node_args=head)
 
     def add(self, folder: Path):
         os.chdir(folder)
@@ -136,7 +136,8 @@ def test_shards_of_a_node_that_dies_are_measured_by_others(nodes, tmp_path, capl
 @pytest.mark.parametrize("nodes", [0], indirect=True)
 def test_a_cluster_without_nodes_is_waited_for(nodes, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(engine, "PATIENCE", 1.0)
-    later(lambda: "waiting for a node of the Ray cluster with 1 free cores" in caplog.text, lambda: nodes.add(nodes.there))
+    words = "waiting for a node of the Ray cluster with 1 free cores"
+    later(lambda: words in caplog.text, lambda: nodes.add(nodes.there))
     assert same(nodes, run(nodes, tmp_path / "ray"))
     assert caplog.text.count("waiting for a node") == 1
 

@@ -14,7 +14,7 @@ import sys
 import sysconfig
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,7 @@ def joined(config: StudyConfig | None = None) -> Iterator[Any]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address, started = os.environ.get("RAY_ADDRESS") or "local", not ray.is_initialized()
     if started:
-        settings = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
+        settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
         if modules := _own_modules(config):
             settings["runtime_env"] = {"py_modules": modules}
         try:
@@ -65,7 +65,8 @@ def joined(config: StudyConfig | None = None) -> Iterator[Any]:
     try:
         yield ray
     except ray.exceptions.RayError as error:
-        raise EmbedshiftError(f"the Ray cluster failed: {_words(error)}; run the same command again to resume") from error
+        words = f"the Ray cluster failed: {_words(error)}; run the same command again to resume"
+        raise EmbedshiftError(words) from error
     finally:
         if started:
             ray.shutdown()
@@ -194,8 +195,8 @@ class _Pool:
             self.without = self.nodes - {encoder.node for encoder in running}
             if not running and not self.said:
                 self.said, of_gpus = True, f" and {self.gpus:g} GPUs" if self.gpus else ""
-                words = "waiting for a node of the Ray cluster with %d free cores%s: none is there, or other work has it"
-                log.warning(words, self.cores, of_gpus)
+                words = "waiting for a node of the Ray cluster with %d free cores%s: %s"
+                log.warning(words, self.cores, of_gpus, "none is there, or other work has it")
 
     def _ask(self) -> None:
         """Asks for encoders: first for as many as the nodes have room for, then for as many again as there are."""
@@ -224,7 +225,7 @@ class _Pool:
                 return shard
         return None
 
-    def _places(self) -> Collection[Any]:
+    def _places(self) -> set[str]:
         """Returns the nodes that may measure a shard: if any other may, none that failed to read one and read none."""
         nodes = (self.nodes | {encoder.node for encoder in self.encoders if encoder.node}) - self.without
         return nodes - (self.failed - self.readers) or nodes
