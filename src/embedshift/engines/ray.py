@@ -34,10 +34,11 @@ LOOK, SILENT = 5.0, 3
 ATTEMPTS = 3
 # Seconds until a line says which resources are waited for, and until a shard no longer waits for a node without them.
 PATIENCE = 30.0
-# Encoders that may be asked for beyond those that run, and those that may end in a row before any has started.
+# Encoders that may be asked for beyond those that run, and those that may end in a row before one has done a shard.
 MOST_ASKED, MOST_LOST = 32, 10
 # Shards of an encoder: the next is there when one is done.
 AHEAD = 2
+NODE = "ray.io/node-id"  # Ray's own label of a node
 
 
 @contextlib.contextmanager
@@ -122,8 +123,9 @@ def run_ray(
 @dataclass(eq=False)
 class _Encoder:
     actor: Any
-    # Its node, once it is loaded.
+    # Its node, once it has one.
     node: str = ""
+    has_done: bool = False
     # Reference → shard, None for that of the node; in the order in which the actor takes them.
     running: dict[Any, Shard | None] = field(default_factory=dict)
 
@@ -156,10 +158,7 @@ class _Pool:
             self._ask()
             self._hand_out()
             encoders = {reference: encoder for encoder in self.encoders for reference in encoder.running}
-            references = list(encoders)
-            for count, seconds in ((1, LOOK), (len(references), 0)):  # the first, and what else is there
-                done, _ = self.ray.wait(references, num_returns=count, timeout=seconds)
-            for reference in done:
+            for reference in self._done(list(encoders)):
                 if reference in encoders[reference].running:  # its encoder has not died by now
                     for result in self._take(encoders[reference], reference):
                         progress(result[1].images + len(result[1].failures))
@@ -170,10 +169,22 @@ class _Pool:
                 f"{len(self.errors)} shards failed {ATTEMPTS} times: {listed}; the others are done, run again to retry"
             )
 
+    def _done(self, references: list[Any]) -> list[Any]:
+        if not references:
+            time.sleep(LOOK)
+            return []
+        self.ray.wait(references, timeout=LOOK)
+        done: list[Any] = self.ray.wait(references, num_returns=len(references), timeout=0)[0]
+        return done
+
     def end(self) -> None:
-        for encoder in self.encoders:
-            with contextlib.suppress(Exception):
-                self.ray.kill(encoder.actor)
+        for encoder in list(self.encoders):
+            self._end(encoder)
+
+    def _end(self, encoder: _Encoder) -> None:
+        self.encoders.remove(encoder)
+        with contextlib.suppress(Exception):  # it, or all of Ray, may be gone
+            self.ray.kill(encoder.actor)
 
     def _look(self) -> None:
         """Looks at the cluster: whether its head is there, which nodes are, and whether encoders wait for some."""
@@ -192,7 +203,7 @@ class _Pool:
         if any(shard for encoder in running for shard in encoder.running.values()):
             self.idle_since, self.said = self.looked, False
         elif self.looked - self.idle_since > PATIENCE:
-            self.without = self.nodes - {encoder.node for encoder in running}
+            self.without = self.nodes - {encoder.node for encoder in running} - self.failed
             if not running and not self.said:
                 self.said, of_gpus = True, f" and {self.gpus:g} GPUs" if self.gpus else ""
                 words = "waiting for a node of the Ray cluster with %d free cores%s: %s"
@@ -200,34 +211,41 @@ class _Pool:
 
     def _ask(self) -> None:
         """Asks for encoders: first for as many as the nodes have room for, then for as many again as there are."""
-        loaded = sum(bool(encoder.node) for encoder in self.encoders)
-        asked = min(MOST_ASKED, loaded) if loaded else self.first
+        places, others = self._places(), dict[str, str]()
+        if unread := (self.failed - places) & self.nodes:
+            others = {NODE: f"!in({','.join(sorted(unread))})"}
+        for encoder in list(self.encoders):
+            if encoder.node in unread and not encoder.running:  # others have its cores then
+                self._end(encoder)
+        placed = sum(bool(encoder.node) for encoder in self.encoders)
+        asked = min(MOST_ASKED, placed) if placed else self.first
         shards = len(self.waiting) + sum(bool(shard) for each in self.encoders for shard in each.running.values())
         most = min(self.config.concurrency or shards, shards)
-        for _ in range(min(most - len(self.encoders), asked - (len(self.encoders) - loaded))):
-            actor = self.actor.remote([self.plan])
+        for _ in range(min(most - len(self.encoders), asked - (len(self.encoders) - placed))):
+            actor = self.actor.options(label_selector=others).remote([self.plan])
             self.encoders.append(_Encoder(actor, running={actor.node.remote(): None}))
 
     def _hand_out(self) -> None:
-        loaded = [encoder for encoder in self.encoders if encoder.node]
+        places = self._places()
+        encoders = [encoder for encoder in self.encoders if encoder.node in places]
+        nodes = {encoder.node for encoder in encoders}
         # Near the end one by one, so that all finish together.
-        for ahead in range(1, 1 + (AHEAD if len(self.waiting) > len(loaded) else 1)):
-            for encoder in loaded:
-                if self.waiting and len(encoder.running) < ahead and (shard := self._next(encoder.node)):
+        for ahead in range(1, 1 + (AHEAD if len(self.waiting) > len(encoders) else 1)):
+            for encoder in encoders:
+                if self.waiting and len(encoder.running) < ahead and (shard := self._next(encoder.node, nodes)):
                     encoder.running[encoder.actor.measure.remote(shard)] = shard
 
-    def _next(self, node: str) -> Shard | None:
-        places = self._places()
+    def _next(self, node: str, nodes: set[str]) -> Shard | None:
         for shard in self.waiting:
             tried = self.tried.get(shard.index, set())
-            if node in places and (node not in tried or places <= tried):
+            if node not in tried or nodes <= tried:
                 self.waiting.remove(shard)
                 return shard
         return None
 
     def _places(self) -> set[str]:
         """Returns the nodes that may measure a shard: if any other may, none that failed to read one and read none."""
-        nodes = (self.nodes | {encoder.node for encoder in self.encoders if encoder.node}) - self.without
+        nodes = self.nodes - self.without | {encoder.node for encoder in self.encoders if encoder.node}
         return nodes - (self.failed - self.readers) or nodes
 
     def _take(self, encoder: _Encoder, reference: Any) -> Iterator[Result]:
@@ -240,8 +258,10 @@ class _Pool:
         if isinstance(outcome, EmbedshiftError):
             raise outcome
         if shard is None:
-            encoder.node, self.lost = outcome, 0
-        elif isinstance(outcome, str):
+            encoder.node = outcome
+            return
+        encoder.has_done, self.lost = True, 0
+        if isinstance(outcome, str):
             self._again(shard, encoder.node, outcome)
         elif self._is_read(outcome, encoder.node, shard):
             yield outcome
@@ -254,7 +274,8 @@ class _Pool:
             return True
         self.failed.add(node)
         self.tried[shard.index].add(node)
-        if len(self.tried[shard.index]) == ATTEMPTS or self._places() <= self.tried[shard.index]:
+        self.attempts[shard.index] += 1
+        if self.attempts[shard.index] >= ATTEMPTS or self._places() <= self.tried[shard.index]:
             return True
         if is_first:
             words = "a node read no image of shard %d (first: %s: %s): trying other nodes"
@@ -266,25 +287,23 @@ class _Pool:
         self.attempts[shard.index] += 1
         self.tried[shard.index].add(node)
         log.warning("shard %d failed (%s), attempt %d of %d", shard.index, words, self.attempts[shard.index], ATTEMPTS)
-        if self.attempts[shard.index] == ATTEMPTS:
+        if self.attempts[shard.index] >= ATTEMPTS:
             self.errors[shard.index] = words
         else:
             self.waiting.appendleft(shard)
 
     def _replace(self, encoder: _Encoder, kind: str) -> None:
         """Gives the shards of an encoder that has died to others; the first, which it may have died of, has failed."""
-        self.encoders.remove(encoder)
-        with contextlib.suppress(Exception):  # it may be there still
-            self.ray.kill(encoder.actor)
+        self._end(encoder)
         first, *others = encoder.running.values()
         encoder.running = {}
         self.waiting.extendleft(shard for shard in reversed(others) if shard)
         if first is not None:
             self._again(first, encoder.node, f"its encoder ended: {kind}")
-            return
-        self.lost += 1
+        self.lost += not encoder.has_done
         if self.lost == MOST_LOST:
-            raise EmbedshiftError(f"{MOST_LOST} encoders ended before they were loaded ({kind}): give them more memory")
+            words = f"{MOST_LOST} encoders ended before their first shard was done ({kind})"
+            raise EmbedshiftError(f"{words}: give them more memory, and run again to go on")
 
 
 def _answers(address: str) -> bool:
@@ -325,32 +344,34 @@ def _fit(nodes: Sequence[Mapping[str, Any]], gpus: float, workers: int) -> tuple
 
 
 class Encoder:
-    """The actor: an encoder that is ready for the whole life of its process."""
+    """The actor: its encoder is loaded with the first shard, and stays for the whole life of its process."""
 
     def __init__(self, plan: Sequence[Any]) -> None:
+        self._sent, self._life = plan, contextlib.ExitStack()
+        self.plan: Plan | None = None
+
+    def node(self) -> str:
         import ray
 
-        self.problem: EmbedshiftError | None = None
-        self._life = contextlib.ExitStack()
-        try:
-            self.plan: Plan = ray.get(plan[0])
-            self.ready = self._life.enter_context(ready(self.plan.spec, compiled=True))
-        except Exception as error:  # an outcome, in place of Ray's traceback
-            address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-            self.problem = EmbedshiftError(f"on the node {address}: {_words(error)}")
+        return str(ray.get_runtime_context().get_node_id())
 
-    def node(self) -> str | EmbedshiftError:
+    def measure(self, shard: Shard) -> Result | str | EmbedshiftError:
         import ray
 
-        return self.problem or str(ray.get_runtime_context().get_node_id())
-
-    def measure(self, shard: Shard) -> Result | str:
         from embedshift.engines.local import measure, read_blocks
 
         try:
+            if self.plan is None:
+                plan: Plan = ray.get(self._sent[0])
+                self.ready = self._life.enter_context(ready(plan.spec, compiled=True))
+                self.plan = plan
+        except Exception as error:  # an outcome, in place of Ray's traceback
+            address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+            return EmbedshiftError(f"on the node {address}: {_words(error)}")
+        try:
             read_blocks(shard, self.plan)
             table, record = next(measure([shard], self.plan, self.ready, no_progress))
-        except Exception as problem:
-            return reason(problem)
+        except Exception as error:
+            return reason(error)
         self.plan = self.plan.with_batch(record.batch_size)
         return table, record
