@@ -158,6 +158,25 @@ def test_images_that_no_node_can_read_are_failures(nodes, tmp_path):
     assert found.failures()["image_id"].to_list() == [broken.name]
 
 
+@pytest.mark.parametrize("nodes", [0], indirect=True)
+def test_images_that_the_only_free_node_cannot_read_are_failures_in_the_end(nodes, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "PATIENCE", 2.0)
+    nodes.add(nodes.elsewhere)
+    ray.init(nodes.address, log_to_driver=False, logging_level="ERROR")
+    there = nodes.add(nodes.there).node_id
+    holder = ray.remote(num_cpus=1, label_selector={engine.NODE: there})(Held).remote()
+    ray.get(holder.__ray_ready__.remote())
+    try:
+        with pytest.raises(EmbedshiftError, match=r"^no image could be measured: all 24 failed, first .*No such file"):
+            run(nodes, tmp_path / "ray")
+    finally:
+        ray.shutdown()
+
+
+class Held:
+    """Holds a core."""
+
+
 def test_other_weights_on_one_node_end_the_run_in_one_line(nodes, tmp_path):
     nodes.add(nodes.elsewhere)
     encoder = OnNodes(tmp_path / "marks", nodes=2, other_weights=True)

@@ -358,12 +358,12 @@ class Blocks:
 
 
 def test_one_image_of_each_block_is_read_before_loaders_are_forked_and_a_broken_one_stops_nothing():
-    shards = [SimpleNamespace(samples=[0, 1, 2, 3]), SimpleNamespace(samples=[4, 5, 6])]
+    shard = SimpleNamespace(samples=[0, 1, 2, 3, 4, 5, 6])
     for source, workers, blocks in (
         (Blocks(), 2, [0, 1, 2]), (Blocks(broken=1), 2, [0, 1, 2]), (Blocks(), 0, []), (Blocks(of_blocks=False), 2, []),
     ):  # fmt: skip
         config = SimpleNamespace(workers=workers, image_timeout=30.0)
-        read_blocks(shards, SimpleNamespace(source=source, config=config))
+        read_blocks(shard, SimpleNamespace(source=source, config=config))
         assert sorted(sample // 3 for sample in source.read_ones) == blocks
 
 

@@ -20,6 +20,7 @@ from embedshift.errors import UsageError
 from embedshift.sources import open_source, shuffle
 from embedshift.statistics import baselines
 from support import command, studies
+from support.archives import write_parquet, write_tar
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip
 
@@ -109,6 +110,16 @@ def test_rows_and_tables_equal_the_local_engines(photos, tmp_path):
     assert len(cluster.rows().select("image_id", "view", "draw").unique().collect()) == 7 * (1 + 9 * 2)
     # Two encoders at once, and drawing inside the encoder's process, change nothing either.
     assert same(local, run(photos, tmp_path / "two", "ray", draws=2, concurrency=2, workers=0))
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_archives_that_were_listed_here_are_read_there(kind, photos, tmp_path):
+    members = [(path.name, path.read_bytes()) for path in sorted(photos.iterdir())]
+    file = {"tar": write_tar, "parquet": write_parquet}[kind](tmp_path / f"photos.{kind}", members)
+    local, cluster = (run(file, tmp_path / engine, engine) for engine in ("local", "ray"))
+    assert cluster.reader().measured_checksum() == local.reader().measured_checksum()
+    assert same(local, cluster)
 
 
 @pytest.mark.matrix

@@ -149,6 +149,7 @@ class _Pool:
         self.readers, self.failed = set[str](), set[str]()
         # Nodes that could have an encoder, and those of them that had none in time.
         self.nodes, self.without = set[str](), set[str]()
+        self.others: dict[str, str] = {}  # the label of nodes that may have a new encoder
         self.looked, self.silent, self.lost = -LOOK, 0, 0
         self.idle_since, self.said, self.counts = time.monotonic(), False, (0, 0)
 
@@ -215,8 +216,10 @@ class _Pool:
         if unread := (self.failed - places) & self.nodes:
             others = {NODE: f"!in({','.join(sorted(unread))})"}
         for encoder in list(self.encoders):
-            if encoder.node in unread and not encoder.running:  # others have its cores then
+            was_asked_for_other_places = not encoder.node and others != self.others
+            if was_asked_for_other_places or (encoder.node in unread and not encoder.running):
                 self._end(encoder)
+        self.others = others
         placed = sum(bool(encoder.node) for encoder in self.encoders)
         asked = min(MOST_ASKED, placed) if placed else self.first
         shards = len(self.waiting) + sum(bool(shard) for each in self.encoders for shard in each.running.values())
