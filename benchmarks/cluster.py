@@ -3,8 +3,9 @@
 usage: python benchmarks/cluster.py [--workers 1 2 4 8] [--rounds 8] [--images 64] [--times 20]
 
 An encoder computes nothing and sleeps `times` as long as drawing its shard takes of the CPU, so that cores stay free.
-Each worker is a raylet of one core on this machine. All begin together, when the last has loaded its encoder; from then
-on time counts, until the last shard is done. Shards are as many for each worker, and cost the same.
+Each worker is a raylet of one core on this machine. They begin one after the other within the time of a shard, since the
+cores of one machine could not draw for all at once. Time counts from the moment when all have loaded their encoder until
+the last shard is done, without these waits. Shards are as many for each worker, and cost the same.
 """
 
 import logging
@@ -50,6 +51,8 @@ class Sleeper:
                 (self.folder / f"{os.getpid()}.start").write_text(str(time.process_time()))
                 while len([*self.folder.glob("*.start")]) < self.workers:
                     time.sleep(0.005)
+                before = sorted(self.folder.glob("*.start")).index(self.folder / f"{os.getpid()}.start")
+                time.sleep(self.seconds * before / self.workers)
             time.sleep(self.seconds)
             self.ended.append(time.process_time())
             (self.folder / f"{os.getpid()}.end").write_text(str(self.ended[-1]))
@@ -109,7 +112,7 @@ def shared(photos: Path, workers: int, shards: int, images: int, seconds: float,
     watcher.join()
     records = study.reader().records
     found["cpu"] += sum(float(path.read_text()) for path in folder.glob("*.end"))
-    found["seconds"] = max(record.written for record in records) - found["began"]
+    found["seconds"] = max(record.written for record in records) - found["began"] - seconds * (workers - 1) / workers
     found["bytes"] = shard_path(out, 0).stat().st_size
     return found
 

@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 
 import torch
 
+from embedshift.encoders.base import EncoderInfo
 from embedshift.encoders.device import keep_memory, takes_all_cores
 from embedshift.engines.job import Progress, loader_count
 from embedshift.engines.loaders import Images, draw_all
@@ -23,7 +24,8 @@ def run_local(
 ) -> Generator[Result, None, None]:
     if not shards:
         return
-    if plan.config.device in ("auto", "cuda") and (devices := torch.cuda.device_count()) > 1:
+    is_any_gpu = plan.config.device in ("auto", "cuda") and str(EncoderInfo.of(ready.encoder).device).startswith("cuda")
+    if is_any_gpu and (devices := torch.cuda.device_count()) > 1:
         log.warning("one of %d GPUs is used; `engine` ray uses all of them", devices)
     with plan.spec.compiled(ready.encoder):
         yield from measure(shards, plan, ready, progress)
