@@ -3,9 +3,9 @@
 usage: python benchmarks/cluster.py [--workers 1 2 4 8] [--rounds 8] [--images 64] [--times 20]
 
 An encoder computes nothing and sleeps `times` as long as drawing its shard takes of the CPU, so that cores stay free.
-Each worker is a raylet of one core on this machine. They begin one after the other within the time of a shard, since the
-cores of one machine could not draw for all at once. Time counts from the moment when all have loaded their encoder until
-the last shard is done, without these waits. Shards are as many for each worker, and cost the same.
+Each worker is a raylet of one core on this machine. They begin one after the other within the time of a shard, since
+the cores of one machine could not draw for all at once. Time counts from the moment when all have loaded their
+encoder until the last shard is done, without these waits. Shards are as many for each worker, and cost the same.
 """
 
 import logging

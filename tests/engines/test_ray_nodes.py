@@ -30,9 +30,7 @@ sys.exit(pytest.main(["-p", "no:cacheprovider", "-p", "no:xdist", "--color=no", 
         "a_module_of_the_settings_travels_to_a_node_without_it",
         pytest.param("a_cluster_without_nodes_is_waited_for", marks=pytest.mark.matrix),
         pytest.param("images_that_no_node_can_read_are_failures", marks=pytest.mark.matrix),
-        pytest.param(
-            "images_that_the_only_free_node_cannot_read_are_failures_in_the_end", marks=pytest.mark.matrix
-        ),
+        pytest.param("images_that_the_only_free_node_cannot_read_are_failures_in_the_end", marks=pytest.mark.matrix),
         pytest.param("other_weights_on_one_node_end_the_run_in_one_line", marks=pytest.mark.matrix),
         pytest.param("a_head_that_is_gone_ends_the_run_in_one_line", marks=pytest.mark.matrix),
     ],
