@@ -3,11 +3,11 @@
 usage: python benchmarks/chaos.py [--short] [--only TEXT] [--kills 30] [--seed 0]
 
 Runs the real command line on made images with a tiny CLIP whose weights are random: SIGKILLs and a third as many
-SIGTERMs to random processes at seeded moments, other signals, a full and a read-only disk, killed loaders, device
-processes, Ray workers and heads, a Ray node without the images, two runs at once, file times of a clock that jumps,
-images that change. After each fault the same command is run again where the line of the error says so. `--short` is a
-few signals at random moments, since the tests have a case of each other fault; `--only` takes faults whose name holds a
-text, such as "at_random SIGKILL". Ends with 1 when anything differs.
+SIGTERMs to random processes at seeded moments, other signals, a full and a read-only disk, killed loaders, Ray workers
+and heads, a Ray node without the images, two runs at once, file times of a clock that jumps, images that change. After
+each fault the same command is run again where the line of the error says so. `--short` is a few signals at random
+moments, since the tests have a case of each other fault; `--only` takes faults whose name holds a text, such as
+"at_random SIGKILL". Ends with 1 when anything differs.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ from support.synthetic import write_pictures
 
 IMAGES, SHARD, WAIT = 24, 4, 180
 # What is disturbed at random, with the flags of its run; "figures" is a report of the whole study.
-KINDS = {"loaders": ("--image-timeout", "5"), "devices": ("--device", "cpu,cpu"), "figures": ()}
+KINDS = {"loaders": ("--image-timeout", "5"), "figures": ()}
 
 Process = subprocess.Popen[str]
 # Name, what was seen, and what became of it.
@@ -136,7 +136,7 @@ def wait_for_shard(out: Path, process: Process, count: int = 1) -> None:
 
 
 def at_random(world: World, number: signal.Signals, count: int, seed: int) -> Iterator[Outcome]:
-    """A signal to a random process (the main one, loaders, devices, figure workers) at a random moment of a run."""
+    """A signal to a random process (the main one, loaders, figure workers) at a random moment of a run."""
     moments = random.Random(f"{seed} {number.name}")
     for turn in range(count):
         kind, flags = list(KINDS.items())[turn % len(KINDS)]
@@ -212,16 +212,8 @@ def killed_loaders(world: World) -> Iterator[Outcome]:
     yield "3 loaders killed", f"{code}: {line}", world.same(out)
 
 
-def killed_device(world: World) -> Iterator[Outcome]:
-    out, flags = world.out(), KINDS["devices"]
-    process = world.start(out, *flags)
-    wait_for_shard(out, process)
-    kill(descendants(process.pid, "serve(int"))
-    yield world.goes_on(out, "device process killed", world.finish(process), *flags)
-
-
 def killed_ray(world: World) -> Iterator[Outcome]:
-    for name, text in (("Ray worker killed", "ray::MapWorker"), ("Ray head killed", "gcs_server")):
+    for name, text in (("Ray worker killed", "ray::Encoder"), ("Ray head killed", "gcs_server")):
         out = world.out()
         process = world.start(out, "--engine", "ray")
         wait_for_shard(out, process)
@@ -306,7 +298,7 @@ def main() -> None:
         for number, count in ((signal.SIGKILL, kills), (signal.SIGTERM, kills // 3))
     }
     machines = (full_disk, read_only_disk, clock_that_jumps, changed_source)
-    others = (signals, killed_loaders, killed_device, killed_ray, hidden_mount, two_runs, *machines)
+    others = (signals, killed_loaders, killed_ray, hidden_mount, two_runs, *machines)
     faults |= {fault.__name__: fault for fault in (() if given.short else others)}
     wrong = 0
     with tempfile.TemporaryDirectory() as scratch:

@@ -120,7 +120,7 @@ def run(
             does. None = "own" with `apply_to` "file", else "squash".
         precision: "float32", "bfloat16", "float16", or "auto" for the fastest whose embeddings are close to float32;
             None = "float32".
-        device: "auto", or torch devices with commas ("cuda:0,cuda:2"); None = "auto".
+        device: "auto" = CUDA, else MPS, else CPU; or a torch device such as "cuda:1"; None = "auto".
         engine: "local" uses this machine, "ray" a Ray cluster.
         workers: Processes that load images; 0 = this process loads them, None = one per core, at most 8.
         batch_size: Views per forward pass; None = chosen by the device.

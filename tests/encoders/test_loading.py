@@ -202,6 +202,7 @@ def test_a_size_and_a_device_of_ones_own(clip):
     refused(clip, "size 60 is not a multiple of its patch of 8 pixels", "choose another `size`", code=2, size=60)
     refused(clip, "device 'meta' cannot be used here", "use auto or cpu", code=2, device="meta")
     refused(clip, "device 'gpu7' cannot be used here", code=2, device="gpu7")
+    refused(clip, "device 'cpu,cpu': give one; `engine` ray uses all GPUs of a machine", code=2, device="cpu,cpu")
 
 
 @pytest.mark.parametrize("settings", [{"do_rescale": False}, {"rescale_factor": float("nan")}], ids=str)

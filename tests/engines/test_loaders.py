@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import embedshift
@@ -27,6 +28,7 @@ from embedshift.pipeline.prepare import prepared
 from support import command
 from support.matrix import first_only
 from support.mean_colour import MeanColour
+from support.models import pictures
 from support.processes import children, group_is_gone
 from support.synthetic import write_pictures
 
@@ -358,13 +360,24 @@ class Blocks:
 
 
 def test_one_image_of_each_block_is_read_before_loaders_are_forked_and_a_broken_one_stops_nothing():
-    shards = [SimpleNamespace(samples=[0, 1, 2, 3]), SimpleNamespace(samples=[4, 5, 6])]
+    shard = SimpleNamespace(samples=[0, 1, 2, 3, 4, 5, 6])
     for source, workers, blocks in (
         (Blocks(), 2, [0, 1, 2]), (Blocks(broken=1), 2, [0, 1, 2]), (Blocks(), 0, []), (Blocks(of_blocks=False), 2, []),
     ):  # fmt: skip
         config = SimpleNamespace(workers=workers, image_timeout=30.0)
-        read_blocks(shards, SimpleNamespace(source=source, config=config))
+        read_blocks(shard, SimpleNamespace(source=source, config=config))
         assert sorted(sample // 3 for sample in source.read_ones) == blocks
+
+
+@pytest.mark.parametrize(("device", "said"), [("cuda:0", 1), ("cpu", 0)])
+def test_a_run_on_one_of_several_gpus_says_so(device, said, tmp_path, monkeypatch, caplog):
+    class Placed(MeanColour):
+        pass
+
+    Placed.device = device
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    embedshift.run(pictures(tmp_path / "photos", 1), out=tmp_path / "study", model=Placed(), workers=0)
+    assert caplog.text.count("one of 3 GPUs is used; `engine` ray uses all of them") == said
 
 
 # Views that loaders draw lie in memory that this process reads: none is copied, and none is written over.

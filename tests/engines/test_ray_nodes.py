@@ -1,4 +1,4 @@
-"""Ray with two nodes, one of which cannot read the images; each test of two_nodes.py runs in a process of its own.
+"""Ray with several nodes, which come, go or lack a folder; each test of several_nodes.py runs in a process of its own.
 
 Ray ends the process that uses it when one of its own fails, as a raylet of Ray 2.60.0 sometimes does on two nodes (a
 failed check in `HandleFreeLocalObjects`): then the test is tried again, three times in all.
@@ -24,14 +24,20 @@ sys.exit(pytest.main(["-p", "no:cacheprovider", "-p", "no:xdist", "--color=no", 
 @pytest.mark.parametrize(
     "name",
     [
+        "a_node_that_joins_takes_shards",
+        "shards_of_a_node_that_dies_are_measured_by_others",
         "images_that_one_node_cannot_read_are_measured_on_the_other",
+        "a_module_of_the_settings_travels_to_a_node_without_it",
+        pytest.param("a_cluster_without_nodes_is_waited_for", marks=pytest.mark.matrix),
         pytest.param("images_that_no_node_can_read_are_failures", marks=pytest.mark.matrix),
-        "other_weights_on_one_node_end_the_run_in_one_line",
+        pytest.param("images_that_the_only_free_node_cannot_read_are_failures_in_the_end", marks=pytest.mark.matrix),
+        pytest.param("other_weights_on_one_node_end_the_run_in_one_line", marks=pytest.mark.matrix),
+        pytest.param("a_head_that_is_gone_ends_the_run_in_one_line", marks=pytest.mark.matrix),
     ],
 )
-def test_two_nodes(name):
+def test_nodes(name):
     for _ in range(3):
-        test = f"{Path(__file__).with_name('two_nodes.py')}::test_{name}"
+        test = f"{Path(__file__).with_name('several_nodes.py')}::test_{name}"
         done = command.finish(command.start_python(PROGRAM, test), timeout=240)
         if summary := re.search(r"^\d+ (passed|failed|error)", done.out, re.MULTILINE):
             break

@@ -10,7 +10,7 @@ from scipy import stats
 
 import embedshift
 from embedshift import runner
-from embedshift.engines.local import run_on_devices
+from embedshift.engines.local import run_local
 from embedshift.errors import UsageError
 from embedshift.statistics.baselines import LEAST
 from embedshift.store.info import read_content, write_content
@@ -112,7 +112,7 @@ def test_it_ends_at_the_first_shard_whose_tables_have_narrow_intervals(photos, e
 def shuffled_shards(shards, *others):
     """An engine that measures shards four by four, each four from its last to its first, as parallel devices may."""
     for start in range(0, len(shards), 4):
-        yield from reversed(list(run_on_devices(shards[start : start + 4], *others)))
+        yield from reversed(list(run_local(shards[start : start + 4], *others)))
 
 
 @pytest.mark.matrix

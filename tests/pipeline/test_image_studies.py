@@ -1,6 +1,5 @@
 """Studies of encoders of images: what they get of files, what fails, and how a run goes on."""
 
-import os
 import sys
 
 import numpy as np
@@ -118,11 +117,9 @@ def test_a_dry_run_estimates_it(photos):
 
 @pytest.fixture
 def own_module(tmp_path, monkeypatch):
-    """A module whose function writes down in which process it runs."""
+    """A module with a function of images."""
     (tmp_path / "own_corners.py").write_text(
-        "import os, pathlib\n"
         "def encode(images):\n"
-        f"    pathlib.Path({str(tmp_path)!r}, f'pid-{{os.getpid()}}').touch()\n"
         "    return [[*image.size, *image.resize((1, 1)).getpixel((0, 0))] for image in images]\n"
         "encode.version = '1'\n"
     )
@@ -130,13 +127,6 @@ def own_module(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield "python:own_corners:encode"
     sys.modules.pop("own_corners", None)
-
-
-def test_one_process_calls_a_function(photos, tmp_path, own_module):
-    given = {"model": own_module, "augmentations": "paper"}
-    several = run(photos, tmp_path / "function", device="cpu,cpu", **given)
-    assert [path.name for path in tmp_path.glob("pid-*")] == [f"pid-{os.getpid()}"]
-    assert several.summary().equals(run(photos, tmp_path / "one", **given).summary())
 
 
 def test_the_page_says_that_it_has_no_files(photos, tmp_path, own_module):

@@ -1,10 +1,12 @@
 """What this process takes of the machine: threads for sums, and time for garbage."""
 
 import gc
+import os
 
 import pytest
 
 from embedshift.config import BUNDLED
+from embedshift.config.processes import wait_passively_where_busy
 from embedshift.encoders import bundled, load_encoder
 from support.processes import run_python
 
@@ -78,6 +80,18 @@ def test_a_study_in_python_limits_openblas_as_the_command_line_does(variable, du
     before, blas, openmp, after, imported = run_python(STUDY, str(tmp_path / "study")).strip().split(";")
     assert (before, blas, after, imported) == ("{2}", during, "{2}", "False")
     assert openmp in ("{2}", "set()"), "what torch computes with"
+
+
+@pytest.mark.parametrize(
+    ("load", "given", "wanted"), [(9.0, "", "passive"), (1.0, "", None), (9.0, "active", "active")]
+)
+def test_openmp_waits_passively_where_the_load_is_above_the_cores(load, given, wanted, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    environment = {"OMP_WAIT_POLICY": given} if given else {}
+    monkeypatch.setattr(os, "environ", environment)
+    wait_passively_where_busy()
+    assert environment.get("OMP_WAIT_POLICY") == wanted
 
 
 @pytest.mark.parametrize("fails", [False, True])

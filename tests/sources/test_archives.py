@@ -1,5 +1,7 @@
 """Tar, Parquet, saved datasets and URLs: the same pictures give the same samples, bytes and rows as their folder."""
 
+import pickle
+
 import datasets
 import fsspec
 import numpy as np
@@ -8,12 +10,10 @@ from PIL import Image
 
 import embedshift
 from embedshift import EmbedshiftError
-from embedshift.sources import Roots, image_reader, open_source, select, shuffle, split
+from embedshift.sources import SOURCES, Roots, image_reader, open_source, select, shuffle, split
 from embedshift.study.paired import pair_studies
 from support.archives import write_parquet, write_tar
 from support.mean_colour import MeanColour
-
-EVERYWHERE = Roots(["/", "memory://"])
 
 NAMES = ["a.png", "b.JPG", "deep/c.png", "deep/er/d e.webp", "é.png"]
 
@@ -37,7 +37,7 @@ def contents(source):
     return {sample.image_id: source.read(sample) for sample in source.samples}
 
 
-def test_every_kind_of_source_gives_the_bytes_of_the_folder(photos, tmp_path):
+def test_every_kind_of_source_gives_the_bytes_of_the_folder(photos, tmp_path, monkeypatch):
     folder = dict(members(photos))
     tar = write_tar(tmp_path / "a.tar", members(photos))
     parquet = write_parquet(tmp_path / "a.parquet", members(photos))
@@ -54,7 +54,13 @@ def test_every_kind_of_source_gives_the_bytes_of_the_folder(photos, tmp_path):
     for place in [photos, f"file://{photos}", tar, parquet, tmp_path / "saved", *far, f"file://{tar}"]:
         source = open_source([str(place)])
         assert contents(source) == folder, place
-        again = image_reader(source.description, EVERYWHERE)
+        sent = pickle.loads(pickle.dumps(source))
+        assert (len(sent.samples), {sample.image_id: sent.read(sample) for sample in source.samples}) == (0, folder)
+        roots, kind = Roots(["/", "memory://"]), source.description["kind"]
+        image_reader(source.description, roots)
+        with monkeypatch.context() as patch:  # what was listed once is not listed again
+            patch.setitem(SOURCES._entries, kind, None)
+            again = image_reader(source.description, roots)
         assert {name: again(name) for name in NAMES} == folder, place
 
 

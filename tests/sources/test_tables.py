@@ -120,7 +120,7 @@ def test_each_row_group_is_read_once_and_eight_are_kept_and_none_is_pickled(tmp_
     there = pickle.loads(parcel)
     assert there.read(ordered[0]) == contents[ordered[0].image_id]
     assert len(reads) == 1
-    assert there.samples == source.samples
+    assert len(there.samples) == 0
 
 
 def test_a_row_group_that_is_damaged_after_it_was_listed_is_named(tmp_path):

@@ -172,25 +172,6 @@ def test_an_image_of_an_unfinished_shard_that_changed_is_measured_as_it_is_now(t
     assert_same(out, tmp_path / "new")
 
 
-@pytest.mark.matrix
-def test_processes_of_several_devices_continue_what_one_began(photos, tmp_path):
-    settings = {"model": str(studies.checkpoint("clip")), "layers": True}
-    for device in ("cpu", "cpu,cpu"):
-        run_study(config(photos, device=device, **settings), tmp_path / f"whole {device}")
-    out, seen = tmp_path / "study", []
-
-    def stop(count):
-        seen.append(count)
-        if len(seen) == 4:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_study(config(photos, device="cpu", **settings), out, progress=stop)
-    run_study(config(photos, device="cpu,cpu", **settings), out)
-    assert_same(out, tmp_path / "whole cpu")
-    assert_same(tmp_path / "whole cpu,cpu", tmp_path / "whole cpu")
-
-
 # What needs no process.
 
 

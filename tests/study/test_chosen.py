@@ -71,7 +71,7 @@ def test_who_goes_on_takes_the_kernels_that_are_written(machine, tmp_path, caplo
 
 
 def test_who_loads_by_the_plan_takes_what_was_chosen(machine, tmp_path, monkeypatch):
-    """As processes of devices and actors of Ray do: what they would find themselves is no matter."""
+    """As actors of Ray do: what they would find themselves is no matter."""
     machine(0.5, True)
     plans = []
     no_shards = (each for each in ())

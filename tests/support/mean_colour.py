@@ -5,9 +5,7 @@ from typing import Any
 import numpy as np
 
 from embedshift.arrays import Pixels
-from embedshift.config import StudyConfig
 from embedshift.encoders.base import EncoderOutput
-from embedshift.encoders.spec import EncoderSpec
 
 
 class MeanColour:
@@ -36,13 +34,3 @@ def in_place_of_bundled(monkeypatch: Any) -> None:
     from embedshift.encoders import ENCODERS
 
     monkeypatch.setitem(ENCODERS._entries, Bundled.name, lambda **_settings: Bundled())
-
-
-class MeanColourSpec(EncoderSpec):
-    """It, loaded anew in every process, as an encoder with a name is."""
-
-    def load(self, device: str | None = None) -> MeanColour:
-        return MeanColour()
-
-
-SPEC = MeanColourSpec(config=StudyConfig(device="cpu,cpu"))

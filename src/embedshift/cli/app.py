@@ -13,7 +13,14 @@ import embedshift
 from embedshift.cli.outputs import printable, say
 from embedshift.cli.signals import Signalled, stoppable, stopped
 from embedshift.config import GROUPS_WORDS
-from embedshift.config.processes import NO_SPACE, OBJECTS, collecting_garbage_after, too_little_space, without_space
+from embedshift.config.processes import (
+    NO_SPACE,
+    OBJECTS,
+    collecting_garbage_after,
+    too_little_space,
+    wait_passively_where_busy,
+    without_space,
+)
 from embedshift.errors import EmbedshiftError, foreign_code, reason
 
 
@@ -59,6 +66,7 @@ def main() -> None:
         os.execve(sys.executable, python, os.environ | {"PYTHONUTF8": "1"})
     # Threads of NumPy's BLAS spin beside ours; sums would depend on their number, so they have nothing large to do.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    wait_passively_where_busy()
     _repair_terminal()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold bytes that are no text

@@ -106,7 +106,7 @@ class StudyConfig:
         "squash", "How images become square: squash, crop, or own (the encoder's). Default: squash; for files own."
     )
     precision: Precision = setting("float32", "float32, bfloat16, float16, or auto (the fastest).")
-    device: str = setting("auto", "auto (all GPUs), cpu, mps, or GPUs such as cuda:0,cuda:2.")
+    device: str = setting("auto", "auto, cpu, mps, or a GPU such as cuda:1.")
     engine: Literal["local", "ray"] = setting("local", "What runs the shards: local or ray.")
     workers: Annotated[int, Ge(0)] | None = setting(None, "Loader processes. Default: one per core, at most 8.")
     batch_size: AtLeast1 | None = setting(None, "Views per forward pass. Default: depends on the device.")

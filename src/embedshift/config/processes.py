@@ -52,6 +52,13 @@ def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
     return limits
 
 
+def wait_passively_where_busy() -> None:
+    """Lets OpenMP's threads sleep where they wait, if the machine has more work than cores; a user's policy stays."""
+    with contextlib.suppress(OSError):
+        if os.getloadavg()[0] > (os.cpu_count() or 1):
+            os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
 @contextlib.contextmanager
 def collecting_garbage_after(objects: int) -> Iterator[None]:
     """Looks for garbage after so many new objects until the end of the block, 0 = never; then all count as old."""

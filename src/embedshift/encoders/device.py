@@ -29,6 +29,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
 
 
 def find_device(name: str) -> torch.device:
+    if "," in name:
+        raise UsageError(f"device {name!r}: give one; `engine` ray uses all GPUs of a machine")
     try:
         best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         device = torch.device(best if name == "auto" else name)

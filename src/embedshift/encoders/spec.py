@@ -19,7 +19,6 @@ from embedshift.encoders.base import (
 )
 from embedshift.encoders.images import ImageEncoder
 from embedshift.errors import UsageError
-from embedshift.registry import CODE
 from embedshift.store.info import Answer, EncoderRecord
 
 
@@ -34,12 +33,8 @@ class EncoderSpec:
     answers: Mapping[str, Answer] = field(default_factory=dict)
     instability: float = 0.0
 
-    @property
-    def devices(self) -> str:
-        return "" if self.given is not None or self.config.model.startswith(CODE) else self.config.device
-
-    def enter(self, stack: contextlib.ExitStack, device: str | None = None) -> Encoder:
-        encoder = self.load(device)
+    def enter(self, stack: contextlib.ExitStack) -> Encoder:
+        encoder = self.load()
         if self.config.compile and not isinstance(encoder, Compilable):
             raise UsageError(f"{encoder.name} cannot be compiled: it has no `compiling`; run without it")
         if isinstance(encoder, HasKernels):
@@ -52,13 +47,13 @@ class EncoderSpec:
             stack.enter_context(encoder.observing(self.observations))
         return encoder
 
-    def load(self, device: str | None = None) -> Encoder:
+    def load(self) -> Encoder:
         if self.given is not None:
             return self.given
         config = self.config
         encoder = load_encoder(
             config.model,
-            device=device or config.device.partition(",")[0],  # the first of several
+            device=config.device,
             precision=self.precision,
             size=config.size,
             embedding=config.embedding,

@@ -16,6 +16,6 @@ def find_engine(plan: Plan) -> Engine:
         from embedshift.engines.ray import run_ray
 
         return run_ray
-    from embedshift.engines.local import run_on_devices
+    from embedshift.engines.local import run_local
 
-    return run_on_devices
+    return run_local

@@ -205,22 +205,17 @@ class _Loader:
             raise
 
     def _receive(self, slots: ViewSlots, slot: int | None) -> ImageResult:
-        while (result := receive(self._pipe)) is None:  # a new step has begun
-            pass
+        try:
+            while (result := self._pipe.recv()) is None:  # a new step has begun
+                pass
+        except OSError as error:  # also where its limit of time has passed
+            raise EOFError from error
         if slot is not None and isinstance(result, DrawnImage):
             return replace(result, views=slots.lend(slot))
         slots.release(slot)
         if isinstance(result, BaseException):
             raise result
         return result
-
-
-def receive(pipe: "Connection[Any, Any]") -> Any:
-    """Returns the next message of another process; raises one of `GONE` if it ended or its limit of time passed."""
-    try:
-        return pipe.recv()
-    except OSError as error:
-        raise EOFError from error
 
 
 def limit_waits(pipe: "Connection[Any, Any]", seconds: float) -> None:

@@ -1,64 +1,73 @@
-"""The engine for a cluster, or all of one machine, by Ray Data: a shard is a block, an encoder an actor."""
+"""The engine for a cluster, or for all GPUs of one machine, by Ray: an encoder is an actor, a shard one call of it.
+
+An encoder more is always asked for than there are, so that Ray (and its autoscaler) gives one on a node that joins. A
+shard that fails, or whose encoder dies, goes to the next free encoder, rather of another node. Ray Data is not used: it
+holds references of all shards from the start, and repeats a call in the process and on the node where it failed.
+"""
 
 import contextlib
+import importlib.util
 import logging
 import os
-import pickle
 import socket
 import sys
-import threading
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+import sysconfig
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from embedshift.config import Json
+from embedshift.config import StudyConfig
 from embedshift.engines.job import Progress, loader_count
 from embedshift.errors import EmbedshiftError, MissingExtra, UsageError, reason
 from embedshift.pipeline.plan import Plan
 from embedshift.pipeline.ready import ReadyEncoder, ready
 from embedshift.pipeline.shard import Result, no_progress
+from embedshift.registry import CODE
 from embedshift.sources import Shard
-from embedshift.store.shards import ShardRecord
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks at the head.
-PING = 5.0
+# Seconds between two looks at the cluster, and the looks at a silent head after which it is gone.
+LOOK, SILENT = 5.0, 3
 ATTEMPTS = 3
-# Seconds until a line says which resources are waited for.
+# Seconds until a line says which resources are waited for, and until a shard no longer waits for a node without them.
 PATIENCE = 30.0
+# Encoders that may be asked for beyond those that run, and those that may end in a row before one has done a shard.
+MOST_ASKED, MOST_LOST = 32, 10
+# Shards of an encoder: the next is there when one is done.
+AHEAD = 2
 NODE = "ray.io/node-id"  # Ray's own label of a node
-
-Node = Mapping[str, Any]
-# A shard, the node that tried it, and its rows and record, or why there are none, or why the run cannot go on.
-Outcome = tuple[int, str, Result | str | EmbedshiftError]
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Any]:
+def joined(config: StudyConfig | None = None) -> Iterator[Any]:
     """Gives Ray, on the cluster of `RAY_ADDRESS`, or started on this machine and stopped at the end."""
     try:
         import ray
-        import ray.data
     except ImportError as error:
         raise MissingExtra("the engine 'ray'", "ray") from error
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     address, started = os.environ.get("RAY_ADDRESS") or "local", not ray.is_initialized()
     if started:
+        settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
+        if modules := _own_modules(config):
+            settings["runtime_env"] = {"py_modules": modules}
         try:
             # Not left to Ray, which would look for the last cluster of this machine, even if it has gone.
             with _without_stderr():
-                ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+                ray.init(address, **settings)
         except Exception as error:  # also a plain one, where a node does not start in 30 s
             raise EmbedshiftError(
                 f"no Ray answers at {address} ({reason(error)[:200]}); start a cluster there"
             ) from error
     try:
-        with _watched(ray.get_runtime_context().gcs_address):
-            yield ray
+        yield ray
     except ray.exceptions.RayError as error:
-        last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        raise EmbedshiftError(f"the Ray cluster failed: {last[0]}; run the same command again to resume") from error
+        words = f"the Ray cluster failed: {_words(error)}; run the same command again to resume"
+        raise EmbedshiftError(words) from error
     finally:
         if started:
             ray.shutdown()
@@ -78,28 +87,24 @@ def _without_stderr() -> Iterator[None]:
             os.dup2(stderr.fileno(), 2)
 
 
-@contextlib.contextmanager
-def _watched(head: str) -> Iterator[None]:
-    """Logs that the head of the cluster is gone, because Ray ends this process some time later without a message."""
-    host, _, port = head.rpartition(":")
-    ended = threading.Event()
+def _words(error: Exception) -> str:
+    """Returns the last line of an error, before which Ray puts a traceback; of others the line that names it."""
+    is_rays = type(error).__module__.partition(".")[0] == "ray"
+    return next((line for line in reversed(str(error).split("\n")) if is_rays and line.strip()), reason(error))
 
-    def watch() -> None:
-        missed = 0
-        while not ended.wait(PING) and missed < 3:
-            try:
-                socket.create_connection((host.strip("[]"), int(port)), PING).close()
-                missed = 0
-            except OSError:
-                missed += 1
-        if missed == 3:
-            log.error("the head of the Ray cluster no longer answers; run the same command again to resume")
 
-    threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield
-    finally:
-        ended.set()
+def _own_modules(config: StudyConfig | None) -> list[str]:
+    """Returns the files and folders of modules that the settings name as `python:`; not those that are installed."""
+    names = {name.removeprefix(CODE).partition(":")[0].partition(".")[0] for name in _own_names(config)}
+    specs = [spec for name in sorted(names) if (spec := importlib.util.find_spec(name)) is not None]
+    places = [next(iter(spec.submodule_search_locations or ()), spec.origin) for spec in specs]
+    installed = tuple(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib"))
+    return [place for place in places if place and not place.startswith(installed)]
+
+
+def _own_names(config: StudyConfig | None) -> list[str]:
+    values: Sequence[Any] = [] if config is None else [config.model, config.augmentations, *config.metrics]
+    return [value for value in values if isinstance(value, str) and value.startswith(CODE)]
 
 
 def run_ray(
@@ -107,136 +112,269 @@ def run_ray(
 ) -> Generator[Result, None, None]:
     if not shards:
         return
-    with joined() as ray:
-        yield from _attempts(ray, shards, plan, progress)
+    with joined(plan.config) as ray:
+        pool = _Pool(ray, plan, shards)
+        try:
+            yield from pool.results(progress)
+        finally:
+            pool.end()
 
 
-def _attempts(ray: Any, shards: Sequence[Shard], plan: Plan, progress: Progress) -> Iterator[Result]:
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    # This does not concern the tasks of a dead worker, which Ray repeats by itself.
-    context.max_errored_blocks = 0
-    remaining = shards
-    # Nodes that read an image, and those that read none of a shard; these fail fast, and so get many shards.
-    readers, failed = set[str](), set[str]()
-    for attempt in range(1, ATTEMPTS + 1):
-        nodes, gpus = _fitting_nodes(ray, plan.config.num_gpus)
-        without = failed - readers or failed
-        if without.issuperset(node["NodeID"] for node in nodes):
-            without = set()
-        errors, unread = dict[int, str](), list[ShardRecord]()
-        for index, node, result in _one_attempt(ray, remaining, plan, nodes, gpus, without):
-            if isinstance(result, EmbedshiftError):
-                raise result
-            if isinstance(result, str):
-                errors[index] = result
-                log.warning("shard %d failed (%s), attempt %d of %d", index, result, attempt, ATTEMPTS)
-                continue
-            _, record = result
-            is_read = bool(record.images) or any(failure.stage != "read" for failure in record.failures)
-            (readers if is_read else failed).add(node)
-            if is_read or attempt == ATTEMPTS or len(nodes) == 1:
-                progress(record.images + len(record.failures))
-                yield result
-            else:
-                unread.append(record)
-        if unread:
-            words, first = "%d shards without a readable image (first: %s: %s): trying other nodes", unread[0]
-            log.warning(words, len(unread), first.failures[0].image_id, first.failures[0].reason)
-        again = errors.keys() | {record.index for record in unread}
-        remaining = [shard for shard in remaining if shard.index in again]
-        if not remaining:
+@dataclass(eq=False)
+class _Encoder:
+    actor: Any
+    # Its node, once it has one.
+    node: str = ""
+    has_done: bool = False
+    # Reference → shard, None for that of the node; in the order in which the actor takes them.
+    running: dict[Any, Shard | None] = field(default_factory=dict)
+
+
+class _Pool:
+    """The encoders of a run, the shards that wait for one, and what is known of nodes."""
+
+    def __init__(self, ray: Any, plan: Plan, shards: Sequence[Shard]) -> None:
+        self.ray, self.config, self.waiting = ray, plan.config, deque(shards)
+        self.gcs = ray.get_runtime_context().gcs_address
+        nodes = _live(ray)
+        gpus = plan.config.num_gpus
+        self.gpus = float(any(node["Resources"].get("GPU") for node in nodes)) if gpus is None else gpus
+        self.cores, self.first = _fit(nodes, self.gpus, loader_count(plan.config))
+        self.actor = ray.remote(max_restarts=0, num_cpus=self.cores, num_gpus=self.gpus)(Encoder)
+        self.plan = ray.put(plan)
+        self.encoders: list[_Encoder] = []
+        self.errors, self.attempts = dict[int, str](), Counter[int]()
+        # Nodes on which a shard failed, those that read an image, and those that read none of a shard.
+        self.tried: defaultdict[int, set[str]] = defaultdict(set)
+        self.readers, self.failed = set[str](), set[str]()
+        # Nodes that could have an encoder, and those of them that had none in time.
+        self.nodes, self.without = set[str](), set[str]()
+        self.others: dict[str, str] = {}  # the label of nodes that may have a new encoder
+        self.looked, self.silent, self.lost = -LOOK, 0, 0
+        self.idle_since, self.said, self.counts = time.monotonic(), False, (0, 0)
+
+    def results(self, progress: Progress) -> Iterator[Result]:
+        while self.waiting or any(shard for encoder in self.encoders for shard in encoder.running.values()):
+            self._look()
+            self._ask()
+            self._hand_out()
+            encoders = {reference: encoder for encoder in self.encoders for reference in encoder.running}
+            for reference in self._done(list(encoders)):
+                if reference in encoders[reference].running:  # its encoder has not died by now
+                    for result in self._take(encoders[reference], reference):
+                        progress(result[1].images + len(result[1].failures))
+                        yield result
+        if self.errors:
+            listed = ", ".join(f"{index} ({words})" for index, words in sorted(self.errors.items())[:3])
+            raise EmbedshiftError(
+                f"{len(self.errors)} shards failed {ATTEMPTS} times: {listed}; the others are done, run again to retry"
+            )
+
+    def _done(self, references: list[Any]) -> list[Any]:
+        if not references:
+            time.sleep(LOOK)
+            return []
+        self.ray.wait(references, timeout=LOOK)
+        done: list[Any] = self.ray.wait(references, num_returns=len(references), timeout=0)[0]
+        return done
+
+    def end(self) -> None:
+        for encoder in list(self.encoders):
+            self._end(encoder)
+
+    def _end(self, encoder: _Encoder) -> None:
+        self.encoders.remove(encoder)
+        with contextlib.suppress(Exception):  # it, or all of Ray, may be gone
+            self.ray.kill(encoder.actor)
+
+    def _look(self) -> None:
+        """Looks at the cluster: whether its head is there, which nodes are, and whether encoders wait for some."""
+        if time.monotonic() - self.looked < LOOK:
             return
-    listed = ", ".join(f"{index} ({words})" for index, words in sorted(errors.items())[:3])
-    raise EmbedshiftError(
-        f"{len(errors)} shards failed {ATTEMPTS} times: {listed}; the others are done, run again to retry"
-    )
+        self.looked = time.monotonic()
+        self.silent = 0 if _answers(self.gcs) else self.silent + 1
+        if self.silent == SILENT:  # Ray would end this process without a word
+            raise EmbedshiftError("the head of the Ray cluster is gone; run the same command again to resume")
+        if not self.silent:
+            self.nodes = {node["NodeID"] for node in _live(self.ray) if _fits(node, self.cores, self.gpus)}
+        running = [encoder for encoder in self.encoders if encoder.node]
+        if (counts := (len(running), len({encoder.node for encoder in running}))) != self.counts:
+            self.counts = counts
+            log.info("Ray: %d encoders on %d nodes", *counts)
+        if any(shard for encoder in running for shard in encoder.running.values()):
+            self.idle_since, self.said = self.looked, False
+        elif self.looked - self.idle_since > PATIENCE:
+            self.without = self.nodes - {encoder.node for encoder in running} - self.failed
+            if not running and not self.said:
+                self.said, of_gpus = True, f" and {self.gpus:g} GPUs" if self.gpus else ""
+                words = "waiting for a node of the Ray cluster with %d free cores%s: %s"
+                log.warning(words, self.cores, of_gpus, "none is there, or other work has it")
+
+    def _ask(self) -> None:
+        """Asks for encoders: first for as many as the nodes have room for, then for as many again as there are."""
+        places, others = self._places(), dict[str, str]()
+        if unread := (self.failed - places) & self.nodes:
+            others = {NODE: f"!in({','.join(sorted(unread))})"}
+        for encoder in list(self.encoders):
+            was_asked_for_other_places = not encoder.node and others != self.others
+            if was_asked_for_other_places or (encoder.node in unread and not encoder.running):
+                self._end(encoder)
+        self.others = others
+        placed = sum(bool(encoder.node) for encoder in self.encoders)
+        asked = min(MOST_ASKED, placed) if placed else self.first
+        shards = len(self.waiting) + sum(bool(shard) for each in self.encoders for shard in each.running.values())
+        most = min(self.config.concurrency or shards, shards)
+        for _ in range(min(most - len(self.encoders), asked - (len(self.encoders) - placed))):
+            actor = self.actor.options(label_selector=others).remote([self.plan])
+            self.encoders.append(_Encoder(actor, running={actor.node.remote(): None}))
+
+    def _hand_out(self) -> None:
+        places = self._places()
+        encoders = [encoder for encoder in self.encoders if encoder.node in places]
+        nodes = {encoder.node for encoder in encoders}
+        # Near the end one by one, so that all finish together.
+        for ahead in range(1, 1 + (AHEAD if len(self.waiting) > len(encoders) else 1)):
+            for encoder in encoders:
+                if self.waiting and len(encoder.running) < ahead and (shard := self._next(encoder.node, nodes)):
+                    encoder.running[encoder.actor.measure.remote(shard)] = shard
+
+    def _next(self, node: str, nodes: set[str]) -> Shard | None:
+        for shard in self.waiting:
+            tried = self.tried.get(shard.index, set())
+            if node not in tried or nodes <= tried:
+                self.waiting.remove(shard)
+                return shard
+        return None
+
+    def _places(self) -> set[str]:
+        """Returns the nodes that may measure a shard: if any other may, none that failed to read one and read none."""
+        nodes = self.nodes - self.without | {encoder.node for encoder in self.encoders if encoder.node}
+        return nodes - (self.failed - self.readers) or nodes
+
+    def _take(self, encoder: _Encoder, reference: Any) -> Iterator[Result]:
+        try:
+            outcome = self.ray.get(reference)
+        except self.ray.exceptions.RayError as error:
+            self._replace(encoder, type(error).__name__)
+            return
+        shard = encoder.running.pop(reference)
+        if isinstance(outcome, EmbedshiftError):
+            raise outcome
+        if shard is None:
+            encoder.node = outcome
+            return
+        encoder.has_done, self.lost = True, 0
+        if isinstance(outcome, str):
+            self._again(shard, encoder.node, outcome)
+        elif self._is_read(outcome, encoder.node, shard):
+            yield outcome
+
+    def _is_read(self, result: Result, node: str, shard: Shard) -> bool:
+        """Returns whether a shard is done; if no image of it could be read, another node tries it."""
+        failures, is_first = result[1].failures, node not in self.failed
+        if result[1].images or any(failure.stage != "read" for failure in failures):
+            self.readers.add(node)
+            return True
+        self.failed.add(node)
+        self.tried[shard.index].add(node)
+        self.attempts[shard.index] += 1
+        if self.attempts[shard.index] >= ATTEMPTS or self._places() <= self.tried[shard.index]:
+            return True
+        if is_first:
+            words = "a node read no image of shard %d (first: %s: %s): trying other nodes"
+            log.warning(words, shard.index, failures[0].image_id, failures[0].reason)
+        self.waiting.appendleft(shard)
+        return False
+
+    def _again(self, shard: Shard, node: str, words: str) -> None:
+        self.attempts[shard.index] += 1
+        self.tried[shard.index].add(node)
+        log.warning("shard %d failed (%s), attempt %d of %d", shard.index, words, self.attempts[shard.index], ATTEMPTS)
+        if self.attempts[shard.index] >= ATTEMPTS:
+            self.errors[shard.index] = words
+        else:
+            self.waiting.appendleft(shard)
+
+    def _replace(self, encoder: _Encoder, kind: str) -> None:
+        """Gives the shards of an encoder that has died to others; the first, which it may have died of, has failed."""
+        self._end(encoder)
+        first, *others = encoder.running.values()
+        encoder.running = {}
+        self.waiting.extendleft(shard for shard in reversed(others) if shard)
+        if first is not None:
+            self._again(first, encoder.node, f"its encoder ended: {kind}")
+        self.lost += not encoder.has_done
+        if self.lost == MOST_LOST:
+            words = f"{MOST_LOST} encoders ended before their first shard was done ({kind})"
+            raise EmbedshiftError(f"{words}: give them more memory, and run again to go on")
 
 
-def _fitting_nodes(ray: Any, num_gpus: float | None) -> tuple[list[Node], float]:
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    cores, devices = ([node["Resources"].get(kind, 0) for node in nodes] for kind in ("CPU", "GPU"))
-    gpus = float(any(devices)) if num_gpus is None else num_gpus
-    fitting = [node for node, *has in zip(nodes, cores, devices, strict=True) if has[0] >= 1 and has[1] >= gpus]
-    if not fitting:
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), LOOK).close()
+    except OSError:
+        return False
+    return True
+
+
+def _live(ray: Any) -> list[Mapping[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _fits(node: Mapping[str, Any], cores: float, gpus: float) -> bool:
+    has = node["Resources"]
+    return bool(has.get("CPU", 0) >= cores and has.get("GPU", 0) >= gpus)
+
+
+def _fit(nodes: Sequence[Mapping[str, Any]], gpus: float, workers: int) -> tuple[int, int]:
+    """Returns the cores of an encoder, and for how many encoders the nodes have room."""
+    with_cores = [node for node in nodes if _fits(node, 1, 0)]
+    if not with_cores:  # a cluster that scales from zero
+        return max(1, workers + bool(gpus)), 1
+    has = [node["Resources"] for node in with_cores if _fits(node, 1, gpus)]
+    if not has:
+        cores, devices = (max(node["Resources"].get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
         raise UsageError(
             f"`num_gpus` {gpus:g}: no node of the Ray cluster has a core and as many GPUs; its nodes have at most "
-            f"{max(cores, default=0):g} cores and {max(devices, default=0):g} GPUs"
+            f"{cores:g} cores and {devices:g} GPUs"
         )
-    return fitting, gpus
-
-
-def _one_attempt(
-    ray: Any, shards: Sequence[Shard], plan: Plan, nodes: Sequence[Node], gpus: float, without: Collection[str]
-) -> Iterator[Outcome]:
-    others = [node["Resources"] for node in nodes if node["NodeID"] not in without]
-    cores, fitting = _fit(others, gpus, loader_count(plan.config))
-    _say_if_waiting(ray, cores, gpus)
-    parcel = ray.put((shards, plan))
-    blocks = ray.data.from_items([{"position": i} for i in range(len(shards))], override_num_blocks=len(shards))
-    concurrency = min(plan.config.concurrency or fitting, len(shards))
-    done = blocks.map_batches(
-        _MeasureShards,
-        fn_constructor_args=(parcel,),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=concurrency, max_tasks_in_flight_per_actor=2),
-        num_cpus=cores,
-        num_gpus=gpus or None,
-        label_selector={NODE: f"!in({','.join(without)})"} if without else None,
-    )
-    # Without reading ahead, which would hold each result back until the next is there.
-    for rows in done.iter_batches(batch_size=None, batch_format="numpy", prefetch_batches=0):
-        yield from map(pickle.loads, rows["outcome"])
-
-
-def _fit(nodes: Sequence[Mapping[str, float]], gpus: float, workers: int) -> tuple[int, int]:
-    encoders_per_node = [max(1, int(node["GPU"] / gpus)) if gpus else 1 for node in nodes]
-    cores = max(1, int(min(node["CPU"] / count for node, count in zip(nodes, encoders_per_node, strict=True))))
+    encoders = [max(1, int(node["GPU"] / gpus)) if gpus else 1 for node in has]
+    cores = max(1, int(min(node["CPU"] / count for node, count in zip(has, encoders, strict=True))))
     if gpus:
-        return min(cores, workers + 1), sum(encoders_per_node)
-    return cores, sum(int(node["CPU"] / cores) for node in nodes)
+        return min(cores, workers + 1), sum(encoders)
+    return cores, sum(int(node["CPU"] / cores) for node in has)
 
 
-def _say_if_waiting(ray: Any, cores: int, gpus: float) -> None:
-    """Logs what an encoder waits for, if other work holds it; Ray waits without a message."""
-    place = ray.util.placement_group([{"CPU": cores} | ({"GPU": gpus} if gpus else {})])
-    if not place.wait(PATIENCE):
-        of_gpus = f" and {gpus:g} GPUs" if gpus else ""
-        log.warning("waiting for a node of the Ray cluster with %d free cores%s: other work has them", cores, of_gpus)
-    ray.util.remove_placement_group(place)
+class Encoder:
+    """The actor: its encoder is loaded with the first shard, and stays for the whole life of its process."""
 
+    def __init__(self, plan: Sequence[Any]) -> None:
+        self._sent, self._life = plan, contextlib.ExitStack()
+        self.plan: Plan | None = None
 
-class _MeasureShards:
-    def __init__(self, parcel: Any) -> None:
+    def node(self) -> str:
         import ray
 
-        self.node: str = ray.get_runtime_context().get_node_id()
-        self.problem: EmbedshiftError | None = None
-        self.shards: Sequence[Shard]
-        self.plan: Plan
-        self.shards, self.plan = ray.get(parcel)
-        # Ready for the whole life of the actor, which ends with its process.
-        self._life = contextlib.ExitStack()
+        return str(ray.get_runtime_context().get_node_id())
+
+    def measure(self, shard: Shard) -> Result | str | EmbedshiftError:
+        import ray
+
+        from embedshift.engines.local import measure, read_blocks
+
         try:
-            self.ready = self._life.enter_context(ready(self.plan.spec, compiled=True))
+            if self.plan is None:
+                plan: Plan = ray.get(self._sent[0])
+                self.ready = self._life.enter_context(ready(plan.spec, compiled=True))
+                self.plan = plan
         except Exception as error:  # an outcome, in place of Ray's traceback
-            node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-            self.problem = EmbedshiftError(f"on the node {node}: {reason(error)}")
-
-    def __call__(self, batch: Json) -> dict[str, list[bytes]]:
-        return {"outcome": [pickle.dumps(self._outcome(int(position))) for position in batch["position"]]}
-
-    def _outcome(self, position: int) -> Outcome:
-        from embedshift.engines.local import read_blocks, run_local
-
-        if self.problem is not None:
-            return position, self.node, self.problem
-        shard = self.shards[position]
+            address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+            return EmbedshiftError(f"on the node {address}: {_words(error)}")
         try:
-            read_blocks([shard], self.plan)
-            table, record = next(run_local([shard], self.plan, self.ready, no_progress))
-        except Exception as problem:
-            return shard.index, self.node, reason(problem)
+            read_blocks(shard, self.plan)
+            table, record = next(measure([shard], self.plan, self.ready, no_progress))
+        except Exception as error:
+            return reason(error)
         self.plan = self.plan.with_batch(record.batch_size)
-        return shard.index, self.node, (table, record)
+        return table, record

@@ -32,11 +32,11 @@ class ReadyEncoder:
 
 
 @contextlib.contextmanager
-def ready(spec: EncoderSpec, device: str | None = None, *, compiled: bool) -> Iterator[ReadyEncoder]:
+def ready(spec: EncoderSpec, *, compiled: bool) -> Iterator[ReadyEncoder]:
     # Imported before the encoder is entered: an observe.py may register observations of its own.
     parts = {question.name: question.part("observe") for question in spec.config.questions()}
     with contextlib.ExitStack() as stack:
-        encoder = spec.enter(stack, device)
+        encoder = spec.enter(stack)
         refuse_other(encoder, spec, platform.node())
         if compiled:
             stack.enter_context(spec.compiled(encoder))

@@ -177,7 +177,8 @@ def _reader(description: Mapping[str, Any], name: Callable[[str], str], roots: R
     for location in own_places(description):
         roots.check(location)
     kind = description["kind"]
-    source = SOURCES[kind](description["paths"])
+    key = kind, *description["paths"]
+    source = roots.opened[key] = roots.opened.get(key) or SOURCES[kind](description["paths"])
     samples = {name(sample.image_id): sample for sample in source.samples}
 
     def read(image_id: str) -> bytes:

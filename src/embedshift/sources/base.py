@@ -65,6 +65,10 @@ class Source:
     skipped: Mapping[str, int]
     description: Mapping[str, Any]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out the list of images for other processes, which get those that they read."""
+        return self.__dict__ | {"samples": ()}
+
     def read(self, sample: ImageRef) -> bytes:
         """Reads the bytes of one image; raises OSError or EmbedshiftError with the reason."""
         raise NotImplementedError

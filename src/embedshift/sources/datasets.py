@@ -55,8 +55,8 @@ class ParquetSource(Source):
         return sample.archive, bisect.bisect_right(self._starts[sample.archive], sample.position) - 1
 
     def __getstate__(self) -> Json:
-        """Leaves out the images in memory, which are not sent to other processes."""
-        return self.__dict__ | {"_groups": collections.OrderedDict()}
+        """Leaves out the images in memory, too."""
+        return super().__getstate__() | {"_groups": collections.OrderedDict()}
 
     def _list(self, path: str) -> Iterator[ImageRef]:
         location, column = file_and_column(path)

@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,8 @@ def own_places(description: Mapping[str, Any]) -> list[str]:
 @dataclass(frozen=True)
 class Roots:
     places: Sequence[str]
+    # The sources that were opened below them: an archive is listed once.
+    opened: dict[tuple[str, ...], Any] = field(default_factory=dict, compare=False)
 
     @classmethod
     def allowed(cls, *folders: str | Path) -> "Roots":

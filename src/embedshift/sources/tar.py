@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO
 
+from embedshift.config import Json
 from embedshift.config.safe_files import refuse_larger
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
 from embedshift.sources.base import (
@@ -61,6 +62,10 @@ class TarSource(Source):
         if (positions := self._positions.get(sample.archive)) is None:
             return None
         return sample.archive, bisect.bisect_left(positions, sample.position) // MEMBERS
+
+    def __getstate__(self) -> Json:
+        """Leaves out where members begin, too: each is read by itself, and blocks serve only the order."""
+        return super().__getstate__() | {"_positions": {}}
 
     def _list(self, archive: str) -> Iterator[ImageRef]:
         try:
