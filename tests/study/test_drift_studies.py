@@ -116,6 +116,14 @@ def test_few_vectors_are_not_judged(study):
     assert "fewer than 10" in repr(found)
 
 
+def test_vectors_without_a_direction_are_left_out_with_a_word(study, caplog):
+    vectors = images(30, 3)
+    vectors[3], vectors[7, 1] = 0, np.nan
+    found = study.drift().update(vectors, batch="tuesday", ids=[f"image {row}" for row in range(30)])
+    assert found.table["n"][0] == 28
+    assert "tuesday: 2 of 30 vectors are 0 or not finite and are left out, first of image 3" in caplog.text
+
+
 def test_few_images_are_no_reference(tmp_path):
     own = images(12, 0)
     study = embedshift.from_vectors(own, {"blur": own + 1}, out=tmp_path / "study")

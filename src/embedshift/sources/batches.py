@@ -41,7 +41,7 @@ def rows_of(given: Any, name: str, every: str | int | None = None) -> Iterator[R
         name: The batch of rows that no column names.
         every: "day" or "week" for the column `time`, or so many rows in their order; None = "day".
     """
-    part = open_part(given, ORIGINALS, named=False)
+    part = open_part(given, ORIGINALS, named=False, used=(BATCH, TIME))
     labels = _labels(given, name, every, len(part.keys))
     views, groups = part.keys["view"].to_numpy(), part.keys["group"]
     own = None if groups.null_count == len(groups) else _groups_of(groups, part.name)

@@ -57,11 +57,12 @@ def open_part(
     groups: Sequence[object] | None = None,
     *,
     named: bool = True,
+    used: Sequence[str] = (),
 ) -> Part:
     """Opens vectors: the path of a Parquet or npy file, a frame with the column `image_id`, or an array.
 
     Rows without a view are of `view`; `ids` and `groups` are those of an array's rows, None = their numbers, and none.
-    Without `named`, a Parquet file may lack the column `image_id`.
+    Without `named`, a Parquet file may lack the column `image_id`. Columns that the caller reads are `used`.
     """
     name = os.path.expanduser(given) if isinstance(given, str | os.PathLike) else f"the vectors of {view!r}"
     with _readable(name):
@@ -72,12 +73,14 @@ def open_part(
                 with open_file(path) as opened, pq.ParquetFile(opened) as file:
                     schema = file.schema_arrow
                     keys = file.read([column for column in _COLUMNS if column in schema.names])
-                return _table(name, view, schema, keys, lambda column: _column(path, column), groups, named=named)
+                return _table(
+                    name, view, schema, keys, lambda column: _column(path, column), groups, named=named, used=used
+                )
             return _array(name, view, lambda: np.load(path, mmap_mode="r", allow_pickle=False), ids, groups)
         if "image_id" in map(str, getattr(given, "columns", ())):
             frame = pa.table(given)
             keys = frame.select([column for column in _COLUMNS if column in frame.column_names])
-            return _table(name, view, frame.schema, keys, lambda column: iter(frame[column].chunks), groups)
+            return _table(name, view, frame.schema, keys, lambda column: iter(frame[column].chunks), groups, used=used)
         array = _as_array(given)
         return _array(name, view, lambda: array, ids, groups)
 
@@ -133,6 +136,7 @@ def _table(
     groups: Sequence[object] | None = None,
     *,
     named: bool = True,
+    used: Sequence[str] = (),
 ) -> Part:
     if groups is not None:
         raise UsageError(f"{name}: `groups` is a list, which is for arrays; give the column group, or a mapping")
@@ -144,7 +148,7 @@ def _table(
     number = kind.value_type if is_list else pa.null()
     if not (pa.types.is_floating(number) or pa.types.is_integer(number)):
         raise UsageError(f"{name}: its column {vector!r} holds {kind}, not lists of numbers")
-    if unused := [column for column in schema.names if column not in (*_COLUMNS, vector)]:
+    if unused := [column for column in schema.names if column not in (*_COLUMNS, *used, vector)]:
         log.info("%s: columns that are not used: %s", name, ", ".join(unused))
 
     def matrices() -> Iterator[NDArray[Any]]:

@@ -1,6 +1,7 @@
 """What happened to batches of images, by their vectors: the result of `drift`, its page, and streams."""
 
 import functools
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,8 @@ from embedshift.study.shown import Shown, escaped, markdown_table, page_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
 
 SCHEMA: dict[str, type[pl.DataType]] = {
     "batch": pl.String, "n": pl.Int64, "moved": pl.Float64, "moved_low": pl.Float64, "moved_high": pl.Float64,
@@ -116,6 +119,9 @@ class Drift(Shown):
         names = np.array([str(first + row) for row in range(len(array))] if ids is None else [*ids], object)
         numbers = None if groups is None else np.unique(np.array([*map(str, groups)]), return_inverse=True)[1]
         kept = np.isfinite(array).all(axis=1) & array.any(axis=1)
+        if not kept.all():
+            words = "%s: %d of %d vectors are 0 or not finite and are left out, first of %s"
+            log.warning(words, name, (~kept).sum(), len(array), names[~kept][0])
         own.add(array[kept], names[kept], self._directions, None if numbers is None else numbers[kept])
         self._judged.clear()
         return self
@@ -186,18 +192,18 @@ class Drift(Shown):
         """Returns what is found in one batch, in one line."""
         found = self.judged[batch]
         moved, ends = at_places(*_ends(found.moved), 4)
-        far = "moved" if found.moved.low > 0 or found.sets else "not moved"
-        start = f"{batch} ({found.count:,} vectors): {far}, relative shift {moved} [{ends}]"
+        start, far = f"{batch} ({found.count:,} vectors)", f"relative shift of the mean {moved} [{ends}]"
+        remains = "" if found.remains == NOTHING else f"; {found.remains}"
+        if not found.sets and found.needed:
+            words = f"not decidable from {found.count:,}, about {about(found.needed)} vectors would name a change"
+            return f"{start}: {words}{remains}; {far}."
         if not found.sets:
-            decided = f"about {about(found.needed)} vectors would name one" if found.needed else "more may not help"
-            rest = "" if found.remains == NOTHING else f"; {found.remains}"
-            return f"{start}; no change of the study is decidable from {found.count:,} ({decided}){rest}."
+            return f"{start}: no change of the study is seen{remains}; {far}."
         parts = []
         for words, own in zip(self.names(found), found.sets, strict=True):
             share, share_ends = at_places(*_ends(found.fractions[own[0]]), 2)
             parts.append(f"{words} in {share} [{share_ends}] of the images")
-        rest = "nothing remains" if found.remains == NOTHING else f"and {found.remains}"
-        return f"{start}: {'; '.join(parts)}; {rest}."
+        return f"{start}: {'; '.join(parts)}{remains or '; nothing remains'}; {far}."
 
     def _lines(self) -> Iterator[str]:
         yield from map(self.sentence, self.judged)
@@ -205,7 +211,7 @@ class Drift(Shown):
         if few:
             yield f"Not judged, with fewer than {LEAST_BATCH} vectors: {', '.join(few)}."
         yield (
-            f"Batches without a change are named in at most {100 * (1 - SURE):.0f} % of calls like this: "
+            f"Where nothing has changed, {100 * (1 - SURE):.0f} % of such calls or fewer name a change: "
             f"of one call a day, {365 * (1 - SURE):.1f} a year."
         )
 
@@ -284,7 +290,7 @@ def batch_cells(drift: Drift) -> Iterator[list[str]]:
     """Yields a row of text for each batch, below `HEADINGS`."""
     for batch, found in drift.judged.items():
         shares = [_with_ends(found.fractions[own[0]], 2) for own in found.sets]
-        what = "; ".join(drift.names(found)) or "not decidable"
+        what = "; ".join(drift.names(found)) or ("not decidable" if found.needed else "none is seen")
         yield [batch, f"{found.count:,}", _with_ends(found.moved, 4), what, "; ".join(shares) or "-", found.remains]
 
 
