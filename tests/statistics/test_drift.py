@@ -243,3 +243,35 @@ def test_groups_of_the_reference_are_respected(world):
     alone = reference_of(NAMES[:3], *copies)
     grouped = reference_of(NAMES[:3], *copies, groups=np.repeat(np.arange(80), 5))
     assert np.trace(grouped.spread) > 3 * np.trace(alone.spread)
+
+
+def test_one_change_alone_is_named(world):
+    images = world.images(300)
+    reference = reference_of(NAMES[:1], *map(normalised_float32, (images, world.changed(images, 0)[:, None])))
+    assert world.judged(reference, (400, 0)).sets == ((0,),)
+
+
+def test_exact_copies_of_a_change_are_one_set(world):
+    images = world.images(300)
+    first, other = world.changed(images, 0), world.changed(images, 1)
+    reference = reference_of(
+        ("one", "copy", "other"), *map(normalised_float32, (images, np.stack([first, first, other], 1)))
+    )
+    assert [set(own) for own in world.judged(reference, (400, 0)).sets] == [{0, 1}]
+
+
+def test_groups_of_a_batch_name_nothing_without_a_change(reference):
+    named = 0
+    for seed in range(40):
+        moments = Moments(SIZE)
+        # Twenty copies each of twenty images.
+        moments.add(np.repeat(World(seed).images(20), 20, axis=0), np.repeat(np.arange(20), 20))
+        assert moments.independent == pytest.approx(20)
+        named += bool(judge(moments, reference).sets)
+    assert named <= 2
+
+
+def test_small_reference_names_nothing(world):
+    reference = world.reference(40)
+    assert not reference.names_changes
+    assert world.judged(reference, (400, 0)).sets == ()

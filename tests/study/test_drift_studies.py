@@ -156,3 +156,46 @@ def test_images_are_measured_by_the_encoder_of_the_study(tmp_path, monkeypatch):
         apply_to="file", progress=False,
     )  # fmt: skip
     assert study.drift(other.folder).table["moved"][0] == pytest.approx(rows["moved"][0])
+
+
+def test_groups_are_whole_wherever_the_file_is_cut(study, tmp_path):
+    vectors = np.repeat(images(20, 5), 20, axis=0)
+    frame = pl.DataFrame({"vector": vectors.tolist(), "group": np.repeat(np.arange(20), 20).astype(str)})
+    found = []
+    for size in (25, 1000):
+        frame.write_parquet(tmp_path / "b.parquet", row_group_size=size, use_pyarrow=True)
+        found.append(study.drift(tmp_path / "b.parquet").table)
+    assert found[0].equals(found[1])
+    assert not found[0]["named"].any()
+
+
+def test_files_of_one_name_are_batches_of_their_folders(study, tmp_path):
+    for folder, moved in (("monday", 0), ("tuesday", SHIFTS["blur"])):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "v.npy", images(150, 6) + moved)
+    given = [tmp_path / folder / "v.npy" for folder in ("monday", "tuesday")]
+    table = study.drift(*given).table
+    assert table["batch"].unique(maintain_order=True).to_list() == [str(path) for path in given]
+    assert table.filter("named")["batch"].to_list() == [str(given[1])]
+    with pytest.raises(UsageError, match="given twice"):
+        study.drift(given[0], given[0])
+
+
+def test_days_are_those_of_the_column_and_numbers_are_no_times(study, tmp_path):
+    times = pl.Series(["2026-01-01T00:30:00+09:00"] * 30).str.to_datetime(time_zone="Asia/Tokyo")
+    frame = pl.DataFrame({"vector": images(30, 7).tolist(), "time": times})
+    frame.write_parquet(tmp_path / "tokyo.parquet")
+    assert study.drift(tmp_path / "tokyo.parquet").table["batch"][0] == "2026-01-01"
+    frame.with_columns(time=pl.lit(1_700_000_000)).write_parquet(tmp_path / "number.parquet")
+    with pytest.raises(UsageError, match="give dates"):
+        study.drift(tmp_path / "number.parquet")
+
+
+def test_nothing_to_judge_is_no_success(study, tmp_path):
+    frame = pl.DataFrame({"vector": images(30, 7).tolist(), "view": ["blur"] * 30})
+    frame.write_parquet(tmp_path / "views.parquet")
+    with pytest.raises(UsageError, match="no vector of an original"):
+        study.drift(tmp_path / "views.parquet")
+    np.save(tmp_path / "none.npy", np.full((30, SIZE), np.nan))
+    with pytest.raises(UsageError, match="no batch has 10 vectors"):
+        invoke(study.folder, tmp_path / "none.npy", "--tolerance", 0.01)

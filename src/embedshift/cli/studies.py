@@ -219,7 +219,11 @@ def measure(
 
 def measure_originals(info: Json, images: Path, place: Path) -> Path:
     """Returns a study inside `place` of the images in a folder as they are, by the encoder of another study's info."""
+    from embedshift.sources.vectors import KIND as VECTORS  # whose libraries take seconds
+
     config = info["config"]
+    if info["source"]["kind"] == VECTORS:
+        raise UsageError("the study was made from vectors, without an encoder that measures images; give vectors")
     settings = {name: config[name] for name in ENCODER if config.get(name) is not None}
     out = place / str(len([*place.iterdir()])) / images.resolve().name
     embedshift.run(images, out=out, augmentations="none", progress=False, **settings)

@@ -1,5 +1,6 @@
 """Batches of vectors to be watched: which rows of a file belong to which batch, by a column of names or of time."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from embedshift.config.safe_files import expanded, open_file
 from embedshift.errors import UsageError
 from embedshift.sources.vectors import open_part
 from embedshift.sources.views_file import ORIGINALS
+
+log = logging.getLogger(__name__)
 
 BATCH, TIME = "batch", "time"
 PERIODS = {"day": "%Y-%m-%d", "week": "%G-W%V"}
@@ -34,7 +37,7 @@ class Rows:
 
 
 def rows_of(given: Any, name: str, every: str | int | None = None) -> Iterator[Rows]:
-    """Yields the rows of originals in a file, frame or array, batch by batch, some at a time.
+    """Returns the rows of originals in a file, frame or array, some of a batch at a time; all at once if grouped.
 
     Args:
         given: As for `open_part`. The columns `batch` and `time` of a Parquet file name the batches.
@@ -47,15 +50,35 @@ def rows_of(given: Any, name: str, every: str | int | None = None) -> Iterator[R
     own = None if groups.null_count == len(groups) else _groups_of(groups, part.name)
     ids = part.keys["image_id"].to_numpy()
     ids = np.array([str(row) if text is None else text for row, text in enumerate(ids)], object)
-    is_original, start = (views == ORIGINALS) & (part.keys["tile"].to_numpy() == 0), 0
-    for matrix in part.matrices():
-        block = slice(start, start + len(matrix))
-        for label in dict.fromkeys(labels[block]):
-            kept = is_original[block] & (labels[block] == label)
-            if kept.any():
-                mine = None if own is None else own[block][kept]
-                yield Rows(label, np.asarray(matrix[kept], np.float32), ids[block][kept], mine)
-        start += len(matrix)
+    is_original = (views == ORIGINALS) & (part.keys["tile"].to_numpy() == 0)
+    if not is_original.any():
+        raise UsageError(f"{part.name}: has no vector of an original")
+    if others := int((~is_original).sum()):
+        log.warning("%s: %d vectors of views and tiles are not used", part.name, others)
+
+    def blocks() -> Iterator[Rows]:
+        start = 0
+        for matrix in part.matrices():
+            block = slice(start, start + len(matrix))
+            for label in dict.fromkeys(labels[block]):
+                kept = is_original[block] & (labels[block] == label)
+                if kept.any():
+                    mine = None if own is None else own[block][kept]
+                    yield Rows(label, np.asarray(matrix[kept], np.float32), ids[block][kept], mine)
+            start += len(matrix)
+
+    # The images of a group belong together, wherever the file is cut.
+    return blocks() if own is None else _whole(blocks())
+
+
+def _whole(parts: Iterator[Rows]) -> Iterator[Rows]:
+    batches = dict[str, list[Rows]]()
+    for each in parts:
+        batches.setdefault(each.batch, []).append(each)
+    for label, rows in batches.items():
+        groups = [each.groups for each in rows if each.groups is not None]
+        vectors, ids = [each.vectors for each in rows], [each.ids for each in rows]
+        yield Rows(label, np.concatenate(vectors), np.concatenate(ids), np.concatenate(groups))
 
 
 def _groups_of(groups: pa.ChunkedArray, name: str) -> NDArray[Any]:
@@ -93,7 +116,9 @@ def _columns(given: Any) -> pl.DataFrame:
 
 def _periods(times: pl.Series, period: str, name: str) -> NDArray[Any]:
     try:
-        parsed = times.str.to_datetime() if times.dtype == pl.String else times.cast(pl.Datetime)
+        parsed = times.str.to_datetime() if times.dtype == pl.String else times
     except pl.exceptions.PolarsError as error:
-        raise UsageError(f"{name}: its column {TIME!r} holds {times.dtype}, no times; give dates") from error
+        raise UsageError(f"{name}: its column {TIME!r} holds texts that are no times; give dates") from error
+    if parsed.dtype not in (pl.Date, pl.Datetime):
+        raise UsageError(f"{name}: its column {TIME!r} holds {times.dtype}; give dates, or dates with times")
     return np.array([name if text is None else text for text in parsed.dt.strftime(period).to_list()], object)

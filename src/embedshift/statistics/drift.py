@@ -25,12 +25,14 @@ RESAMPLES = 200
 SURE = 0.99
 # A named set holds the changes that win in this part of the resamples, and at most so many names.
 HELD, MOST_NAMES = 0.95, 3
+# The score from which on more vectors may name a change: about one and a half deviations.
+LEAST_SCORE = 0.5
 # The part of the distance that a change, or two at once, must explain, if more remains than other images leave.
 EXPLAINED = (0.5, 0.75)
 # Splits of the reference, and draws of batches without a change.
 SPLITS, FOLDS, DRAWS = 20, 5, 20_000
-# Reference images, or groups of them, below which nothing is named, and images of a batch.
-LEAST_REFERENCE, LEAST_BATCH = 20, 10
+# Images, or groups of them, of a reference at least, those below which it names nothing, and vectors of a batch.
+LEAST_REFERENCE, LEAST_NAMING, LEAST_BATCH = 20, 50, 10
 FURTHEST = 20
 CHUNK = 4096
 NOTHING, CONTENT, UNKNOWN = "nothing", "other content", "a change that the study does not have"
@@ -54,6 +56,8 @@ class Moments:
     size: int
     seed: int = 0
     count: int = 0
+    # Sum over groups of their squared numbers of vectors.
+    squares: float = 0.0
     totals: Values = field(init=False)
     counts: Values = field(init=False)
 
@@ -73,7 +77,13 @@ class Moments:
             self.totals += weights @ unit[rows]
             self.counts += weights.sum(axis=1, dtype=np.float64)
         self.count += len(unit)
+        self.squares += float(np.square(np.bincount(own)).sum())
         return unit
+
+    @property
+    def independent(self) -> float:
+        """As how many independent vectors those of groups count, as if the vectors of a group were equal."""
+        return self.count**2 / max(self.squares, 1.0)
 
     @property
     def mean(self) -> Values:
@@ -129,6 +139,7 @@ class Reference:
         families: The family of each change: levels of a family are one name.
         space: The map that whitens.
         images: The number of reference images.
+        units: The number of their groups, or of images where all are independent.
         baseline: The mean `1 - cos` of two different originals.
         original: Mean of the originals as they are, and of resamples, `[1 + R, D]`.
         shifts: Mean whitened shifts of the changes, and of resamples, `[1 + R, C, D]`.
@@ -144,6 +155,7 @@ class Reference:
     families: tuple[str, ...]
     space: Whitening
     images: int
+    units: int
     baseline: float
     original: Values
     shifts: Floats
@@ -158,6 +170,11 @@ class Reference:
     def seen(self) -> NDArray[np.bool_]:
         """Whether a change has a fingerprint at all: more than noise of these images gives, `[C]`."""
         return np.asarray(self.squares > np.maximum(np.diag(self.gram_noise), 1e-12))
+
+    @property
+    def names_changes(self) -> bool:
+        """Whether there are images enough to name a change; with fewer, false names are not rare."""
+        return self.units >= LEAST_NAMING
 
     @property
     def squares(self) -> Values:
@@ -175,7 +192,7 @@ class Reference:
         means[1:] = means[0] + (means[1:] - means[0]) * np.sqrt(self.inflation)
         return means
 
-    def covariance(self, count: int) -> Values:
+    def covariance(self, count: float) -> Values:
         """Returns the covariance of products δ·m of batches of so many images without a change, `[C, C]`."""
         return np.asarray(self.spread * (1 / count + 1 / self.images))
 
@@ -287,7 +304,7 @@ def _fitted(
     places = whitened @ means[0].T.astype(np.float64)
     squared = count**2 * np.square(originals.mean(axis=0, dtype=np.float64)).sum() - count
     return Reference(
-        tuple(names), tuple(families.get(name, name) for name in names), space, count,
+        tuple(names), tuple(families.get(name, name) for name in names), space, count, int(own.max()) + 1,
         float(1 - squared / count / (count - 1)), weights.astype(np.float64) @ originals, means,
         noise, np.zeros(len(names)), count * places.T @ places,
     )  # fmt: skip
@@ -310,9 +327,10 @@ def judge(moments: Moments, reference: Reference, batches: int = 1) -> Named:
     for _ in EXPLAINED:
         gains, fractions = changes.beside(chosen)
         best = int(gains[0].argmax())
-        score = changes.score(best, chosen, moments.count, reference, part)
+        score = changes.score(best, chosen, moments.independent, reference, part)
         alike, margin = alike_changes(gains, reference.families)
-        is_there = reference.seen[best] and score > 1 and (fractions[1:, best] > 0).mean() >= HELD
+        is_there = reference.names_changes and reference.seen[best] and score > 1
+        is_there &= (fractions[1:, best] > 0).mean() >= HELD
         if not (is_there and len({reference.families[each] for each in alike}) <= MOST_NAMES):
             if not chosen:
                 needed = _needed(moments, reference, score, margin)
@@ -323,6 +341,8 @@ def judge(moments: Moments, reference: Reference, batches: int = 1) -> Named:
         sets.append(alike)
     if chosen and not changes.explain(chosen, reference.excess):
         chosen, sets = [], []
+    # A change that is named by itself is no other name of the first.
+    sets = [tuple(each for each in own if each == own[0] or each not in chosen) for own in sets]
     gains = changes.beside([])[0]
     return Named(
         moments.count, _moved(moments, reference), gains[0], changes.fractions(chosen, reference.seen), tuple(sets),
@@ -400,15 +420,18 @@ class _Changes:
         before = self.solved(chosen)[1][:, None] if chosen else 0.0
         parts = [self.solved([*chosen, each]) for each in range(self.products.shape[1])]
         gains = np.stack([part[1] for part in parts], axis=1) - before
-        gains[:, list(chosen)] = -np.inf
+        # A chosen change explains no more, nor does its copy.
+        squares = np.diag(self.gram[0])
+        overlap = self.gram[0] ** 2 / np.outer(squares, squares)
+        gains[:, (overlap[:, list(chosen)] > 1 - 1e-6).any(axis=1)] = -np.inf
         return gains, np.stack([part[0][:, -1] for part in parts], axis=1)
 
-    def score(self, change: int, chosen: Sequence[int], count: int, reference: Reference, part: float) -> float:
+    def score(self, change: int, chosen: Sequence[int], count: float, reference: Reference, part: float) -> float:
         """Returns δ·m, less what chosen changes explain, over what a part of batches without the change stay below."""
         products, covariance = self.products, reference.covariance(count)
         if chosen:
             products = products - np.einsum("rck,rk->rc", self.gram[:, :, chosen], self.solved(chosen)[0])
-            covariance = np.cov(products[1:].T)
+            covariance = np.atleast_2d(np.cov(products[1:].T))
         others = [each for each in np.flatnonzero(reference.seen) if each not in chosen]
         limit = largest_score(covariance[np.ix_(others, others)], part) if others else np.inf
         return float(products[0, change] / np.sqrt(covariance[change, change]) / limit)
@@ -429,11 +452,15 @@ def _interval(values: Values) -> Fraction:
 
 def alike_changes(gains: Values, families: Sequence[str]) -> tuple[tuple[int, ...], float]:
     """Returns the changes that win in resamples, the best first, and by how many deviations the best leads others."""
-    wins = np.bincount(gains[1:].argmax(axis=1), minlength=gains.shape[1])
+    best_gains = gains[1:].max(axis=1, keepdims=True)
+    has_won = gains[1:] >= best_gains - 1e-9 * np.abs(best_gains)
+    wins = has_won.sum(axis=0)
     best = int(gains[0].argmax())
     order = [best, *(int(each) for each in np.argsort(-wins, kind="stable") if each != best)]
-    held = np.cumsum(wins[order])
-    alike = tuple(order[: int(np.searchsorted(held, HELD * RESAMPLES)) + 1])
+    held = np.logical_or.accumulate(has_won[:, order], axis=1).mean(axis=0)
+    first = order[: int(np.searchsorted(held, HELD)) + 1]
+    equal = [each for each in order[len(first) :] if (has_won[:, first] & has_won[:, [each]]).any(axis=1).mean() > HELD]
+    alike = (*first, *equal)
     others = [place for place in order if families[place] not in {families[each] for each in order[:MOST_NAMES]}]
     lead = gains[1:, [best]] - np.maximum(gains[1:][:, others], 0)
     margins = lead.mean(axis=0) / np.maximum(lead.std(axis=0), 1e-12)
@@ -441,8 +468,13 @@ def alike_changes(gains: Values, families: Sequence[str]) -> tuple[tuple[int, ..
 
 
 def _needed(moments: Moments, reference: Reference, score: float, margin: float) -> int | None:
-    """Returns about how many vectors would name a change, if score and lead stay as they are but for noise."""
-    noise = 1 / moments.count + 1 / reference.images
+    """Returns about how many vectors would name a change, if score and lead stay as they are but for noise.
+
+    None where the score is no more than batches without a change often have.
+    """
+    if not reference.names_changes or score < LEAST_SCORE:
+        return None
+    noise = 1 / moments.independent + 1 / reference.images
     wanted = min(max(score, 0.0), max(margin, 0.0) / 2.5, 1.0) ** 2 * noise - 1 / reference.images
     return int(np.ceil(1 / wanted)) if wanted > 0 else None
 

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from embedshift.sources.vectors import KIND as VECTORS
 from embedshift.statistics.drift import (
     FURTHEST,
     LEAST_BATCH,
+    LEAST_NAMING,
     LEAST_REFERENCE,
     NOTHING,
     SURE,
@@ -106,14 +108,18 @@ class Drift(Shown):
         Raises:
             UsageError: The vectors have another length than those of the study, or ids or groups another number.
         """
-        array = np.asarray(vectors, np.float32)
+        name = next(reversed(self._batches), "batch 1") if batch is None else batch
+        try:
+            array = np.asarray(vectors, np.float32)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{name}: give numbers [n, D] ({error})") from error
         size = len(self.reference.space.mean)
         if array.ndim != 2 or array.shape[1] != size:
-            raise UsageError(f"give vectors [n, {size}], as this study's encoder makes them; not {[*array.shape]}")
-        for name, given in (("ids", ids), ("groups", groups)):
+            words = f"give vectors [n, {size}], as this study's encoder makes them; not {[*array.shape]}"
+            raise UsageError(f"{name}: {words}")
+        for kind, given in (("ids", ids), ("groups", groups)):
             if given is not None and len(given) != len(array):
-                raise UsageError(f"`{name}`: {len(given):,} are given for {len(array):,} vectors; give one for each")
-        name = batch or next(reversed(self._batches), "batch 1")
+                raise UsageError(f"`{kind}`: {len(given):,} are given for {len(array):,} vectors; give one for each")
         own = self._batches.setdefault(name, Batch(self.reference, self._seed + len(self._batches)))
         first = own.moments.count
         names = np.array([str(first + row) for row in range(len(array))] if ids is None else [*ids], object)
@@ -134,6 +140,11 @@ class Drift(Shown):
             for name, each in enough.items():
                 self._judged[name] = judge(each.moments, self.reference, len(enough))
         return self._judged
+
+    @property
+    def not_judged(self) -> list[str]:
+        """The batches of fewer than ten vectors."""
+        return [name for name, each in self._batches.items() if each.moments.count < LEAST_BATCH]
 
     @property
     def table(self) -> pl.DataFrame:
@@ -171,10 +182,12 @@ class Drift(Shown):
         """Returns the batches that moved further than a relative shift, beyond doubt: `moved_low` is larger.
 
         Raises:
-            UsageError: The tolerance is below 0, or no number.
+            UsageError: The tolerance is below 0, or no number; or no batch has ten vectors.
         """
         if not tolerance >= 0:
             raise UsageError(f"`tolerance` is a relative shift, 0 or more, not {tolerance}")
+        if not self.judged:
+            raise UsageError(f"no batch has {LEAST_BATCH} vectors or more; give more")
         return tuple(batch for batch, found in self.judged.items() if found.moved.low > tolerance)
 
     def names(self, found: Named) -> list[str]:
@@ -207,12 +220,14 @@ class Drift(Shown):
 
     def _lines(self) -> Iterator[str]:
         yield from map(self.sentence, self.judged)
-        few = [name for name, each in self._batches.items() if each.moments.count < LEAST_BATCH]
-        if few:
-            yield f"Not judged, with fewer than {LEAST_BATCH} vectors: {', '.join(few)}."
+        if self.not_judged:
+            yield f"Not judged, with fewer than {LEAST_BATCH} vectors: {', '.join(self.not_judged)}."
+        if not self.reference.names_changes:
+            units = self.reference.units
+            yield f"The reference has {units} independent images; with fewer than {LEAST_NAMING}, nothing is named."
         yield (
-            f"Where nothing has changed, {100 * (1 - SURE):.0f} % of such calls or fewer name a change: "
-            f"of one call a day, {365 * (1 - SURE):.1f} a year."
+            f"Where nothing has changed, a change is named in at most {100 * (1 - SURE):.0f} % of calls: "
+            f"of one call a day, {365 * (1 - SURE):.1f} a year in the mean over references."
         )
 
     def _table(self) -> pl.DataFrame:
@@ -222,7 +237,7 @@ class Drift(Shown):
         """Returns sentences and tables as lists of rows, ready for JSON."""
         needed = {batch: found.needed for batch, found in self.judged.items() if not found.sets}
         tables = {"drift": self.table.to_dicts(), "furthest": self._named_furthest.to_dicts()}
-        return {"sentences": [*self._lines()], "needed": needed} | tables
+        return {"sentences": [*self._lines()], "needed": needed, "not_judged": self.not_judged} | tables
 
     @functools.cached_property
     def power(self) -> pl.DataFrame:
@@ -327,12 +342,27 @@ def drift_of(reader: Reader) -> Drift:
     changed = normalised_float32(views).mean(axis=2)
     images = normalised_float32(originals[: len(views)])
     reference = reference_of(reader.augmentations, images, changed, families=families, groups=groups, seed=seed)
+    if reference.baseline < 1e-9:
+        raise UsageError(f"{reader.folder}: all originals have the same vector; give other images as a reference")
     return Drift(reference, levels, seed)
 
 
-def add(drift: Drift, reader: Reader, given: Any, *, every: str | int | None = None) -> None:
-    """Adds the batches of a file, a frame, an array, or a study."""
-    name = Path(given).name if isinstance(given, str | Path) else f"batch {1 + len(drift._batches)}"
+def batch_names(given: Sequence[Any]) -> list[str]:
+    """Returns names of files, studies and arrays: that of the file, with its folder where files have one name.
+
+    Raises:
+        UsageError: A file is given twice.
+    """
+    paths = [Path(each) if isinstance(each, str | Path) else Path(f"batch {n}") for n, each in enumerate(given, 1)]
+    several = {name for name, count in Counter(path.name for path in paths).items() if count > 1}
+    names = [str(path) if path.name in several else path.name for path in paths]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UsageError(f"{twice[0]} is given twice; give each batch once")
+    return names
+
+
+def add(drift: Drift, reader: Reader, given: Any, name: str, every: str | int | None) -> None:
+    """Adds the batches of a file, a frame, an array, or a study; `name` is of rows that name none themselves."""
     if isinstance(given, str | Path) and expanded(given).is_dir():
         other = Reader(expanded(given))
         if not other.exists():

@@ -244,12 +244,12 @@ class Study(Shown, Exports):
             >>> found.table.filter("named")["augmentation"].item()
             'blur'
         """
-        from embedshift.study.drift import add, drift_of
+        from embedshift.study.drift import add, batch_names, drift_of
 
         reader = self.reader()
         drift = drift_of(reader)
-        for given in vectors:
-            add(drift, reader, given, every=every)
+        for name, given in zip(batch_names(vectors), vectors, strict=True):
+            add(drift, reader, given, name, every)
         return drift
 
     def __getattr__(self, name: str) -> Callable[..., pl.DataFrame]:
