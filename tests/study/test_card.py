@@ -164,7 +164,7 @@ def test_the_command_of_a_study_of_vectors_is_taken_and_no_weights_are_named(tmp
     program, name, *arguments = shlex.split(command(text))
     assert (program, name) == ("embedshift", "vectors")
     params = get_command(app).commands[name].make_context(name, arguments).params
-    assert {each: params[each] for each in settings} == settings
+    assert {each: str(params[each]) for each in settings} == {name: str(value) for name, value in settings.items()}
     assert params["places"] == ["VECTORS"]
     assert "Hash of the weights" not in text
     assert "pixels" not in text.partition("###")[0]

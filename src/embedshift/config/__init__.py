@@ -26,6 +26,8 @@ ApplyTo = Literal["input", "file"]
 Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
 ShardSize = Literal["auto"] | AtLeast1
+# What "auto" makes of the size of a shard, of so many images; more images have larger shards.
+FEW_IMAGES, FEW_PER_SHARD = 100_000, 64
 Triple = tuple[float, float, float]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
 

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from embedshift.arrays import Pixels
 from embedshift.augmentations import Suite
 from embedshift.augmentations.views import Canvas
-from embedshift.config import Resize, StudyConfig
+from embedshift.config import FEW_IMAGES, FEW_PER_SHARD, Resize, StudyConfig
 from embedshift.encoders.base import Encoder, EncoderInfo, Preprocess
 from embedshift.encoders.spec import EncoderSpec
 from embedshift.pipeline.measure import Column, Measure, StudyPlan, StudySwitches
@@ -16,10 +16,8 @@ from embedshift.registry import asked_metrics
 from embedshift.sources import ImageRef, Source
 from embedshift.sources.images import ToInput
 
-# What `auto` makes of `shard_size`: that of so many images; the most; and bytes of the rows of a shard, of which a run
-# holds about three copies.
-FEW_IMAGES, FEW_PER_SHARD, MOST_PER_SHARD = 100_000, 64, 1024
-SHARD_BYTES = 2**28
+# The most images of a shard that `auto` makes, and bytes of its rows, of which a run holds about three copies.
+MOST_PER_SHARD, SHARD_BYTES = 1024, 2**28
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from embedshift.config import PAIRS, VECTORS, StudyConfig
+from embedshift.config import FEW_IMAGES, FEW_PER_SHARD, PAIRS, VECTORS, StudyConfig
 from embedshift.store.naming import ImageNaming
 from embedshift.store.reader import Reader
 
@@ -30,6 +30,8 @@ def command_of(reader: Reader, out: str, *, named: bool = True, whole: bool = Fa
     """
     info, naming = reader.info, reader.naming
     settings = dict(info.config) if whole else naming.settings(info.config)
+    if settings["shard_size"] == FEW_PER_SHARD and info.counts.images <= FEW_IMAGES:
+        settings["shard_size"] = "auto"
     images, pairs = info.config["images"], [str(pair) for pair in info.config.get("pairs") or ()]
     if not whole:
         images, pairs = _shortened(images, pairs, naming)

@@ -12,7 +12,8 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.questions.clusters import Tree
 from embedshift.statistics.clusters import FEW, clusters_of, distances_of_means
-from embedshift.statistics.layout import ImageRows, pair_distances
+from embedshift.statistics.layout import ImageRows, metric_parts, pair_distances
+from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table
 
@@ -56,10 +57,11 @@ def distances_of_images(
         matrix[first, second] = matrix[second, first] = _mean_distances(study, len(first))
     names = list(augmentations)
     if include_original:
-        distance = 1.0 - pl.col("cosine_similarity").fill_nan(None)
-        means = study.frame.filter(pl.col("view") != ORIGINAL).group_by("view").agg(distance.mean()).collect()
-        of_views = dict(means.iter_rows())
-        to_original = np.array([of_views[name] for name in names], np.float64)
+        # Added in the order of the images, as no engine that takes rows side by side does.
+        parts = [[part.sum(axis=0) for part in block] for block in metric_parts(study, names, [COSINE])]
+        sums, counts = np.sum(parts, axis=0)
+        with np.errstate(invalid="ignore"):
+            to_original = 1.0 - sums / counts
         matrix = np.block([[np.zeros((1, 1)), to_original[None]], [to_original[:, None], matrix]])
         names = [ORIGINAL, *names]
     return pl.DataFrame({"augmentation": names} | dict(zip(names, matrix, strict=True)))
