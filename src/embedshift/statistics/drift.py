@@ -3,8 +3,8 @@
 A change leaves a fingerprint: the mean shift δ of the reference images, in the space that their covariance whitens. The
 mean m of another batch, less that of the reference, is p δ if a fraction p of its images has changed; p δ explains
 2 p δ·m - p² δ·δ of m·m, the gain of the change. Both are taken without what noise adds to products, and again in
-resamples of batch and reference; a change is named if its gain is beyond that of batches without a change, and others
-win in few resamples. Content lies in directions in which images vary much, which whitening shrinks.
+resamples of batch and reference. The change that gains most is named if its δ·m is beyond that of batches without a
+change, and others win in few resamples. Content lies in directions in which images vary much, which whitening shrinks.
 """
 
 import functools

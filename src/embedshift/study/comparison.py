@@ -12,14 +12,13 @@ from embedshift.statistics.equivalence import Margins
 from embedshift.statistics.strengths import MeasuredFamily, by_family
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.groups import Choice
-from embedshift.store.table import write_table
 from embedshift.study.head import head
 from embedshift.study.paired import PairedStudies, pair_studies
 from embedshift.study.paired import verdict as overview
 from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT, agreements, neighbours_by_chance
 from embedshift.study.paired.means import compare_means
 from embedshift.study.paired.verdict import judgements, verdict
-from embedshift.study.shown import Shown, escaped, markdown_table, page_folder
+from embedshift.study.shown import Shown, escaped, markdown_table, page_folder, write_page_tables
 from embedshift.study.study import Study, as_study
 
 if TYPE_CHECKING:
@@ -150,11 +149,7 @@ class Comparison(Shown):
 
         check_formats(formats)
         folder = page_folder(out)
-        written: list[Path] = []
-        for name, frame in self.tables.items():
-            for ending in ("csv", "parquet"):
-                written.append(folder / f"{name}.{ending}")
-                write_table(written[-1], frame)
+        written = write_page_tables(folder, self.tables)
         for name in COMPARISON_FIGURES:
             if name == "tolerances" and self.tolerances.is_empty():
                 continue

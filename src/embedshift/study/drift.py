@@ -39,8 +39,7 @@ from embedshift.statistics.vectors import normalised_float32
 from embedshift.store.embeddings import vectors_of
 from embedshift.store.info import is_same_encoder
 from embedshift.store.reader import Reader
-from embedshift.store.table import write_table
-from embedshift.study.shown import Shown, escaped, markdown_table, page_folder
+from embedshift.study.shown import Shown, escaped, markdown_table, page_folder, write_page_tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -271,11 +270,9 @@ class Drift(Shown):
         from embedshift.study.drift_figures import draw_power
 
         check_formats(formats)
-        folder, written = page_folder(out), list[Path]()
-        for name, frame in (("drift", self.table), ("furthest", self.furthest), ("drift_power", self.power)):
-            for ending in ("csv", "parquet"):
-                written.append(folder / f"{name}.{ending}")
-                write_table(written[-1], frame)
+        folder = page_folder(out)
+        tables = {"drift": self.table, "furthest": self.furthest, "drift_power": self.power}
+        written = write_page_tables(folder, tables)
         figures = {"drift": self.figure(), "drift_power": draw_power(self.power, self.reference.images)}
         for name, figure in figures.items():
             written += [save(figure, folder / "figures" / f"{name}.{ending}") for ending in formats]

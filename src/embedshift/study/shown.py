@@ -1,7 +1,7 @@
 """What a result shows of itself: lines and a table in a terminal or a notebook, and names as they are in Markdown."""
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +9,7 @@ import polars as pl
 from embedshift.config.safe_files import output_path
 from embedshift.errors import UsageError
 from embedshift.store.reader import Reader
+from embedshift.store.table import write_table
 
 # Punctuation by which CommonMark, GitHub and the Hub mark something: emphasis, code, links, tables, names, mathematics.
 _MARKS = "\\`*_[]|#@~$"
@@ -49,6 +50,14 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def write_page_tables(folder: Path, tables: Mapping[str, pl.DataFrame]) -> list[Path]:
+    """Writes tables beside a page as CSV and Parquet, and returns the files."""
+    written = [(folder / f"{name}.{ending}", table) for name, table in tables.items() for ending in ("csv", "parquet")]
+    for path, table in written:
+        write_table(path, table)
+    return [path for path, _ in written]
 
 
 def page_folder(out: str | Path) -> Path:

@@ -20,10 +20,9 @@ from embedshift.statistics.linear_map import LinearMap
 from embedshift.statistics.upgrade import ALL, BRIDGE, COPIES, LEAST_PAIRS, MIXED, NEW, OLD, Cut, Evaluated, evaluate
 from embedshift.statistics.upgrade_maps import IDENTITY
 from embedshift.store.groups import Choice
-from embedshift.store.table import write_table
 from embedshift.study.paired import PairedStudies
 from embedshift.study.paired.vectors import both_of, of_pair, opened
-from embedshift.study.shown import Shown, escaped, markdown_table, page_folder
+from embedshift.study.shown import Shown, escaped, markdown_table, page_folder, write_page_tables
 from embedshift.study.study import Study
 from embedshift.study.whitening import write_onnx
 
@@ -176,11 +175,9 @@ class Upgrade(Shown):
         from embedshift.figures import check_formats, save
 
         check_formats(formats)
-        folder, written = page_folder(out), list[Path]()
-        for name, frame in (("upgrade", self.table), ("thresholds", self.thresholds), ("curve", self.curve)):
-            for ending in ("csv", "parquet"):
-                written.append(folder / f"{name}.{ending}")
-                write_table(written[-1], frame)
+        folder = page_folder(out)
+        tables = {"upgrade": self.table, "thresholds": self.thresholds, "curve": self.curve}
+        written = write_page_tables(folder, tables)
         figure = self.figure()
         written += [save(figure, folder / "figures" / f"upgrade_curve.{ending}") for ending in formats]
         parts = ["# Upgrade", *map(escaped, self.lines), markdown_table(HEADINGS, [*deployment_cells(self)])]
