@@ -1,10 +1,17 @@
 """Tar, Parquet, saved datasets and URLs: the same pictures give the same samples, bytes and rows as their folder."""
 
 import pickle
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
+from threading import Barrier, Thread
+from urllib.parse import quote
 
 import datasets
 import fsspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -16,6 +23,7 @@ from support.archives import write_parquet, write_tar
 from support.mean_colour import MeanColour
 
 NAMES = ["a.png", "b.JPG", "deep/c.png", "deep/er/d e.webp", "é.png"]
+SOURCE_OF = {"tar": "tar", "parquet": "datasets"}
 
 
 @pytest.fixture
@@ -121,3 +129,55 @@ def test_a_comparison_of_an_archive_out_of_order_keeps_the_views_of_an_image_in_
     assert not studies[0].rows().collect()["image_id"].is_sorted()
     for rows in pair_studies(studies).rows():
         assert rows.collect()["view"].to_list() == ["original", *studies[0].augmentations] * len(names)
+
+
+@pytest.fixture
+def served(photos):
+    handler = partial(type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None}), directory=photos)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_table_of_addresses_gives_the_rows_of_the_folder_and_names_what_is_gone(photos, served, tmp_path):
+    (tmp_path / "secret.png").write_bytes((photos / "a.png").read_bytes())
+    gone = [f"{served}/gone.png", f"file://{tmp_path}/secret.png", f"simplecache::file://{tmp_path}/secret.png", None]
+    addresses = [f"{served}/{quote(name)}" for name in NAMES] + gone
+    ids = [*NAMES, "gone.png", "local.png", "chained.png", "none.png"]
+    columns = {"image_id": ids, "URL": addresses, "TEXT": [f"of {name}" for name in ids], "hash": [b"1"] * len(ids)}
+    pq.write_table(pa.table(columns), tmp_path / "laion.parquet")
+    settings = {"model": MeanColour(), "workers": 0}
+    folder = embedshift.run(photos, out=tmp_path / "folder", **settings)
+    study = embedshift.run(tmp_path / "laion.parquet", out=tmp_path / "study", **settings)
+    rows = [each.reader().rows().drop("caption").sort("image_id", "view").collect() for each in (folder, study)]
+    assert rows[0].equals(rows[1])
+    captions = dict(study.reader().rows().select("image_id", "caption").collect().iter_rows())
+    assert captions == {name: f"of {name}" for name in NAMES}
+    reasons = {failure.image_id: failure.reason for record in study.reader().records for failure in record.failures}
+    none = "the row contains no address of an image"
+    assert reasons.pop("gone.png").endswith("its server answers 404 (not found)")
+    assert reasons == dict.fromkeys(("local.png", "chained.png", "none.png"), none)
+
+
+def test_a_saved_dataset_of_addresses_is_read(photos, served, tmp_path):
+    datasets.Dataset.from_dict({"url": [f"{served}/a.png"], "image_id": ["a.png"]}).save_to_disk(tmp_path / "saved")
+    assert contents(open_source([str(tmp_path / "saved")])) == {"a.png": (photos / "a.png").read_bytes()}
+
+
+@pytest.mark.parametrize("ending", ["tar", "parquet"])
+def test_archives_behind_addresses_are_listed_at_the_same_time_and_in_order(photos, tmp_path, monkeypatch, ending):
+    memory, module = fsspec.filesystem("memory"), import_module(f"embedshift.sources.{SOURCE_OF[ending]}")
+    write = write_tar if ending == "tar" else write_parquet
+    for number, member in enumerate(members(photos)):
+        memory.pipe(f"/far/{number}.{ending}", write(tmp_path / "a", [member]).read_bytes())
+    together, opened = Barrier(len(NAMES)), module.open_location
+
+    def open_together(location):
+        together.wait(10)
+        return opened(location)
+
+    monkeypatch.setattr(module, "open_location", open_together)
+    source = open_source([f"memory://far/{number}.{ending}" for number in range(len(NAMES))])
+    assert [sample.image_id for sample in source.samples] == NAMES

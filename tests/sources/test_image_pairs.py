@@ -83,6 +83,16 @@ def test_a_variant_has_the_id_of_its_image_but_for_the_ending(tmp_path):
     assert {source.read(sample) for sample in source.samples} == {f"o/{name}".encode() for name in [*IDS, "b.v2.png"]}
 
 
+def test_an_image_takes_its_variants_to_another_process_and_no_others(tmp_path):
+    names = [f"{number:03}.png" for number in range(200)]
+    for folder in ("originals", "v"):
+        write_files(tmp_path / folder, *names)
+    source = paired(tmp_path / "originals", tmp_path / "v")
+    assert len(pickle.dumps(source)) < 2_000
+    sent, sample = pickle.loads(pickle.dumps((source, source.samples[7])))
+    assert sent.read_variant("v", sent.variant("v", sample)) == b"v/007.png"
+
+
 def test_tar_parquet_column_and_list_give_what_the_folder_gives(tmp_path):
     originals = write_files(tmp_path / "o", *IDS)
     folder = write_files(tmp_path / "v", *IDS)

@@ -35,6 +35,8 @@ class ImageRef:
     archive: str = ""
     position: int = 0
     length: int = 0
+    # Names of ready-made variants, and their places.
+    variants: tuple[tuple[str, "ImageRef"], ...] = ()
 
 
 # An archive, and the number of a block in it.

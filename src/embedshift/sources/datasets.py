@@ -4,6 +4,7 @@ import bisect
 import collections
 import itertools
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,12 +17,16 @@ from embedshift.config import Json
 from embedshift.config.safe_files import open_file, refuse_larger
 from embedshift.errors import EmbedshiftError, MissingExtra, UsageError, cause, reason
 from embedshift.sources.base import IMAGE_BYTES, WINDOW, Block, ImageRef, Source
-from embedshift.sources.folder import file_and_column, is_url, open_location
+from embedshift.sources.folder import file_and_column, is_url, list_archives, open_location
+from embedshift.sources.web import fetch
 
 # Of a column with images, in this order; as Hugging Face datasets and img2dataset name it.
 IMAGE_COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "img", "bytes", "image_bytes", "content")
+# Of a column with their addresses, as lists of datasets for img2dataset name it: it is used where there are no images.
+ADDRESS_COLUMNS = ("url", "URL", "image_url")
+_ADDRESS = re.compile(r"https?://.|(?!file:|local:)[a-z][a-z0-9+.-]*://(?!.*::).", re.IGNORECASE)
 ID_COLUMNS = ("image_id", "key", "path")
-CAPTION_COLUMNS = ("caption", "text", "txt")
+CAPTION_COLUMNS = ("caption", "text", "txt", "TEXT")
 
 
 class ParquetSource(Source):
@@ -30,11 +35,12 @@ class ParquetSource(Source):
         self._starts: dict[str, list[int]] = {}
         self._columns: dict[str, str] = {}
         self._groups: collections.OrderedDict[Block, pa.ChunkedArray] = collections.OrderedDict()
-        self.samples = [sample for file in files for sample in self._list(file)]
+        self.samples = list_archives(files, self._list, self.skipped)
         self.description = {"kind": "parquet", "paths": list(files)}
 
     def read(self, sample: ImageRef) -> bytes:
-        block = self.block(sample)
+        if (block := self.block(sample)) is None:
+            return fetch(sample.location)
         if block not in self._groups:
             location = file_and_column(sample.archive)[0]
             try:
@@ -51,14 +57,16 @@ class ParquetSource(Source):
         self._groups.move_to_end(block)
         return image_bytes(self._groups[block][sample.position - self._starts[sample.archive][block[1]]].as_py())
 
-    def block(self, sample: ImageRef) -> Block:
+    def block(self, sample: ImageRef) -> Block | None:
+        if not sample.archive:  # an address
+            return None
         return sample.archive, bisect.bisect_right(self._starts[sample.archive], sample.position) - 1
 
     def __getstate__(self) -> Json:
         """Leaves out the images in memory, too."""
         return super().__getstate__() | {"_groups": collections.OrderedDict()}
 
-    def _list(self, path: str) -> Iterator[ImageRef]:
+    def _list(self, path: str, _skipped: Counter[str]) -> Iterator[ImageRef]:
         location, column = file_and_column(path)
         try:
             with open_location(location) as file:
@@ -66,10 +74,8 @@ class ParquetSource(Source):
                 groups = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
                 self._starts[path] = [0, *itertools.accumulate(groups)]
                 self._columns[path] = image_column(location, parquet.schema_arrow, column)
-                named = parquet.read(
-                    columns=[c for c in ID_COLUMNS + CAPTION_COLUMNS if c in parquet.schema_arrow.names]
-                )
-                columns = named.to_pydict()
+                listed = listed_columns(parquet.schema_arrow, self._columns[path])
+                columns = parquet.read(columns=listed).to_pydict()
         except FileNotFoundError as error:
             raise UsageError(f"{location}: no such file") from error
         except UsageError:
@@ -83,31 +89,45 @@ class ParquetSource(Source):
         yield from named_samples(path, os.path.basename(location), sum(groups), columns)
 
 
+def listed_columns(schema: pa.Schema, column: str) -> list[str]:
+    """Returns the columns of a table from which its images are listed: with names, captions, and perhaps addresses."""
+    addresses = () if _holds_bytes(schema.field(column).type) else (column,)
+    return [name for name in ID_COLUMNS + CAPTION_COLUMNS + addresses if name in schema.names]
+
+
 def named_samples(archive: str, name: str, rows: int, columns: dict[str, list[Any]]) -> Iterator[ImageRef]:
+    addresses = next((columns[c] for c in ADDRESS_COLUMNS if c in columns), None)
     ids = next((columns[c] for c in ID_COLUMNS if c in columns), None)
     captions = next((columns[c] for c in CAPTION_COLUMNS if c in columns), None)
     for row in range(rows):
         image_id = f"{name}#{row}" if ids is None or ids[row] is None else str(ids[row])
         caption = None if captions is None or captions[row] is None else str(captions[row])
-        yield ImageRef(image_id, f"{archive}#{row}", caption, archive=archive, position=row)
+        if addresses is None:
+            yield ImageRef(image_id, f"{archive}#{row}", caption, archive=archive, position=row)
+        else:
+            is_address = isinstance(addresses[row], str) and _ADDRESS.match(addresses[row])
+            problem = None if is_address else "the row contains no address of an image"
+            yield ImageRef(image_id, str(addresses[row]), caption, problem, position=row)
 
 
 def image_column(path: str, schema: pa.Schema, requested: str = "") -> str:
     holding = [field.name for field in schema if _holds_bytes(field.type)]
-    if requested and requested not in holding:
+    texts = {field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)}
+    addresses = [name for name in ADDRESS_COLUMNS if name in texts]
+    if requested and requested not in holding + addresses:
         words = "contains no bytes" if requested in schema.names else "does not exist"
         raise UsageError(f"{path}: the column {requested!r} {words}; those with bytes: {', '.join(holding) or 'none'}")
     if requested:
         return requested
     # Bytes of one length are a hash or a number, unless they are called otherwise.
     likely = [name for name in holding if not pa.types.is_fixed_size_binary(schema.field(name).type)]
-    candidates = [name for name in IMAGE_COLUMNS if name in holding] or (likely if len(likely) == 1 else [])
+    candidates = [name for name in IMAGE_COLUMNS if name in holding] or addresses or likely * (len(likely) == 1)
     if not candidates:
         columns = ", ".join(schema.names)
         if named := next((name for name in IMAGE_COLUMNS if name in schema.names), None):
             kind = str(schema.field(named).type)[:200]
             raise UsageError(f"{path}: the column {named!r} contains {kind}, not the bytes of images (binary)")
-        raise UsageError(f"{path}: no column with the bytes of images (it has {columns})")
+        raise UsageError(f"{path}: no column with images as bytes, or with their addresses as `url` (it has {columns})")
     return candidates[0]
 
 
@@ -149,12 +169,14 @@ class DatasetSource(Source):
         self.samples = [sample for split in self._splits for sample in self._list(split)]
 
     def read(self, sample: ImageRef) -> bytes:
+        if not sample.archive:
+            return fetch(sample.location)
         column = self._columns[sample.archive]
         return image_bytes(self._splits[sample.archive][sample.position][column])
 
     def _list(self, split: str) -> Iterator[ImageRef]:
         data = self._splits[split]
-        named = data.select_columns([c for c in ID_COLUMNS + CAPTION_COLUMNS if c in data.column_names])
+        named = data.select_columns(listed_columns(data.features.arrow_schema, self._columns[split]))
         yield from named_samples(split, split, len(data), named.to_dict() if named.column_names else {})
 
 

@@ -5,7 +5,8 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +27,8 @@ from embedshift.sources.base import (
 )
 from embedshift.sources.web import answered, file_system
 
+# Archives behind URLs that are listed at once.
+_FAR_AT_ONCE = 16
 _COLUMN = re.compile(r"(.+(?:\.parquet|\bviews\.json))#(.+)", re.IGNORECASE | re.DOTALL)
 TABLE_ENDINGS = (".csv", ".tsv")
 
@@ -66,6 +69,19 @@ def open_location(location: str) -> IO[bytes]:
         return open_file(path)
     opened: IO[bytes] = answered(lambda: files.open(path, "rb"))
     return opened
+
+
+def list_archives(
+    archives: Sequence[str], list_one: Callable[[str, Counter[str]], Iterable[ImageRef]], skipped: Counter[str]
+) -> list[ImageRef]:
+    """Returns the images of archives in their order; those behind URLs, which mostly wait, are listed many at once."""
+    counts = [Counter[str]() for _ in archives]
+    with ThreadPoolExecutor(_FAR_AT_ONCE if any(map(is_url, archives)) else 1) as threads:
+        listed = threads.map(lambda archive, counted: [*list_one(archive, counted)], archives, counts)
+        samples = [sample for of_archive in listed for sample in of_archive]
+    for counted in counts:
+        skipped.update(counted)
+    return samples
 
 
 def file_and_column(path: str) -> tuple[str, str]:

@@ -42,19 +42,19 @@ class PairedSource(Source):
         stems = {sample.image_id: stem(sample.image_id) for sample in samples}
         refuse_duplicate_stems("images", listed, stems.values())
         self.skipped: Counter[str] = Counter(originals.skipped)
-        self._matched: dict[str, dict[str, ImageRef]] = {}
+        matched: dict[str, dict[str, ImageRef]] = {}
         for name, source in variants.items():
             groups = by_stem(source.samples)
             refuse_duplicate_stems(f"variants in {name}", groups, stems.values())
-            self._matched[name] = {
+            matched[name] = {
                 image: groups[image_stem][0] for image, image_stem in stems.items() if image_stem in groups
             }
             self.skipped.update(source.skipped)
             if left := sum(len(groups[name_stem]) for name_stem in groups.keys() - listed.keys()):
                 self.skipped[f"no original: {name}"] = left
                 log.info("%s: %d variants have no original and are skipped", name, left)
-            _check_matches(name, self._matched[name], samples, source)
-        self.samples = [self._checked(sample) for sample in samples]
+            _check_matches(name, matched[name], samples, source)
+        self.samples = [self._with_variants(sample, matched) for sample in samples]
         self.description = {**originals.description, "variants": dict(descriptions)}
 
     @property
@@ -62,7 +62,7 @@ class PairedSource(Source):
         return tuple(self._sources)
 
     def variant(self, name: str, sample: ImageRef) -> ImageRef | None:
-        return self._matched[name].get(sample.image_id)
+        return next((variant for own_name, variant in sample.variants if own_name == name), None)
 
     def read(self, sample: ImageRef) -> bytes:
         return self._originals.read(sample)
@@ -71,11 +71,14 @@ class PairedSource(Source):
         return self._sources[name].read(variant)
 
     def block(self, sample: ImageRef) -> Block | None:
-        read = ((self._sources[name], self.variant(name, sample)) for name in self.variants)
-        blocks = (of.block(image) for of, image in [(self._originals, sample), *read] if image)
+        read = ((self._sources[name], variant) for name, variant in sample.variants)
+        blocks = (of.block(image) for of, image in [(self._originals, sample), *read])
         return next((block for block in blocks if block is not None), None)
 
-    def _checked(self, sample: ImageRef) -> ImageRef:
+    def _with_variants(self, sample: ImageRef, matched: Mapping[str, Mapping[str, ImageRef]]) -> ImageRef:
+        """Returns an image with its variants, so that those of others go to no other process."""
+        own = ((name, of_images.get(sample.image_id)) for name, of_images in matched.items())
+        sample = dataclasses.replace(sample, variants=tuple((name, variant) for name, variant in own if variant))
         lacking = [name for name in self.variants if self.variant(name, sample) is None]
         enough = not lacking or (self._may_be_missing and len(lacking) < len(self._sources))
         if enough or sample.problem is not None:

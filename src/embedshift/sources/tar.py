@@ -22,7 +22,7 @@ from embedshift.sources.base import (
     count_ending,
     read_captions,
 )
-from embedshift.sources.folder import is_url, open_location
+from embedshift.sources.folder import is_url, list_archives, open_location
 from embedshift.sources.web import file_system
 
 # Members in a block of a tar behind a URL: neighbours are quick to read for the server, and for caches in between.
@@ -36,7 +36,7 @@ _END, _MOST_END, _PART = 2 * tarfile.BLOCKSIZE, 2**26, 2**16
 class TarSource(Source):
     def __init__(self, archives: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
-        self.samples = [sample for archive in archives for sample in self._list(archive)]
+        self.samples = list_archives(archives, self._list, self.skipped)
         self._positions: dict[str, list[int]] = {}
         for sample in self.samples:
             if _is_far(sample.archive):
@@ -67,10 +67,10 @@ class TarSource(Source):
         """Leaves out where members begin, too: each is read by itself, and blocks serve only the order."""
         return super().__getstate__() | {"_positions": {}}
 
-    def _list(self, archive: str) -> Iterator[ImageRef]:
+    def _list(self, archive: str, skipped: Counter[str]) -> Iterator[ImageRef]:
         try:
             with open_location(archive) as file, _open_tar(file) as tar:
-                members = _Members(tar, self.skipped, FAR_MEMBERS if _is_far(archive) else None)
+                members = _Members(tar, skipped, FAR_MEMBERS if _is_far(archive) else None)
                 _refuse_without_end(tar.offset, file)
         except FileNotFoundError as error:
             raise UsageError(f"{archive}: no such file") from error
@@ -79,7 +79,7 @@ class TarSource(Source):
         except Exception as error:  # errors of a header with impossible sizes, names or dates
             raise UsageError(f"{archive}: damaged or ends early ({reason(error)}); make it again") from error
         stems = {os.path.splitext(name)[0] for name, _ in members.images}
-        captions = read_captions(members.texts, stems, self.skipped, members.texts.__getitem__)
+        captions = read_captions(members.texts, stems, skipped, members.texts.__getitem__)
         for name, member in members.images:
             target, problem = members.resolved(name, member)
             yield ImageRef(

@@ -115,6 +115,16 @@ class Web:
         return opened
 
 
+def fetch(url: str) -> bytes:
+    """Returns the bytes of the image behind an address."""
+    files, path = file_system(url)
+    if isinstance(files, LocalFileSystem):
+        return read_file(path, IMAGE_BYTES)
+    data: bytes = files.cat_file(path, end=IMAGE_BYTES + 1)
+    refuse_larger(len(data), IMAGE_BYTES)
+    return data
+
+
 def _part(url: str, start: int, end: int) -> tuple[bytes, int]:
     """Returns the bytes of a file from `start` to `end`, and the size of the file; at least one byte is asked for."""
     refuse_larger(end - start, IMAGE_BYTES)
@@ -249,12 +259,7 @@ class UrlSource(Source):
         ]
 
     def read(self, sample: ImageRef) -> bytes:
-        files, path = file_system(sample.location)
-        if isinstance(files, LocalFileSystem):
-            return read_file(path, IMAGE_BYTES)
-        data: bytes = files.cat_file(path, end=IMAGE_BYTES + 1)
-        refuse_larger(len(data), IMAGE_BYTES)
-        return data
+        return fetch(sample.location)
 
     def _is_image(self, path: str, folder: str) -> bool:
         below = path[len(folder) :]

@@ -296,7 +296,7 @@ def _by_ratio(both: Estimates, columns: dict[str, Any], seed: int) -> dict[str, 
     has_ratio, paired = paired_logarithms(both)
     corrected = intervals.simultaneous_intervals(paired, seed=seed)
     numbers = {"": paired.mean, "_low": corrected.low, "_high": corrected.high}
-    ratios = {f"ratio{end}": np.where(has_ratio, np.exp(number), np.nan) for end, number in numbers.items()}
+    ratios = {f"ratio{end}": np.exp(np.where(has_ratio, number, np.nan)) for end, number in numbers.items()}
     # So that a pair is significant if its interval leaves out no difference, on either scale.
     ends = {f"{end[1:]}": np.where(has_ratio, columns[end[1:]], numbers[end]) for end in ("_low", "_high")}
     return columns | ratios | ends | {"significant": corrected.significant}
