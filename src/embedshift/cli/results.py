@@ -251,7 +251,7 @@ def step_lines(study: Study, *, lists_duplicates: bool = False) -> Iterator[str]
 
 def duplicate_lines(study: Study) -> Iterator[str]:
     reader = study.reader()
-    compared = reader.info.counts.measured if reader.groups is None else len(set(reader.groups))
+    compared = reader.info.counts.measured if reader.groups is None else pl.Series(reader.groups).n_unique()
     pairs, settings = study.table("duplicates"), reader.kept_settings("duplicates")
     rule = rule_in_words(settings, compared)
     if pairs.is_empty():

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -158,17 +159,23 @@ def _others(reader: Reader, gallery: Blocks, key: str, layout: str) -> Blocks:
     """Yields the images of a gallery without those of the study: of one `key`, or if it is not pixels of one vector."""
     raw = dataclasses.replace(reader, whitening=None)
     rows = raw.rows().filter(pl.col("view") == ORIGINAL)
-    own = rows.select(key).collect()[key].drop_nulls().implode() if key else None
-    hashes = _hashes(vectors for _, vectors in (_blocks(rows, layout) if key != "pixels" else ()))
-    left_out = 0
+    own = rows.select(key).collect()[key].drop_nulls().hash().to_numpy() if key else np.zeros(0, np.uint64)
+    equal = _hashes(vectors for _, vectors in (_blocks(rows, layout) if key != "pixels" else ()))
+    own, equal, left_out = np.unique(own), np.unique(equal), 0
     for keys, vectors in gallery:
-        is_own = np.isin(_hashes([vectors]), hashes) if len(hashes) else np.zeros(len(vectors), bool)
-        if own is not None:
-            is_own |= keys[key].is_in(own).fill_null(value=False).to_numpy()
+        is_own = _are_among(_hashes([vectors]), equal)
+        if key:
+            is_own |= keys[key].is_not_null().to_numpy() & _are_among(keys[key].hash().to_numpy(), own)
         left_out += int(is_own.sum())
         yield keys.filter(~is_own), vectors[~is_own]
     if left_out:
         log.info("%d images of the gallery are also in the study; skipping them in the gallery", left_out)
+
+
+def _are_among(values: NDArray[Any], known: NDArray[Any]) -> NDArray[np.bool_]:
+    """Returns which values are among known ones, in order, by looking each up: these may be millions in each block."""
+    places = np.searchsorted(known, values)
+    return known[np.minimum(places, len(known) - 1)] == values if len(known) else np.zeros(len(values), np.bool_)
 
 
 def _hashes(blocks: Iterable[Floats]) -> NDArray[np.int64]:
