@@ -1,9 +1,11 @@
 """What a run finds in its folder: the finished shards of the same study, and images that changed since."""
 
 import contextlib
+import itertools
 import logging
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 
 # The most files with a later time that are read, because all of them may only have been moved.
 MOST_READ = 256
+# Shards whose images are looked at at once.
+_AT_ONCE = 16
 
 
 def resumable(
@@ -95,12 +99,14 @@ def _added_and_removed(parts: Sequence[ShardFile], count: int, image_ids: Collec
 
 def changed_images(cut: Sequence[Shard], done: Mapping[int, ShardRecord]) -> list[ImageRef]:
     """Returns up to 256 images of finished shards whose files changed after the shard was measured."""
-    changed: list[ImageRef] = []
-    for shard in cut:
-        if shard.index in done:
-            written = done[shard.index].written
-            changed += (image for image in shard.samples if _changed_after(image, written))
-    return changed[:MOST_READ]
+
+    def changed_in(shard: Shard) -> list[ImageRef]:
+        return [image for image in shard.samples if _changed_after(image, done[shard.index].written)]
+
+    # Of millions on a network disk, most of the time is spent in waiting.
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        changed = threads.map(changed_in, [shard for shard in cut if shard.index in done])
+        return list(itertools.islice(itertools.chain.from_iterable(changed), MOST_READ))
 
 
 def measured_pixels(folder: Path, indices: Collection[int], image_ids: Collection[str]) -> dict[str, str]:
