@@ -53,6 +53,23 @@ class StopsAfter(MeanColour):
         return super().__call__(views)
 
 
+class FailsAndDies(MeanColour):
+    """In a worker, raises for its eighth batch, for each view of that too, and ends once at its fourteenth."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker, self.driver, self.batches = marker, os.getpid(), 0
+
+    def __call__(self, views):
+        if os.getpid() != self.driver:
+            self.batches += len(views) > 1
+            if self.batches == 8:
+                raise ValueError("the eighth")
+            if self.batches == 14 and not self.marker.exists():
+                self.marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(views)
+
+
 class FailsOnWhite(MeanColour):
     """Raises for a batch that begins with a white view, and for one view alone, as what is broken; counts on disk."""
 
@@ -156,6 +173,25 @@ def test_an_actor_that_dies_is_replaced_and_its_shard_done_again(photos, tmp_pat
     lost = run(photos, tmp_path / "lost", "ray", DiesOnce(tmp_path / "died"))
     assert (tmp_path / "died").exists(), "nothing was killed"
     assert same(lost, run(photos, tmp_path / "local", "local"))
+
+
+def test_a_call_of_many_shards_keeps_its_loaders_and_gives_up_only_what_fails(tmp_path, caplog):
+    photos, drawn = studies.pictures(40), tmp_path / "drawn"
+    drawn.mkdir()
+
+    def darker(image, seed):
+        (drawn / str(os.getpid())).touch()
+        return image // 2
+
+    settings = {"shard_size": 1, "augmentations": {"darker": darker}, "concurrency": 1}
+    lost = run(photos, tmp_path / "lost", "ray", FailsAndDies(tmp_path / "died"), **settings)
+    loaders = {path.name for path in drawn.iterdir()}
+    assert (tmp_path / "died").exists(), "nothing was killed"
+    assert len(loaders) < 20, "40 shards"
+    failed = [record.getMessage() for record in caplog.records if "attempt" in record.getMessage()]
+    assert sum("the eighth" in line for line in failed) in (2, 3), failed
+    assert sum("its encoder ended" in line for line in failed) == 1
+    assert same(lost, run(photos, tmp_path / "local", "local", **settings))
 
 
 @pytest.mark.matrix

@@ -1,12 +1,14 @@
-"""The engine for a cluster, or for all GPUs of one machine, by Ray: an encoder is an actor, a shard one call of it.
+"""The engine for a cluster, or for all GPUs of one machine, by Ray: an encoder is an actor, some shards one call of it.
 
-An encoder more is always asked for than there are, so that Ray (and its autoscaler) gives one on a node that joins. A
-shard that fails, or whose encoder dies, goes to the next free encoder, rather of another node. Ray Data is not used: it
-holds references of all shards from the start, and repeats a call in the process and on the node where it failed.
+A call hands over each shard as it is done; its loaders live as long as it. An encoder more is always asked for than
+there are, so that Ray (and its autoscaler) gives one on a node that joins. A shard that fails, or whose encoder dies,
+goes to the next free encoder, rather of another node. Ray Data is not used: it holds references of all shards from the
+start, and repeats a call in the process and on the node where it failed.
 """
 
 import contextlib
 import importlib.util
+import itertools
 import logging
 import os
 import socket
@@ -36,8 +38,8 @@ ATTEMPTS = 3
 PATIENCE = 30.0
 # Encoders that may be asked for beyond those that run, and those that may end in a row before one has done a shard.
 MOST_ASKED, MOST_LOST = 32, 10
-# Shards of an encoder: the next is there when one is done.
-AHEAD = 2
+# Calls of an encoder: the next is there when one is done. Images of a call: loaders begin anew with each.
+AHEAD, IMAGES_AT_ONCE = 2, 2_048
 NODE = "ray.io/node-id"  # Ray's own label of a node
 
 
@@ -126,8 +128,12 @@ class _Encoder:
     # Its node, once it has one.
     node: str = ""
     has_done: bool = False
-    # Reference → shard, None for that of the node; in the order in which the actor takes them.
-    running: dict[Any, Shard | None] = field(default_factory=dict)
+    # Reference of its node → None, stream of a call → its shards that are not done; in the order of the actor.
+    running: dict[Any, deque[Shard] | None] = field(default_factory=dict)
+
+    @property
+    def shards(self) -> list[Shard]:
+        return [shard for call in self.running.values() for shard in call or ()]
 
 
 class _Pool:
@@ -142,7 +148,7 @@ class _Pool:
         self.cores, self.first = _fit(nodes, self.gpus, loader_count(plan.config))
         self.actor = ray.remote(max_restarts=0, num_cpus=self.cores, num_gpus=self.gpus)(Encoder)
         self.plan = ray.put(plan)
-        self.encoders: list[_Encoder] = []
+        self.encoders, self.images = list[_Encoder](), len(shards[0].samples)
         self.errors, self.attempts = dict[int, str](), Counter[int]()
         # Nodes on which a shard failed, those that read an image, and those that read none of a shard.
         self.tried: defaultdict[int, set[str]] = defaultdict(set)
@@ -154,7 +160,7 @@ class _Pool:
         self.idle_since, self.said, self.counts = time.monotonic(), False, (0, 0)
 
     def results(self, progress: Progress) -> Iterator[Result]:
-        while self.waiting or any(shard for encoder in self.encoders for shard in encoder.running.values()):
+        while self.waiting or any(encoder.shards for encoder in self.encoders):
             self._look()
             self._ask()
             self._hand_out()
@@ -201,7 +207,7 @@ class _Pool:
         if (counts := (len(running), len({encoder.node for encoder in running}))) != self.counts:
             self.counts = counts
             log.info("Ray: %d encoders on %d nodes", *counts)
-        if any(shard for encoder in running for shard in encoder.running.values()):
+        if any(encoder.shards for encoder in running):
             self.idle_since, self.said = self.looked, False
         elif self.looked - self.idle_since > PATIENCE:
             self.without = self.nodes - {encoder.node for encoder in running} - self.failed
@@ -222,7 +228,7 @@ class _Pool:
         self.others = others
         placed = sum(bool(encoder.node) for encoder in self.encoders)
         asked = min(MOST_ASKED, placed) if placed else self.first
-        shards = len(self.waiting) + sum(bool(shard) for each in self.encoders for shard in each.running.values())
+        shards = len(self.waiting) + sum(len(encoder.shards) for encoder in self.encoders)
         most = min(self.config.concurrency or shards, shards)
         for _ in range(min(most - len(self.encoders), asked - (len(self.encoders) - placed))):
             actor = self.actor.options(label_selector=others).remote([self.plan])
@@ -235,16 +241,21 @@ class _Pool:
         # Near the end one by one, so that all finish together.
         for ahead in range(1, 1 + (AHEAD if len(self.waiting) > len(encoders) else 1)):
             for encoder in encoders:
-                if self.waiting and len(encoder.running) < ahead and (shard := self._next(encoder.node, nodes)):
-                    encoder.running[encoder.actor.measure.remote(shard)] = shard
+                is_free = sum(map(bool, encoder.running.values())) < ahead
+                if is_free and (shards := self._next(encoder, nodes, len(encoders))):
+                    stream = encoder.actor.measure.options(num_returns="streaming").remote(shards)
+                    encoder.running[stream] = deque(shards)
 
-    def _next(self, node: str, nodes: set[str]) -> Shard | None:
-        for shard in self.waiting:
-            tried = self.tried.get(shard.index, set())
-            if node not in tried or nodes <= tried:
-                self.waiting.remove(shard)
-                return shard
-        return None
+    def _next(self, encoder: _Encoder, nodes: set[str], encoders: int) -> list[Shard]:
+        """Takes the shards of a call: one at first, and where few are wanted; fewer near the end."""
+        most = max(1, min(IMAGES_AT_ONCE // self.images, len(self.waiting) // (AHEAD * encoders)))
+        most = most if encoder.has_done and self.config.until is None else 1
+        tried = ((shard, self.tried.get(shard.index, set())) for shard in self.waiting)
+        suitable = (shard for shard, on in tried if encoder.node not in on or nodes <= on)
+        shards = list(itertools.islice(suitable, most))
+        for shard in shards:
+            self.waiting.remove(shard)
+        return shards
 
     def _places(self) -> set[str]:
         """Returns the nodes that may measure a shard: if any other may, none that failed to read one and read none."""
@@ -252,18 +263,22 @@ class _Pool:
         return nodes - (self.failed - self.readers) or nodes
 
     def _take(self, encoder: _Encoder, reference: Any) -> Iterator[Result]:
+        shards = encoder.running[reference]
         try:
-            outcome = self.ray.get(reference)
+            outcome = self.ray.get(reference if shards is None else next(reference))
+        except StopIteration:
+            del encoder.running[reference]
+            return
         except self.ray.exceptions.RayError as error:
             self._replace(encoder, type(error).__name__)
             return
-        shard = encoder.running.pop(reference)
         if isinstance(outcome, EmbedshiftError):
             raise outcome
-        if shard is None:
+        if shards is None:
+            del encoder.running[reference]
             encoder.node = outcome
             return
-        encoder.has_done, self.lost = True, 0
+        encoder.has_done, self.lost, shard = True, 0, shards.popleft()
         if isinstance(outcome, str):
             self._again(shard, encoder.node, outcome)
         elif self._is_read(outcome, encoder.node, shard):
@@ -298,11 +313,10 @@ class _Pool:
     def _replace(self, encoder: _Encoder, kind: str) -> None:
         """Gives the shards of an encoder that has died to others; the first, which it may have died of, has failed."""
         self._end(encoder)
-        first, *others = encoder.running.values()
-        encoder.running = {}
-        self.waiting.extendleft(shard for shard in reversed(others) if shard)
-        if first is not None:
-            self._again(first, encoder.node, f"its encoder ended: {kind}")
+        shards, encoder.running = encoder.shards, {}
+        self.waiting.extendleft(reversed(shards[1:]))
+        if shards:
+            self._again(shards[0], encoder.node, f"its encoder ended: {kind}")
         self.lost += not encoder.has_done
         if self.lost == MOST_LOST:
             words = f"{MOST_LOST} encoders ended before their first shard was done ({kind})"
@@ -358,7 +372,8 @@ class Encoder:
 
         return str(ray.get_runtime_context().get_node_id())
 
-    def measure(self, shard: Shard) -> Result | str | EmbedshiftError:
+    def measure(self, shards: Sequence[Shard]) -> Iterator[Result | str | EmbedshiftError]:
+        """Yields the rows of each shard, or why there are none; or why there is no encoder."""
         import ray
 
         from embedshift.engines.local import measure, read_blocks
@@ -370,11 +385,16 @@ class Encoder:
                 self.plan = plan
         except Exception as error:  # an outcome, in place of Ray's traceback
             address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-            return EmbedshiftError(f"on the node {address}: {_words(error)}")
-        try:
-            read_blocks(shard, self.plan)
-            table, record = next(measure([shard], self.plan, self.ready, no_progress))
-        except Exception as error:
-            return reason(error)
-        self.plan = self.plan.with_batch(record.batch_size)
-        return table, record
+            yield EmbedshiftError(f"on the node {address}: {_words(error)}")
+            return
+        waiting = deque(shards)
+        while waiting:
+            try:
+                read_blocks(waiting[0], self.plan)
+                for table, record in measure([*waiting], self.plan, self.ready, no_progress):
+                    self.plan = self.plan.with_batch(record.batch_size)
+                    waiting.popleft()
+                    yield table, record
+            except Exception as error:
+                waiting.popleft()
+                yield reason(error)
