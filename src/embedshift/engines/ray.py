@@ -11,6 +11,7 @@ import importlib.util
 import itertools
 import logging
 import os
+import pickle
 import socket
 import sys
 import sysconfig
@@ -147,7 +148,9 @@ class _Pool:
         self.gpus = float(any(node["Resources"].get("GPU") for node in nodes)) if gpus is None else gpus
         self.cores, self.first = _fit(nodes, self.gpus, loader_count(plan.config))
         self.actor = ray.remote(max_restarts=0, num_cpus=self.cores, num_gpus=self.gpus)(Encoder)
-        self.plan = ray.put(plan)
+        # As bytes: parts of an object would lie in Ray's store, and a loader that lets go of one tells the store so, on
+        # the connection of its parent, whose messages that mixes up: the store ends, and with it its node.
+        self.plan = ray.put(ray.cloudpickle.dumps(plan))
         self.encoders, self.images = list[_Encoder](), len(shards[0].samples)
         self.errors, self.attempts = dict[int, str](), Counter[int]()
         # Nodes on which a shard failed, those that read an image, and those that read none of a shard.
@@ -380,7 +383,7 @@ class Encoder:
 
         try:
             if self.plan is None:
-                plan: Plan = ray.get(self._sent[0])
+                plan: Plan = pickle.loads(ray.get(self._sent[0]))
                 self.ready = self._life.enter_context(ready(plan.spec, compiled=True))
                 self.plan = plan
         except Exception as error:  # an outcome, in place of Ray's traceback
