@@ -39,7 +39,7 @@ from embedshift.statistics.vectors import normalised_float32
 from embedshift.store.embeddings import vectors_of
 from embedshift.store.info import is_same_encoder
 from embedshift.store.reader import Reader
-from embedshift.study.shown import Shown, escaped, markdown_table, page_folder, write_page_tables
+from embedshift.study.shown import Picture, Shown, escaped, markdown_table, save_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -153,13 +153,9 @@ class Drift(Shown):
             named = {each for own in found.sets for each in own}
             places = {change: rank for rank, change in enumerate(np.argsort(-found.gains, kind="stable").tolist(), 1)}
             for change, name in enumerate(self.reference.names):
-                ends = (_ends(found.moved), _ends(found.fractions[change]))
-                rows.append(
-                    (batch, found.count, *ends[0], name, places[change], *ends[1], change in named, found.remains)
-                )
-        return pl.DataFrame(rows, SCHEMA, orient="row").sort("batch", "rank", maintain_order=True) if rows else (
-            pl.DataFrame(schema=SCHEMA)
-        )  # fmt: skip
+                row = (batch, found.count, *found.moved, name, places[change], *found.fractions[change])
+                rows.append((*row, change in named, found.remains))
+        return pl.DataFrame(rows, SCHEMA, orient="row").sort("batch", "rank", maintain_order=True)
 
     @property
     def furthest(self) -> pl.DataFrame:
@@ -203,7 +199,7 @@ class Drift(Shown):
     def sentence(self, batch: str) -> str:
         """Returns what is found in one batch, in one line."""
         found = self.judged[batch]
-        moved, ends = at_places(*_ends(found.moved), 4)
+        moved, ends = at_places(*found.moved, 4)
         start, far = f"{batch} ({found.count:,} vectors)", f"relative shift of the mean {moved} [{ends}]"
         remains = "" if found.remains == NOTHING else f"; {found.remains}"
         if not found.sets and found.needed:
@@ -213,7 +209,7 @@ class Drift(Shown):
             return f"{start}: no change of the study is seen{remains}; {far}."
         parts = []
         for words, own in zip(self.names(found), found.sets, strict=True):
-            share, share_ends = at_places(*_ends(found.fractions[own[0]]), 2)
+            share, share_ends = at_places(*found.fractions[own[0]], 2)
             parts.append(f"{words} in {share} [{share_ends}] of the images")
         return f"{start}: {'; '.join(parts)}{remains or '; nothing remains'}; {far}."
 
@@ -266,36 +262,23 @@ class Drift(Shown):
         Raises:
             EmbedshiftError: A format is unknown, or the folder holds a study or cannot be written.
         """
-        from embedshift.figures import check_formats, save
         from embedshift.study.drift_figures import draw_power
 
-        check_formats(formats)
-        folder = page_folder(out)
         tables = {"drift": self.table, "furthest": self.furthest, "drift_power": self.power}
-        written = write_page_tables(folder, tables)
-        figures = {"drift": self.figure(), "drift_power": draw_power(self.power, self.reference.images)}
-        for name, figure in figures.items():
-            written += [save(figure, folder / "figures" / f"{name}.{ending}") for ending in formats]
-        written.append(folder / "drift.md")
-        written[-1].write_text("\n\n".join(self._page(formats)) + "\n", encoding="utf-8")
-        return written
+        figures = {"drift": self.figure, "drift_power": lambda: draw_power(self.power, self.reference.images)}
+        return save_page(out, "drift", tables, figures, self._page, formats)
 
-    def _page(self, formats: Sequence[str]) -> Iterator[str]:
-        shown = [ending for ending in ("svg", "png") if ending in formats][:1]
+    def _page(self, picture: Picture) -> Iterator[str]:
         yield "# Drift"
         yield from map(escaped, self._lines())
         yield markdown_table(HEADINGS, [[escaped(cell) for cell in row] for row in batch_cells(self)])
-        yield from (f"![Size and fractions of each batch](figures/drift.{ending})" for ending in shown)
+        yield from picture("Size and fractions of each batch", "drift")
         for (batch, name), rows in self._named_furthest.group_by("batch", "augmentation", maintain_order=True):
             yield f"{escaped(f'{batch}, most like {name}')}: {', '.join(map(escaped, rows['image_id']))}"
         yield "Intervals: 95 %, of batch and reference. All numbers are in the tables beside this page."
         yield "## How many vectors name a change?"
         yield f"Simulated from how the {self.reference.images:,} images of the reference vary, not measured."
-        yield from (f"![Vectors that name each change](figures/drift_power.{ending})" for ending in shown)
-
-
-def _ends(number: Fraction) -> tuple[float, float, float]:
-    return number.value, number.low, number.high
+        yield from picture("Vectors that name each change", "drift_power")
 
 
 def batch_cells(drift: Drift) -> Iterator[list[str]]:
@@ -307,7 +290,7 @@ def batch_cells(drift: Drift) -> Iterator[list[str]]:
 
 
 def _with_ends(number: Fraction, places: int) -> str:
-    value, ends = at_places(*_ends(number), places)
+    value, ends = at_places(*number, places)
     return f"{value} ({ends})"
 
 

@@ -19,8 +19,7 @@ def draw(found: Mapping[str, Named], names: Sequence[Sequence[str]]) -> Figure:
         figure = new_figure(notes, max(6.0, min(16.0, 2 + 0.35 * len(found))), 5, "What happened to the images")
         above, below = figure.subplots(2, 1, sharex=True)
         places, colour = np.arange(len(found)), PALETTE[0]
-        moved = np.array([(each.moved.value, each.moved.low, each.moved.high) for each in found.values()])
-        moved = moved.reshape(-1, 3)
+        moved = np.array([each.moved for each in found.values()]).reshape(-1, 3)
         above.vlines(places, moved[:, 1], moved[:, 2], color=colour, linewidth=1.6)
         above.plot(places, moved[:, 0], "o", color=colour, markersize=4)
         above.set_ylabel("relative shift")

@@ -22,7 +22,7 @@ from embedshift.statistics.upgrade_maps import IDENTITY
 from embedshift.store.groups import Choice
 from embedshift.study.paired import PairedStudies
 from embedshift.study.paired.vectors import both_of, of_pair, opened
-from embedshift.study.shown import Shown, escaped, markdown_table, page_folder, write_page_tables
+from embedshift.study.shown import Picture, Shown, escaped, markdown_table, save_page
 from embedshift.study.study import Study
 from embedshift.study.whitening import write_onnx
 
@@ -149,12 +149,15 @@ class Upgrade(Shown):
     def _table(self) -> pl.DataFrame:
         return self.table.filter(augmentation=ALL).pivot(on="metric", index="deployment", values="value")
 
+    @property
+    def _tables(self) -> dict[str, pl.DataFrame]:
+        return {"upgrade": self.table, "thresholds": self.thresholds, "curve": self.curve}
+
     def to_dicts(self) -> Json:
         """Returns decision, sentences, and all tables as lists of rows, ready for JSON."""
-        tables = {"upgrade": self.table, "thresholds": self.thresholds, "curve": self.curve}
         numbers = {name: {"mean": mean, "sd": sd} for name, (mean, sd) in self.calibration.items()}
         own: Json = vars(self.verdict) | {"sentences": list(self.lines), "calibration": numbers}
-        return own | {name: table.to_dicts() for name, table in tables.items()}
+        return own | {name: table.to_dicts() for name, table in self._tables.items()}
 
     def figure(self) -> "Figure":
         """Draws the learning curve with matplotlib."""
@@ -172,21 +175,14 @@ class Upgrade(Shown):
         Raises:
             EmbedshiftError: A format is unknown, or the folder holds a study or cannot be written.
         """
-        from embedshift.figures import check_formats, save
+        return save_page(out, "upgrade", self._tables, {"upgrade_curve": self.figure}, self._page, formats)
 
-        check_formats(formats)
-        folder = page_folder(out)
-        tables = {"upgrade": self.table, "thresholds": self.thresholds, "curve": self.curve}
-        written = write_page_tables(folder, tables)
-        figure = self.figure()
-        written += [save(figure, folder / "figures" / f"upgrade_curve.{ending}") for ending in formats]
-        parts = ["# Upgrade", *map(escaped, self.lines), markdown_table(HEADINGS, [*deployment_cells(self)])]
-        picture = next((f"figures/upgrade_curve.{ending}" for ending in ("svg", "png") if ending in formats), "")
-        parts += [f"![Learning curve]({picture})"] if picture else []
-        parts.append("Intervals: 95 %, paired by image. All numbers are in the tables beside this page.")
-        written.append(folder / "upgrade.md")
-        written[-1].write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-        return written
+    def _page(self, picture: Picture) -> Iterator[str]:
+        yield "# Upgrade"
+        yield from map(escaped, self.lines)
+        yield markdown_table(HEADINGS, [*deployment_cells(self)])
+        yield from picture("Learning curve", "upgrade_curve")
+        yield "Intervals: 95 %, paired by image. All numbers are in the tables beside this page."
 
 
 def upgrade(
