@@ -26,6 +26,8 @@ from embedshift.statistics.sample import Estimates, gather
 ONE_SIDED = 2 * CONFIDENCE - 1
 EQUIVALENT, NOT_WORSE, NOT_EQUIVALENT, UNDECIDED = "equivalent", "not worse", "not equivalent", "undecided"
 FOLDS = 5
+# The columns of a table of judged alternatives.
+NUMBERS = ("value", "ci_low", "ci_high", "difference", "difference_low", "difference_high")
 
 
 @dataclass(frozen=True, eq=False)

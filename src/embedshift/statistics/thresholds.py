@@ -23,8 +23,7 @@ MATCHED = f"matched@{RATE:g}"
 # The least number of matching pairs for which a rate is defined.
 _LEAST_PAIRS = 10
 _BLOCK = 512
-CI: dict[str, type[pl.DataType]] = dict.fromkeys(("ci_low", "ci_high"), pl.Float64)
-THRESHOLDS: dict[str, type[pl.DataType]] = {"false_match_rate": pl.Float64, "threshold": pl.Float64, **CI}
+THRESHOLDS = pl.Schema({"false_match_rate": float, "threshold": float, "ci_low": float, "ci_high": float})
 Cosines = NDArray[np.float32]
 Indices = NDArray[np.uint16]
 

@@ -46,11 +46,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SCHEMA: dict[str, type[pl.DataType]] = {
-    "batch": pl.String, "n": pl.Int64, "moved": pl.Float64, "moved_low": pl.Float64, "moved_high": pl.Float64,
-    "augmentation": pl.String, "rank": pl.Int64, "fraction": pl.Float64, "fraction_low": pl.Float64,
-    "fraction_high": pl.Float64, "named": pl.Boolean, "remains": pl.String,
-}  # fmt: skip
+SCHEMA = pl.Schema(
+    {"batch": str, "n": int, "moved": float, "moved_low": float, "moved_high": float, "augmentation": str}
+    | {"rank": int, "fraction": float, "fraction_low": float, "fraction_high": float, "named": bool, "remains": str}
+)
 HEADINGS = ("batch", "vectors", "moved", "what", "fraction of images", "what remains")
 
 

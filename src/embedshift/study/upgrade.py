@@ -15,7 +15,7 @@ from embedshift.errors import UsageError
 from embedshift.report.coded import NOTHING, about, in_points
 from embedshift.report.numbers import at_places, count
 from embedshift.statistics.equivalence import Margins, of_recall
-from embedshift.statistics.judged import EQUIVALENT, FOLDS, NOT_EQUIVALENT, NOT_WORSE, ONE_SIDED, Judged
+from embedshift.statistics.judged import EQUIVALENT, FOLDS, NOT_EQUIVALENT, NOT_WORSE, NUMBERS, ONE_SIDED, Judged
 from embedshift.statistics.linear_map import LinearMap
 from embedshift.statistics.upgrade import ALL, BRIDGE, COPIES, LEAST_PAIRS, MIXED, NEW, OLD, Cut, Evaluated, evaluate
 from embedshift.statistics.upgrade_maps import IDENTITY
@@ -38,10 +38,7 @@ ALIKE = 1.5
 # Images from which on so few shared neighbours are no chance.
 LEAST_ALIKE = 50
 HEADINGS = ("deployment", "recall@1", "under the worst change", "matched@0.001", "neighbours kept", "false matches")
-CURVE: dict[str, type[pl.DataType]] = {
-    "images": pl.Int64,
-    **dict.fromkeys(("value", "ci_low", "ci_high", "difference", "difference_low", "difference_high"), pl.Float64),
-}
+CURVE = pl.Schema({"images": int} | dict.fromkeys(NUMBERS, float))
 
 
 @dataclass(frozen=True)

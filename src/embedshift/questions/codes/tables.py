@@ -15,7 +15,7 @@ from embedshift.questions.codes import Choices
 from embedshift.statistics.coded_search import LEAD, METRICS, Coded, evaluate
 from embedshift.statistics.codes import checked, default_names
 from embedshift.statistics.equivalence import RECALL, Margins, of_recall
-from embedshift.statistics.judged import Judged, Split, judge, means_of
+from embedshift.statistics.judged import NUMBERS, Judged, Split, judge, means_of
 from embedshift.statistics.shift_ratios import t_interval
 from embedshift.store.embeddings import vectors_of
 from embedshift.store.gallery import originals
@@ -25,14 +25,11 @@ from embedshift.store.table import Table, rules_of_gains, table_path
 log = logging.getLogger(__name__)
 
 ALL, MARGIN = "all", 0.01
-NUMBERS = ("value", "ci_low", "ci_high", "difference", "difference_low", "difference_high", "outside", "least")
-SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("code", "augmentation", "metric"), pl.String),
-    "n": pl.Int64,
-    **dict.fromkeys(("bytes_searched", "bytes_stored", *NUMBERS), pl.Float64),
-    "outcome": pl.String,
-    **dict.fromkeys(("needed", "gallery"), pl.Int64),
-}
+SCHEMA = pl.Schema(
+    {"code": str, "augmentation": str, "metric": str, "n": int}
+    | dict.fromkeys(("bytes_searched", "bytes_stored", *NUMBERS, "outside", "least"), float)
+    | {"outcome": str, "needed": int, "gallery": int}
+)
 Row = tuple[object, ...]
 
 

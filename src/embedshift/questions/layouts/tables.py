@@ -9,7 +9,7 @@ from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
 from embedshift.report.next_steps import TILES as SEARCH_TILES
 from embedshift.report.next_steps import Step
-from embedshift.statistics.judged import Judged, Outcomes, judge
+from embedshift.statistics.judged import NUMBERS, Judged, Outcomes, judge
 from embedshift.statistics.search_index import search_function
 from embedshift.statistics.strengths import MISSED, MISSED_CRITERION, TOLERANCE_SCHEMA, tolerances_from_curves
 from embedshift.statistics.thresholds import MATCHED, RATE, all_pairs, least_false_match_rate, matched
@@ -24,16 +24,12 @@ RECALL = "recall@1"
 RECALLS = {RECALL: 1, "recall@10": 10}
 # Images whose pairs give the threshold.
 PAIRED = 2_000
-NUMBERS = ("value", "ci_low", "ci_high", "difference", "difference_low", "difference_high")
-SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("layout", "augmentation", "family"), pl.String),
-    "level": pl.Int64,
-    "parameter": pl.Float64,
-    "metric": pl.String,
-    **dict.fromkeys(("n", "vectors"), pl.Int64),
-    **dict.fromkeys(NUMBERS, pl.Float64),
-}
-TOLERANCES: dict[str, type[pl.DataType]] = {"layout": pl.String, **TOLERANCE_SCHEMA, "falls": pl.String}
+SCHEMA = pl.Schema(
+    {"layout": str, "augmentation": str, "family": str, "level": int, "parameter": float, "metric": str}
+    | {"n": int, "vectors": int}
+    | dict.fromkeys(NUMBERS, float)
+)
+TOLERANCES = pl.Schema({"layout": pl.String(), **TOLERANCE_SCHEMA, "falls": pl.String()})
 REQUIRES = "several vectors an image: run it with `tiles` 4 or `mirrored`"
 
 

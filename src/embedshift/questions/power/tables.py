@@ -40,11 +40,10 @@ from embedshift.store.table import Table, table_path
 ALL = "all"
 DEFAULTS = {"ratio": 1.1, "recall_loss": 0.01, "power": POWER}
 LIMITS = {"ratio": (1.0, 100.0), "recall_loss": (0.0, 1.0), "power": (0.5, 0.999)}
-SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("table", "augmentation", "metric"), pl.String),
-    **dict.fromkeys(("effect", "power"), pl.Float64),
-    **dict.fromkeys(("n", "n_low", "n_high"), pl.Int64),
-}
+SCHEMA = pl.Schema(
+    {"table": str, "augmentation": str, "metric": str, "effect": float, "power": float}
+    | {"n": int, "n_low": int, "n_high": int}
+)
 # Table, augmentation, metric, effect, and the plan.
 Plan = tuple[str, str, str, float, Planned]
 

@@ -20,20 +20,11 @@ MEAN = "mean"
 # The unit of families that are corruptions: they have no other strength.
 UNIT = "severity"
 NUMBERS = ("mean", "ci_low", "ci_high", "relative_shift", "relative_shift_low", "relative_shift_high")
-STRENGTH_SCHEMA: dict[str, type[pl.DataType]] = {
-    "family": pl.String,
-    "level": pl.Int64,
-    "parameter": pl.Float64,
-    "unit": pl.String,
-    "metric": pl.String,
-    "n": pl.Int64,
-    **dict.fromkeys(NUMBERS, pl.Float64),
-}
-CORRUPTION_SCHEMA: dict[str, type[pl.DataType]] = {
-    "corruption": pl.String,
-    "severity": pl.Int64,
-    **dict.fromkeys(("relative_shift", "relative_shift_low", "relative_shift_high"), pl.Float64),
-}
+STRENGTH_SCHEMA = pl.Schema(
+    {"family": str, "level": int, "parameter": float, "unit": str, "metric": str, "n": int}
+    | dict.fromkeys(NUMBERS, float)
+)
+CORRUPTION_SCHEMA = pl.Schema({"corruption": str, "severity": int} | dict.fromkeys(NUMBERS[3:], float))
 # What a study must have for these tables, as text.
 REQUIRES = "a suite of families: `augmentations` strength or corruptions"
 

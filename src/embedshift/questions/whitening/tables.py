@@ -154,12 +154,11 @@ def _thresholds(cosines: Values) -> dict[float, float]:
 # Images at most, and numbers of their vectors: 1 GiB.
 IMAGES, NUMBERS = 2_000, 2**28
 ALL, HUB = "all", "hub"
-SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("map", "augmentation", "metric"), pl.String),
-    "gallery": pl.Int64,
-    **dict.fromkeys(("before", "after", "difference", "ci_low", "ci_high"), pl.Float64),
-    "recommended": pl.Boolean,
-}
+SCHEMA = pl.Schema(
+    {"map": str, "augmentation": str, "metric": str, "gallery": int}
+    | dict.fromkeys(("before", "after", "difference", "ci_low", "ci_high"), float)
+    | {"recommended": bool}
+)
 # Metric → numbers and pseudovalues, `[2, n, draws, A]`.
 Numbers = dict[str, Values]
 # Augmentation, metric, before, after, difference and the ends of its interval.

@@ -39,10 +39,9 @@ from embedshift.study.paired.studies import PairedStudies, capped, measured_rang
 
 # The row over all augmentations but the saturated ones; and the metrics that only a comparison has.
 ALL, RELATIVE_SHIFT, TAIL = "all", "relative_shift", "tail"
-AGREEMENT_SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("study", "reference", "metric"), pl.String),
-    **dict.fromkeys(("value", "ci_low", "ci_high"), pl.Float64),
-}
+AGREEMENT_SCHEMA = pl.Schema(
+    {"study": str, "reference": str, "metric": str, "value": float, "ci_low": float, "ci_high": float}
+)
 CAPPED = "a tolerance beyond the strongest level counts as the strongest level"
 RECALL = re.compile(r"recall@(\d+)")
 
