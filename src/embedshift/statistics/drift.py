@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.statistics.intervals import CONFIDENCE
 from embedshift.statistics.meaning import space_of
+from embedshift.statistics.sample import group_numbers
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.statistics.whitening import Whitening
 
@@ -69,7 +70,7 @@ class Moments:
     def add(self, vectors: ArrayLike, groups: GroupNumbers | None = None) -> Floats:
         """Adds vectors of any length other than 0, `[n, D]`, and returns them at length 1; groups are drawn whole."""
         unit = normalised_float32(np.asarray(vectors, np.float32))
-        own = np.arange(len(unit)) if groups is None else np.unique(groups, return_inverse=True)[1]
+        own = group_numbers(groups, len(unit))
         rng = np.random.default_rng((self.seed, self.count))
         drawn = rng.poisson(1.0, (RESAMPLES, own.max(initial=-1) + 1)).astype(np.float32)
         for start in range(0, len(unit), CHUNK):
@@ -225,7 +226,7 @@ def reference_of(
         seed: Seed of resamples and splits.
     """
     fitted = _fitted(names, originals, views, families or {}, groups, seed)
-    own = np.arange(len(originals)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    own = group_numbers(groups, len(originals))
     ratios, products, excesses, contents = list[Values](), list[Values](), list[float](), list[tuple[float, float]]()
     for split in range(SPLITS):
         rng = np.random.default_rng((seed, split // FOLDS))
@@ -290,7 +291,7 @@ def _fitted(
     space = space_of(originals, least=size / (size + count))
     matrix = space.matrix.astype(np.float64)
     shifts = ((views - originals[:, None]) @ space.matrix).reshape(count, -1)
-    own = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
+    own = group_numbers(groups, count)
     drawn = np.random.default_rng((seed, count)).poisson(1.0, (RESAMPLES, own.max() + 1)).astype(np.float32)
     weights = np.vstack([np.ones(count, np.float32), drawn[:, own]])
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1)

@@ -176,6 +176,12 @@ class Reader:
     def families(self) -> tuple[MeasuredFamily, ...]:
         return families_of(self.info.identity["augmentations"])
 
+    @functools.cached_property
+    def family_of(self) -> dict[str, str]:
+        """Augmentation → the family of which it is a level, or itself."""
+        families = {view: family.name for family in self.families for view in family.views}
+        return {name: families.get(name, name) for name in self.augmentations}
+
     @property
     def metrics(self) -> list[str]:
         names = [name for name in self.info.metrics if name in METRICS]

@@ -311,7 +311,6 @@ def drift_of(reader: Reader) -> Drift:
     if count < LEAST_REFERENCE:
         unit = "images" if groups is None else "groups"
         raise UsageError(f"{reader.folder}: {count} {unit}; give {LEAST_REFERENCE} or more as a reference")
-    families = {view: family.name for family in reader.families for view in family.views}
     levels = {
         view: f"{family.unit} {parameter:g}"
         for family in reader.families
@@ -320,7 +319,7 @@ def drift_of(reader: Reader) -> Drift:
     seed = reader.info.seed
     changed = normalised_float32(views).mean(axis=2)
     images = normalised_float32(originals[: len(views)])
-    reference = reference_of(reader.augmentations, images, changed, families=families, groups=groups, seed=seed)
+    reference = reference_of(reader.augmentations, images, changed, families=reader.family_of, groups=groups, seed=seed)
     if reference.baseline < 1e-9:
         raise UsageError(f"{reader.folder}: all originals have the same vector; give other images as a reference")
     return Drift(reference, levels, seed)

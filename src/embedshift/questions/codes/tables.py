@@ -16,6 +16,7 @@ from embedshift.statistics.coded_search import LEAD, METRICS, Coded, evaluate
 from embedshift.statistics.codes import checked, default_names
 from embedshift.statistics.equivalence import RECALL, Margins, of_recall
 from embedshift.statistics.judged import NUMBERS, Judged, Split, judge, means_of
+from embedshift.statistics.sample import group_numbers
 from embedshift.statistics.shift_ratios import t_interval
 from embedshift.store.embeddings import vectors_of
 from embedshift.store.gallery import originals
@@ -53,11 +54,7 @@ def codes(reader: Reader) -> pl.DataFrame:
     searched = originals(reader, path)
     _, views = vectors_of(reader)
     of_views = None if reader.groups is None else np.unique(reader.groups[: len(views)], return_inverse=True)[1]
-    family_of = {view: family.name for family in reader.families for view in family.views}
-    split = Split.of(
-        np.arange(len(views)) if of_views is None else of_views,
-        {name: family_of.get(name, name) for name in reader.augmentations},
-    )
+    split = Split.of(group_numbers(of_views, len(views)), reader.family_of)
     if not split.is_possible:
         return pl.DataFrame(schema=SCHEMA)
     gallery = searched.gallery

@@ -16,7 +16,7 @@ from embedshift.report.next_steps import MAP, Step
 from embedshift.statistics.agreement import neighbours_of
 from embedshift.statistics.held_out import Fold, with_pseudovalues
 from embedshift.statistics.judged import Judged, Outcomes, Split, judge, means_of
-from embedshift.statistics.sample import OF_A_SET
+from embedshift.statistics.sample import OF_A_SET, group_numbers
 from embedshift.statistics.strengths import MISSED
 from embedshift.statistics.thresholds import threshold_at
 from embedshift.statistics.vectors import normalised
@@ -44,8 +44,7 @@ class Images:
 
     @functools.cached_property
     def groups(self) -> NDArray[np.intp]:
-        every = np.arange(len(self.originals))
-        return np.unique(every if self.grouped is None else self.grouped, return_inverse=True)[1]
+        return group_numbers(self.grouped, len(self.originals))
 
     @functools.cached_property
     def split(self) -> Split:
@@ -174,11 +173,10 @@ def images_of(reader: Reader) -> Images:
     count = min(order.images, IMAGES, max(1, NUMBERS // (len(order.views) * dim)))
     rows = reader.image_rows.head(count).frame.select("embedding").collect()
     vectors = np.nan_to_num(rows["embedding"].to_numpy()).reshape(count, len(order.views), dim)
-    family_of = {view: family.name for family in reader.families for view in family.views}
     return Images(
         vectors[:, order.views.index(ORIGINAL)],
         {name: vectors[:, order.positions(name)] for name in reader.augmentations},
-        {name: family_of.get(name, name) for name in reader.augmentations},
+        reader.family_of,
         None if reader.groups is None else reader.groups[:count],
     )
 

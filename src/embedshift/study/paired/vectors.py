@@ -106,11 +106,10 @@ def _require_vectors(study: Study) -> None:
 
 def of_pair(paired: PairedStudies) -> Both:
     """Returns the vectors of a study and of its reference, whose images, views and groups are known to be the same."""
-    families = {view: family.name for family in paired.reference.families for view in family.views}
     dims, known = [reader.info.encoder.dim for reader in paired.readers[:2]], {*paired.ids}
     common = [image_id for image_id in paired.reference.ordered_ids() if image_id in known]
     ids = _that_fit(common, max(dims) * len(paired.reference.image_rows.layout.views))
-    return _joined([_of_study(study, ids) for study in paired.studies[:2]], sorted(ids), families)
+    return _joined([_of_study(study, ids) for study in paired.studies[:2]], sorted(ids), paired.reference.family_of)
 
 
 def _that_fit(ids: Sequence[str], numbers: int) -> Sequence[str]:
