@@ -27,7 +27,7 @@ from embedshift.report.explained import cells as explained
 from embedshift.report.explained import findings, why_nothing
 from embedshift.report.numbers import count
 from embedshift.statistics.codes import ranges_to_json
-from embedshift.statistics.planned import PLANNED, planned
+from embedshift.statistics.power import PLANNED, planned
 from embedshift.statistics.strengths import ONE_LEVEL, with_interval_in_words
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.statistics.whitening import sentences

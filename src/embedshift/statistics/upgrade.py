@@ -15,9 +15,8 @@ from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.statistics.agreement import neighbours_of
 from embedshift.statistics.coded_search import NEIGHBOURS
-from embedshift.statistics.held_out import Fold, with_pseudovalues
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
-from embedshift.statistics.judged import NUMBERS, Judged, Outcomes, judge
+from embedshift.statistics.judged import NUMBERS, Fold, Judged, Outcomes, judge, with_pseudovalues
 from embedshift.statistics.linear_map import LinearMap
 from embedshift.statistics.sample import RESAMPLES, weights
 from embedshift.statistics.thresholds import MATCHED, RATE, threshold_at

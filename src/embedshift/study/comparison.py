@@ -117,7 +117,7 @@ class Comparison(Shown):
         Raises:
             EmbedshiftError: The name is unknown, or there are no tolerances to draw.
         """
-        from embedshift.study.comparison_figures import FigureInput, draw
+        from embedshift.study.figures import FigureInput, draw
 
         shown, overall = pl.col("augmentation").is_in(self.shown), pl.col("augmentation") == ALL
         data = FigureInput(
@@ -145,7 +145,7 @@ class Comparison(Shown):
         Raises:
             EmbedshiftError: A format is unknown, or the folder holds a study or cannot be written.
         """
-        from embedshift.study.comparison_figures import COMPARISON_FIGURES
+        from embedshift.study.figures import COMPARISON_FIGURES
 
         names = (name for name in COMPARISON_FIGURES if name != "tolerances" or not self.tolerances.is_empty())
         figures = {f"compare_{name}": functools.partial(self.figure, name) for name in names}

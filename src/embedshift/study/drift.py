@@ -247,9 +247,9 @@ class Drift(Shown):
 
     def figure(self) -> "Figure":
         """Draws how far each batch moved, and the fractions of the named changes."""
-        from embedshift.study.drift_figures import draw
+        from embedshift.study.figures import draw_drift
 
-        return draw(self.judged, [self.names(found) for found in self.judged.values()])
+        return draw_drift(self.judged, [self.names(found) for found in self.judged.values()])
 
     def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
         """Writes the tables as CSV and Parquet, two figures, and the page `drift.md`.
@@ -261,7 +261,7 @@ class Drift(Shown):
         Raises:
             EmbedshiftError: A format is unknown, or the folder holds a study or cannot be written.
         """
-        from embedshift.study.drift_figures import draw_power
+        from embedshift.study.figures import draw_power
 
         tables = {"drift": self.table, "furthest": self.furthest, "drift_power": self.power}
         figures = {"drift": self.figure, "drift_power": lambda: draw_power(self.power, self.reference.images)}

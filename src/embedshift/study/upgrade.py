@@ -158,9 +158,9 @@ class Upgrade(Shown):
 
     def figure(self) -> "Figure":
         """Draws the learning curve with matplotlib."""
-        from embedshift.study.upgrade_figures import draw
+        from embedshift.study.figures import draw_upgrade
 
-        return draw(self.curve, self.table, self.verdict.images)
+        return draw_upgrade(self.curve, self.table, self.verdict.images)
 
     def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
         """Writes the tables as CSV and Parquet, the figure, and the page `upgrade.md`.

@@ -14,8 +14,7 @@ from embedshift.config import Json
 from embedshift.questions.whitening import Choices
 from embedshift.report.next_steps import MAP, Step
 from embedshift.statistics.agreement import neighbours_of
-from embedshift.statistics.held_out import Fold, with_pseudovalues
-from embedshift.statistics.judged import Judged, Outcomes, Split, judge, means_of
+from embedshift.statistics.judged import Fold, Judged, Outcomes, Split, judge, means_of, with_pseudovalues
 from embedshift.statistics.sample import OF_A_SET, group_numbers
 from embedshift.statistics.strengths import MISSED
 from embedshift.statistics.thresholds import threshold_at
