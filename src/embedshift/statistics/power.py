@@ -178,14 +178,13 @@ def _images_for_loss(differing: float, loss: float, critical: float, power: floa
     return least_images(lambda images: power_of_loss(images, loss, differing, critical) >= power)
 
 
-def images_for_equivalence(effect: float, sd: float, margin: float, power: float = POWER) -> int | None:
-    """Returns how many images show by two one-sided tests that a mean is within a margin of 0, or that it is not.
+def images_for_equivalence(effect: float, sd: float, margin: float) -> int | None:
+    """Returns how many images show by two one-sided tests, in 80 % of studies, whether a mean is within a margin of 0.
 
     Args:
         effect: The true mean.
         sd: The standard deviation between images, or groups.
         margin: The largest mean that does not matter, above 0.
-        power: With what probability.
 
     Example:
         >>> images_for_equivalence(0.0, 0.5, 0.1), images_for_equivalence(0.1, 0.5, 0.1)
@@ -196,8 +195,8 @@ def images_for_equivalence(effect: float, sd: float, margin: float, power: float
         error, critical = sd / math.sqrt(images), float(stdtrit(images - 1, CONFIDENCE))
         nearer, farther = ((margin - sign * abs(effect)) / error for sign in (1, -1))
         if nearer < 0:
-            return bool(ndtr(-nearer - critical) >= power)
-        return bool(ndtr(nearer - critical) + ndtr(farther - critical) - 1 >= power)
+            return bool(ndtr(-nearer - critical) >= POWER)
+        return bool(ndtr(nearer - critical) + ndtr(farther - critical) - 1 >= POWER)
 
     return None if abs(abs(effect) - margin) <= 1e-9 * margin else least_images(is_shown)
 

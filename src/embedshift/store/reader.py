@@ -163,6 +163,10 @@ class Reader:
     def unfinished(self) -> UsageError:
         return UsageError(f"{self.folder}: not finished; let its run end, or run the same command again first")
 
+    def refuse_without_vectors(self) -> None:
+        if not self.info.has_vectors:
+            raise UsageError(f"{self.folder}: stores no embeddings; run it with `store` all")
+
     @property
     def shows_images(self) -> bool:
         """Whether figures and reports show images: they may, and their place is known."""

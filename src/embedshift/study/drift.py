@@ -17,7 +17,7 @@ from embedshift.config import Json
 from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.report.coded import about
-from embedshift.report.numbers import at_places
+from embedshift.report.numbers import at_places, with_ends
 from embedshift.sources.batches import Rows, rows_of
 from embedshift.sources.vectors import KIND as VECTORS
 from embedshift.statistics.drift import (
@@ -27,7 +27,6 @@ from embedshift.statistics.drift import (
     LEAST_REFERENCE,
     NOTHING,
     SURE,
-    Fraction,
     Moments,
     Named,
     Reference,
@@ -178,8 +177,7 @@ class Drift(Shown):
         Raises:
             UsageError: The tolerance is below 0, or no number; or no batch has ten vectors.
         """
-        if not tolerance >= 0:
-            raise UsageError(f"`tolerance` is a relative shift, 0 or more, not {tolerance}")
+        check_tolerance(tolerance)
         if not self.judged:
             raise UsageError(f"no batch has {LEAST_BATCH} vectors or more; give more")
         return tuple(batch for batch, found in self.judged.items() if found.moved.low > tolerance)
@@ -280,17 +278,17 @@ class Drift(Shown):
         yield from picture("Vectors that name each change", "drift_power")
 
 
+def check_tolerance(tolerance: float) -> None:
+    if not tolerance >= 0:
+        raise UsageError(f"`tolerance` is a relative shift, 0 or more, not {tolerance}")
+
+
 def batch_cells(drift: Drift) -> Iterator[list[str]]:
     """Yields a row of text for each batch, below `HEADINGS`."""
     for batch, found in drift.judged.items():
-        shares = [_with_ends(found.fractions[own[0]], 2) for own in found.sets]
+        shares = [with_ends(*found.fractions[own[0]], 2) for own in found.sets]
         what = "; ".join(drift.names(found)) or ("not decidable" if found.needed else "none is seen")
-        yield [batch, f"{found.count:,}", _with_ends(found.moved, 4), what, "; ".join(shares) or "-", found.remains]
-
-
-def _with_ends(number: Fraction, places: int) -> str:
-    value, ends = at_places(*number, places)
-    return f"{value} ({ends})"
+        yield [batch, f"{found.count:,}", with_ends(*found.moved, 4), what, "; ".join(shares) or "-", found.remains]
 
 
 def drift_of(reader: Reader) -> Drift:
@@ -301,8 +299,7 @@ def drift_of(reader: Reader) -> Drift:
     """
     if not reader.info.complete:
         raise reader.unfinished()
-    if not reader.info.has_vectors:
-        raise UsageError(f"{reader.folder}: stores no embeddings; run it with `store` all")
+    reader.refuse_without_vectors()
     if not reader.augmentations:
         raise UsageError(f"{reader.folder}: has no changes to name; run it with `augmentations` everyday")
     originals, views = vectors_of(reader)
@@ -357,8 +354,7 @@ def _update(drift: Drift, rows: Rows) -> None:
 
 
 def _add_study(drift: Drift, reader: Reader, other: Reader, name: str) -> None:
-    if not other.info.has_vectors:
-        raise UsageError(f"{other.folder}: stores no embeddings; run it with `store` all")
+    other.refuse_without_vectors()
     are_vectors = any(info.source["kind"] == VECTORS for info in (reader.info, other.info))
     if not are_vectors and not is_same_encoder(reader.info, other.info):
         raise UsageError(f"{other.folder}: of another encoder, {other.info.encoder.name}; give vectors of the study's")

@@ -13,7 +13,7 @@ from embedshift.config import Json
 from embedshift.config.safe_files import output_path
 from embedshift.errors import UsageError
 from embedshift.report.coded import NOTHING, about, in_points
-from embedshift.report.numbers import at_places, count
+from embedshift.report.numbers import at_places, count, with_ends
 from embedshift.statistics.equivalence import Margins, of_recall
 from embedshift.statistics.judged import EQUIVALENT, FOLDS, NOT_EQUIVALENT, NOT_WORSE, NUMBERS, ONE_SIDED, Judged
 from embedshift.statistics.linear_map import LinearMap
@@ -333,18 +333,14 @@ def deployment_cells(found: Upgrade) -> Iterator[list[str]]:
         whole = rows.filter(augmentation=ALL).rows_by_key("metric", named=True, unique=True)
         changes = rows.filter(pl.col("augmentation") != ALL, metric="recall@1").drop_nulls("difference")
         worst = changes.sort("difference", maintain_order=True).row(0, named=True)
+        recall = whole["recall@1"]
         numbers: list[Any] = [whole[metric]["value"] for metric in ("matched@0.001", "neighbours@10")]
         rates = [whole[metric]["value"] for metric in ("false_matches", "false_matches@carried")]
         lost = "-" if name == OLD else f"{100 * worst['difference']:+.1f} {worst['augmentation']}"
         yield [
             str(name),
-            _with_ends(whole["recall@1"]),
+            with_ends(recall["value"], recall["ci_low"], recall["ci_high"], 3),
             lost,
             *("-" if number is None else f"{number:.3f}" for number in numbers),
             " → ".join("-" if rate is None else f"{rate:.2g}" for rate in rates),
         ]
-
-
-def _with_ends(row: Json) -> str:
-    number, ends = at_places(row["value"], row["ci_low"], row["ci_high"], 3)
-    return f"{number} ({ends})"

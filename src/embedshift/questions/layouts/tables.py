@@ -17,7 +17,7 @@ from embedshift.statistics.vector_layouts import ONE, TILES, available
 from embedshift.store.embeddings import images_read
 from embedshift.store.gallery import originals, queries_of, query_columns
 from embedshift.store.reader import Reader
-from embedshift.store.table import Row, Rules, Table
+from embedshift.store.table import Rules, Table, rules_of_strengths
 
 ALL = "all"
 RECALL = "recall@1"
@@ -121,10 +121,6 @@ def _is_available(reader: Reader) -> bool:
     return several and reader.whitening is None and reader.info.has_vectors and bool(reader.augmentations)
 
 
-def _limits(column: str, row: Row) -> tuple[float, float]:
-    return (-1.0, 1.0) if column == "difference" else (0.0, 1.0)
-
-
 STEPS = (search_with_tiles,)
 TABLES = (
     Table(
@@ -138,7 +134,7 @@ TABLES = (
             keys=("layout", "augmentation", "metric"),
             columns={"value": ("ci_low", "ci_high"), "difference": ("difference_low", "difference_high")},
             unit=lambda column, row: "fraction",
-            limits=_limits,
+            limits=lambda column, row: (-1.0, 1.0) if column == "difference" else (0.0, 1.0),
             is_proportion=lambda column, row: column == "value",
         ),
     ),
@@ -149,12 +145,6 @@ TABLES = (
         is_available=lambda reader: _is_available(reader) and any(family.has_strength for family in reader.families),
         requires="a suite of families, such as `augmentations` strength",
         doc="One row a layout and family: the strength at which too many views miss their original.",
-        rules=Rules(
-            keys=("layout", "family", "criterion"),
-            columns={"value": ("low", "high")},
-            unit=lambda column, row: str(row["unit"]),
-            subject="family",
-            needs_unit=True,
-        ),
+        rules=rules_of_strengths("layout", "family", "criterion"),
     ),
 )

@@ -14,7 +14,7 @@ from embedshift.statistics.strengths import MeasuredFamily, missed_tolerances, r
 from embedshift.statistics.summary import COSINE
 from embedshift.store.baselines import baselines, measurements
 from embedshift.store.reader import Reader
-from embedshift.store.table import Rules, Table
+from embedshift.store.table import Table, rules_of_strengths
 
 MEAN = "mean"
 # The unit of families that are corruptions: they have no other strength.
@@ -115,13 +115,7 @@ TABLES: tuple[Table[Reader], ...] = (
         is_available=lambda reader: any(family.has_strength for family in reader.families),
         requires=REQUIRES,
         doc="One row per family and criterion: the strength at which the mean reaches it, with its interval.",
-        rules=Rules(
-            keys=("family", "criterion"),
-            columns={"value": ("low", "high")},
-            unit=lambda column, row: str(row["unit"]),
-            subject="family",
-            needs_unit=True,
-        ),
+        rules=rules_of_strengths("family", "criterion"),
     ),
     Table(
         "corruption",

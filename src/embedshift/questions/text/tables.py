@@ -135,9 +135,9 @@ def words(study: ImageRows, augmentations: Sequence[str], phrase_names: Sequence
     return pl.DataFrame(dict(zip(WORDS_SCHEMA, columns, strict=True)), schema=WORDS_SCHEMA).fill_nan(None)
 
 
-def matrix(table: pl.DataFrame, column: str = "mean") -> tuple[list[str], list[str], Values]:
+def matrix(table: pl.DataFrame) -> tuple[list[str], list[str], Values]:
     names, phrase_names = (table[name].unique(maintain_order=True).to_list() for name in ("augmentation", "word"))
-    values = table[column].fill_null(np.nan).to_numpy().astype(np.float64)
+    values = table["mean"].fill_null(np.nan).to_numpy().astype(np.float64)
     return names, phrase_names, values.reshape(len(names), len(phrase_names))
 
 

@@ -87,7 +87,7 @@ def _check_draws(name: str, keys: pl.DataFrame) -> None:
 
 def _of_study(study: Study, ids: Sequence[str] | None = None) -> Vectors:
     reader = study.reader()
-    _require_vectors(study)
+    reader.refuse_without_vectors()
     order, dim = reader.image_rows.layout, reader.info.encoder.dim
     places = [order.positions(name) for name in reader.augmentations]
     columns = [order.views.index(ORIGINAL), *(place[draw] for draw in range(reader.info.draws) for place in places)]
@@ -97,11 +97,6 @@ def _of_study(study: Study, ids: Sequence[str] | None = None) -> Vectors:
     vectors = frame["embedding"].to_numpy().reshape(-1, len(order.views), dim)[:, columns]
     names = frame["image_id"].gather_every(len(order.views)).to_list()
     return Vectors(str(reader.folder), names, reader.augmentations, reader.info.draws, vectors, own)
-
-
-def _require_vectors(study: Study) -> None:
-    if not study.reader().info.has_vectors:
-        raise UsageError(f"{study.folder}: stores no embeddings; run it with `store` all")
 
 
 def of_pair(paired: PairedStudies) -> Both:
@@ -126,7 +121,7 @@ def both_of(old: Study | Vectors, new: Study | Vectors, groups: Choice | None = 
     """
     if isinstance(old, Study) and isinstance(new, Study):
         for study in (old, new):
-            _require_vectors(study)
+            study.reader().refuse_without_vectors()
         return of_pair(pair_studies([old, new], groups))
     if groups not in (None, NONE):
         raise UsageError("`groups` are of two studies; tables of vectors have the column group")
