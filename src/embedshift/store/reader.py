@@ -293,6 +293,9 @@ class Reader:
         positions = {image_id: position for position, image_id in enumerate(self.ordered_ids())}
         return self.groups[[positions[image_id] for image_id in image_ids]]
 
+    def first_groups(self, count: int) -> GroupNumbers | None:
+        return None if self.groups is None else self.groups[:count]
+
     def ordered_ids(self) -> list[str]:
         return self.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()["image_id"].to_list()
 

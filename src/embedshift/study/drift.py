@@ -303,7 +303,7 @@ def drift_of(reader: Reader) -> Drift:
     if not reader.augmentations:
         raise UsageError(f"{reader.folder}: has no changes to name; run it with `augmentations` everyday")
     originals, views = vectors_of(reader)
-    groups = None if reader.groups is None else reader.groups[: len(views)]
+    groups = reader.first_groups(len(views))
     count = len(views) if groups is None else len(np.unique(groups))
     if count < LEAST_REFERENCE:
         unit = "images" if groups is None else "groups"

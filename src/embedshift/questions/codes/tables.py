@@ -53,7 +53,7 @@ def codes(reader: Reader) -> pl.DataFrame:
     names, path, margin = chosen(reader)
     searched = originals(reader, path)
     _, views = vectors_of(reader)
-    of_views = None if reader.groups is None else np.unique(reader.groups[: len(views)], return_inverse=True)[1]
+    of_views = None if reader.groups is None else group_numbers(reader.groups, len(views))
     split = Split.of(group_numbers(of_views, len(views)), reader.family_of)
     if not split.is_possible:
         return pl.DataFrame(schema=SCHEMA)

@@ -106,7 +106,7 @@ def _vector_rows(reader: Reader) -> Iterator[Row]:
     sets = {name: rows.filter(view=name)["embedding"].to_numpy() for name in (ORIGINAL, *reader.augmentations)}
     originals = sets[ORIGINAL].astype(np.float64)
     norms = np.linalg.norm(originals, axis=-1)
-    groups = None if reader.groups is None else reader.groups[: len(originals)]
+    groups = reader.first_groups(len(originals))
     ratios: list[Values] = []
     for name, vectors in sets.items():
         values = vectors.astype(np.float64)

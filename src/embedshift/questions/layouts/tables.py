@@ -35,7 +35,7 @@ REQUIRES = "several vectors an image: run it with `tiles` 4 or `mirrored`"
 
 def layouts(reader: Reader) -> pl.DataFrame:
     """Returns what each layout finds, and its difference from one vector an image, paired by image."""
-    groups = None if reader.groups is None else reader.groups[: images_read(reader)]
+    groups = reader.first_groups(images_read(reader))
     levels = {
         view: (family.name, level, parameter)
         for family in reader.families

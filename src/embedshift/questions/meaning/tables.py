@@ -150,7 +150,7 @@ def _made(reader: Reader) -> pl.DataFrame:
 
 
 def sample_of(reader: Reader, vectors: Vectors, choices: Choices, ids: list[str]) -> Sample:
-    groups = None if reader.groups is None else reader.groups[: len(ids)]
+    groups = reader.first_groups(len(ids))
     originals, second = vectors.originals, vectors.second
     names, numbers = numbers_of(reader, choices.properties, ids)
     words = words_of(reader, choices.words, ids)

@@ -176,7 +176,7 @@ def images_of(reader: Reader) -> Images:
         vectors[:, order.views.index(ORIGINAL)],
         {name: vectors[:, order.positions(name)] for name in reader.augmentations},
         reader.family_of,
-        None if reader.groups is None else reader.groups[:count],
+        reader.first_groups(count),
     )
 
 
