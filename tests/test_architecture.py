@@ -116,7 +116,7 @@ def test_only_the_command_line_prints_and_says_flags():
 
     assert outside_the_command_line(is_print) == []
     # A model card and a report quote commands, for readers who have neither.
-    assert outside_the_command_line(is_flag) == ["report/command.py", "report/next_steps.py"]
+    assert outside_the_command_line(is_flag) == ["report/next_steps.py"]
 
 
 def test_the_name_of_the_bundled_encoder_albumentations_and_gradio_are_each_in_one_file():

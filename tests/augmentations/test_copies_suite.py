@@ -6,7 +6,7 @@ import scipy.ndimage
 from PIL import Image
 
 from embedshift.augmentations import load_suite
-from embedshift.augmentations.procedural import COUNT, procedural
+from embedshift.augmentations.copies import COUNT, procedural
 from embedshift.config import make_config
 from support.strength import photo
 

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from embedshift.statistics.paired import critical_of_signs
-from embedshift.statistics.planned import planned as planned_rows
+from embedshift.statistics.power import planned as planned_rows
 from embedshift.statistics.power import power_of_loss
 from embedshift.study.gate.proposal import propose
 from support import studies

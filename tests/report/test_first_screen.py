@@ -13,9 +13,8 @@ from inline_snapshot import snapshot
 import embedshift
 from embedshift.errors import UsageError
 from embedshift.report.changes import changes_of, few_words, finding
-from embedshift.report.command import command_of, is_repeatable
 from embedshift.report.head import between, median_image
-from embedshift.report.next_steps import next_steps
+from embedshift.report.next_steps import command_of, is_repeatable, next_steps
 from embedshift.sources.base import Failure
 from embedshift.statistics.summary import COSINE
 from embedshift.store.info import write_content

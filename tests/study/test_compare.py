@@ -13,7 +13,7 @@ from scipy import stats
 import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.statistics.summary import PAPER_METRICS
-from embedshift.study.comparison_figures import COMPARISON_FIGURES
+from embedshift.study.figures import COMPARISON_FIGURES
 from embedshift.study.paired.verdict import spearman
 from support.comparing import ENCODER_METRICS, SUITE, A, B, C, moved, variant
 from support.overlap import overlaps

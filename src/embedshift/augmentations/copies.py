@@ -3,17 +3,94 @@
 Kinds follow AugLy and DISC21, as in `everyday`. The other images are procedural, since a view depends on its image.
 """
 
+import functools
 import math
 
 import cv2
 import numpy as np
 
-from embedshift.arrays import Pixels
+from embedshift.arrays import Pixels, Values
 from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.changes import Geometry
 from embedshift.augmentations.everyday import PLACE, Drawn, Everyday, Size, cropped, fixed, mapped, suite_of
-from embedshift.augmentations.procedural import COUNT, procedural
 from embedshift.augmentations.suite import SUITES
+
+# What stands beside or over an image in a copy, where no photograph may be shipped: twelve procedural images.
+COUNT, SIDE = 12, 512
+# Pairs of colours, one for each image.
+PALETTE = np.array(
+    [
+        [(24, 50, 92), (240, 214, 160)], [(34, 84, 50), (216, 228, 150)], [(120, 26, 40), (250, 220, 210)],
+        [(40, 40, 44), (226, 226, 220)], [(250, 190, 60), (60, 40, 120)], [(20, 110, 130), (244, 250, 240)],
+        [(200, 90, 40), (60, 30, 24)], [(96, 60, 130), (240, 200, 230)], [(150, 200, 235), (70, 100, 40)],
+        [(235, 120, 90), (30, 34, 70)], [(190, 180, 150), (70, 74, 60)], [(30, 140, 90), (255, 245, 120)],
+    ],
+    np.float32,
+)  # fmt: skip
+
+
+@functools.cache
+def procedural(number: int) -> Pixels:
+    """Returns one of the twelve, from 0, RGB uint8 `[512, 512, 3]`, always the same: read it, do not write to it.
+
+    Example:
+        >>> procedural(11).shape
+        (512, 512, 3)
+    """
+    rng = np.random.default_rng(number)
+    mix = (_clouds, _bands, _squares, _discs, _hills, _rings)[number % 6](rng)
+    first, second = PALETTE[number]
+    grain = rng.normal(0, 4, (SIDE, SIDE, 1)).astype(np.float32)
+    colours = first + (second - first) * mix[..., None].astype(np.float32) + grain
+    return np.asarray(np.clip(np.rint(colours), 0, 255), np.uint8)
+
+
+def _clouds(rng: np.random.Generator, roughness: float = 0.6) -> Values:
+    """Returns noise of several octaves, from 0 to 1."""
+    total = np.zeros((SIDE, SIDE))
+    for octave in range(1, 7):
+        field = rng.random((2**octave + 1, 2**octave + 1))
+        total += roughness**octave * cv2.resize(field, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    low, high = total.min(), total.max()
+    return np.asarray((total - low) / (high - low))
+
+
+def _bands(rng: np.random.Generator) -> Values:
+    down, across = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    angle, count = rng.uniform(0, np.pi), rng.integers(5, 12)
+    place = across * np.cos(angle) + down * np.sin(angle) + 0.15 * _clouds(rng)
+    return np.asarray(0.5 + 0.5 * np.sin(2 * np.pi * count * place))
+
+
+def _squares(rng: np.random.Generator) -> Values:
+    count = int(rng.integers(5, 9))
+    cells = np.kron(rng.random((count, count)), np.ones((SIDE // count + 1, SIDE // count + 1)))
+    return np.asarray(0.8 * cells[:SIDE, :SIDE] + 0.2 * _clouds(rng))
+
+
+def _discs(rng: np.random.Generator) -> Values:
+    field = 0.3 * _clouds(rng)
+    for _ in range(40):
+        left, top, radius = (int(rng.integers(*ends)) for ends in ((0, SIDE), (0, SIDE), (12, 70)))
+        cv2.circle(field, (left, top), radius, float(rng.random()), -1, cv2.LINE_AA)
+    return field
+
+
+def _hills(rng: np.random.Generator) -> Values:
+    field = np.linspace(0.0, 0.5, SIDE)[:, None] + 0.2 * _clouds(rng)
+    for height in (0.45, 0.6, 0.75):
+        line = cv2.resize(rng.random((1, 9)), (SIDE, 1), interpolation=cv2.INTER_CUBIC)[0]
+        below = np.arange(SIDE)[:, None] > SIDE * (height + 0.25 * (line - 0.5))
+        field = np.where(below, 1.2 * height * _clouds(rng, 0.8), field)
+    return field
+
+
+def _rings(rng: np.random.Generator) -> Values:
+    down, across = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    centre = rng.random(2)
+    distance = np.hypot(down - centre[0], across - centre[1]) + 0.1 * _clouds(rng)
+    return np.asarray(0.5 + 0.5 * np.cos(2 * np.pi * rng.integers(6, 11) * distance))
+
 
 QUARTERS = {"upper left": (0, 0), "upper right": (0, 1), "lower left": (1, 0), "lower right": (1, 1)}
 

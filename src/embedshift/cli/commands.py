@@ -426,10 +426,11 @@ def drift(
     """Say what happened to batches of other images, from their vectors: which change, to which fraction of them."""
     from embedshift.cli.finished import print_drift
     from embedshift.study import load
+    from embedshift.study.drift import check_tolerance
 
     log_lines(quiet)
-    if tolerance is not None and not tolerance >= 0:
-        raise UsageError(f"`tolerance` is a relative shift, 0 or more, not {tolerance}")
+    if tolerance is not None:  # before images are measured
+        check_tolerance(tolerance)
     study = load(folder).with_groups(groups)
     with tempfile.TemporaryDirectory() as place:
         given = [measure_originals(study.info(), each, Path(place)) for each in batches] if images else batches

@@ -27,7 +27,7 @@ from embedshift.report.explained import cells as explained
 from embedshift.report.explained import findings, why_nothing
 from embedshift.report.numbers import count
 from embedshift.statistics.codes import ranges_to_json
-from embedshift.statistics.planned import PLANNED, planned
+from embedshift.statistics.power import PLANNED, planned
 from embedshift.statistics.strengths import ONE_LEVEL, with_interval_in_words
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.statistics.whitening import sentences
@@ -74,10 +74,8 @@ def ratio_tables(comparison: Comparison) -> list[Table]:
 
 def _ratio_table(title: str, rows: Sequence[Sequence[str]], columns: Sequence[int]) -> Table:
     first, *others = (HEADINGS[column].replace(", ", ",\n") for column in columns)
-    table = text_table(title, *name_columns(first), *number_columns(*others, no_wrap=True))
-    for row in rows:
-        table.add_row(*(row[column] for column in columns))
-    return table
+    cells = ([row[column] for column in columns] for row in rows)
+    return text_table(title, *name_columns(first), *number_columns(*others, no_wrap=True), rows=cells)
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
@@ -269,10 +267,7 @@ def power_table(study: Study, table: pl.DataFrame) -> Table:
     unit = "groups" if info.groups else "images"
     title = f"{unit} that find it in {100 * table['power'][0]:g} % of studies; pilot: {info.group_count:,} {unit}"
     numbers = number_columns(*PLANNED[2:], no_wrap=True)
-    printed = text_table(title, *name_columns(*PLANNED[:2]), *numbers)
-    for row in planned(table):
-        printed.add_row(*row)
-    return printed
+    return text_table(title, *name_columns(*PLANNED[:2]), *numbers, rows=planned(table))
 
 
 def print_explained(study: Study, table: pl.DataFrame, as_json: bool) -> None:
@@ -286,10 +281,8 @@ def print_explained(study: Study, table: pl.DataFrame, as_json: bool) -> None:
     if why:
         return say(why)
     first, *others = EXPLAINED
-    printed = text_table("", *folded_columns(first), *number_columns(others[0]), *folded_columns(*others[1:]))
-    for finding in found:
-        if finding.is_found:
-            printed.add_row(*explained(finding))
+    columns = *folded_columns(first), *number_columns(others[0]), *folded_columns(*others[1:])
+    printed = text_table("", *columns, rows=(explained(finding) for finding in found if finding.is_found))
     if printed.row_count:
         print_table(printed)
     if nothing := [finding.direction for finding in found if not finding.is_found]:
@@ -317,15 +310,10 @@ def print_codes(study: Study, table: pl.DataFrame, out: Path | None, given: floa
         )
     if table.is_empty():
         return say("No code was tried: it takes four images, or groups.")
-    printed = text_table(
-        f"recall@1 among {found[0].gallery:,} over all changes; points lost (in brackets: at worst, 95 %)",
-        *name_columns(CODES[0]),
-    )
-    for place, heading in enumerate(CODES[1:], start=1):
-        printed.add_column(heading, justify="left" if place == 5 else "right")
-    for verdict in found:
-        printed.add_row(*code_cells(verdict))
-    print_table(printed)
+    title = f"recall@1 among {found[0].gallery:,} over all changes; points lost (in brackets: at worst, 95 %)"
+    columns = *name_columns(CODES[0]), *number_columns(*CODES[1:])
+    columns[5].justify = "left"
+    print_table(text_table(title, *columns, rows=map(code_cells, found)))
     say_all(lines)
     return say("Every row: `--json`. What each number means: `embedshift docs codes`.")
 
@@ -339,9 +327,8 @@ def print_upgrade(found: Upgrade, written: Sequence[str], as_json: bool) -> None
         "points; false matches at the old threshold → at the carried one"
     )
     first, *others = UPGRADE
-    printed = text_table(title, *name_columns(first), *number_columns(*others, no_wrap=True))
-    for row in deployment_cells(found):
-        printed.add_row(*row)
+    columns = *name_columns(first), *number_columns(*others, no_wrap=True)
+    printed = text_table(title, *columns, rows=deployment_cells(found))
     print_table(printed, ("neighbours kept", "matched@0.001", "false matches"))
     say_all(found.lines)
     for name, (mean, sd) in found.calibration.items():
@@ -354,9 +341,8 @@ def print_upgrade(found: Upgrade, written: Sequence[str], as_json: bool) -> None
 def print_drift(found: Drift, beyond: Sequence[str], written: Sequence[str], as_json: bool) -> None:
     if as_json:
         return say(json.dumps(found.to_dicts() | {"beyond": list(beyond), "written": list(written)}))
-    printed = text_table("relative shift of the mean, fractions of images; 95 % intervals", *folded_columns(*DRIFT))
-    for row in batch_cells(found):
-        printed.add_row(*row)
+    title = "relative shift of the mean, fractions of images; 95 % intervals"
+    printed = text_table(title, *folded_columns(*DRIFT), rows=batch_cells(found))
     if printed.row_count:
         print_table(printed)
     say_all(repr(found).splitlines())

@@ -7,7 +7,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -133,8 +133,11 @@ def _keep_stderr_for_lines() -> None:
     sys.stderr = ours
 
 
-def text_table(title: str, *columns: Column) -> Table:
-    return Table(*columns, title=title or None, title_justify="left", box=SIMPLE_HEAD)
+def text_table(title: str, *columns: Column, rows: Iterable[Sequence[str]] = ()) -> Table:
+    table = Table(*columns, title=title or None, title_justify="left", box=SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def name_columns(*headings: str) -> list[Column]:

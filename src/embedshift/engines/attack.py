@@ -17,16 +17,14 @@ from embedshift.encoders.attack import Budget, Embed, Goal, reference_embedding,
 from embedshift.encoders.base import Differentiable, EncoderInfo
 from embedshift.encoders.device import one_torch_thread
 from embedshift.engines.job import Progress, Start
-from embedshift.engines.loaders import Images, draw_all
-from embedshift.engines.views_folder import ViewsFolder, continued, fill, images_identity, list_images
+from embedshift.engines.views_folder import ViewsFolder, continued, fill, images_identity, list_images, made_one_by_one
 from embedshift.errors import EmbedshiftError, UsageError, cause, foreign_code
-from embedshift.pipeline.draw import Clock, FolderError, OnStep, guarded, read_image
 from embedshift.pipeline.identity import encoder_answer
 from embedshift.pipeline.plan import encoder_preprocess, to_input
-from embedshift.sources import ImageRef, Source, images
+from embedshift.sources import ImageRef, images
 from embedshift.sources.base import IMAGE_BYTES, Failure, storable
 from embedshift.sources.images import ToInput
-from embedshift.sources.views_file import ORIGINALS, Attack, AttackedImage, AttackedVariant
+from embedshift.sources.views_file import ORIGINALS, Attack, AttackedImage, AttackedVariant, ImageFiles
 from embedshift.store.info import ENCODER, allowed, differences, distance
 
 if TYPE_CHECKING:
@@ -69,10 +67,8 @@ def run_attack(
     with gradients as embed, continued(out, begun, _changes) as begun, one_torch_thread():
         attacker = Attacker(embed, target, variants, folder, begun.images)
 
-        def attacked(pending: Sequence[ImageRef]) -> Iterator[AttackedImage | Failure]:
-            originals = draw_all(Images(pending, source, folder, read_original), workers=0)
-            for sample, original in zip(pending, originals, strict=True):
-                yield original if isinstance(original, Failure) else attacker.attack(sample, *original)
+        def attacked(pending: Sequence[ImageRef]) -> Iterator[ImageFiles | Failure]:
+            return made_one_by_one(pending, source, folder, "encode", attacker.attack)
 
         return fill(begun, folder, source, samples, attacked, progress=progress, on_start=on_start)
 
@@ -82,16 +78,8 @@ class AttackedFolder(ViewsFolder):
     config: AttackConfig
     resized: ToInput
 
-
-def read_original(
-    sample: ImageRef, source: Source, folder: AttackedFolder, *, on_step: OnStep = None
-) -> tuple[str, Pixels] | Failure:
-    seconds = folder.config.image_timeout
-
-    def resized(clock: Clock) -> tuple[str, Pixels]:
-        return read_image(sample, source, lambda image, _: folder.resized(image), clock)
-
-    return guarded(resized, sample, source, seconds, on_step)
+    def canvas(self, image: Pixels) -> Pixels:
+        return self.resized(image)
 
 
 @dataclass(frozen=True)
@@ -102,15 +90,8 @@ class Attacker:
     folder: AttackedFolder
     earlier: Mapping[str, AttackedImage]
 
-    def attack(self, sample: ImageRef, pixels: str, original: Pixels) -> AttackedImage | Failure:
-        try:
-            return self._attack(sample.image_id, pixels, original)
-        except FolderError:
-            raise
-        except EmbedshiftError as error:
-            return Failure(storable(sample.image_id), "encode", cause(error))
-
-    def _attack(self, image_id: str, pixels: str, original: Pixels) -> AttackedImage:
+    def attack(self, sample: ImageRef, pixels: str, original: Pixels) -> AttackedImage:
+        image_id = sample.image_id
         self.folder.path(ORIGINALS, image_id)  # before any work, whether its id can be that of a file
         reference = reference_embedding(self.embed, original if self.target is None else self.target)
         earlier = self.earlier.get(storable(image_id))

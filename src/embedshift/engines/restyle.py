@@ -1,5 +1,6 @@
 """Views restyled by diffusion, as files: prompts at strengths, and the round trip through the VAE as their control."""
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,17 +17,25 @@ from embedshift.config import Json, Level, ViewsConfig
 from embedshift.config.safe_files import expanded, read_yaml
 from embedshift.encoders.restyle import Restyler, View
 from embedshift.engines.job import Progress, Start
-from embedshift.engines.loaders import Images, draw_all
-from embedshift.engines.views_folder import ViewsFolder, begun_views, continued, fill, list_images, save_manifest
-from embedshift.errors import EmbedshiftError, UsageError, cause, foreign_code
-from embedshift.pipeline.draw import Clock, FolderError, OnStep, guarded, read_image
-from embedshift.sources import ImageRef, Source
+from embedshift.engines.views_folder import (
+    ViewsFolder,
+    begun_views,
+    continued,
+    fill,
+    list_images,
+    made_one_by_one,
+    read_original,
+    save_manifest,
+)
+from embedshift.errors import EmbedshiftError, UsageError, foreign_code
+from embedshift.sources import ImageRef
 from embedshift.sources.base import Failure, storable
 from embedshift.sources.images import reduced
 from embedshift.sources.views_file import (
     ORIGINALS,
     TEXT,
     VIEWS,
+    ImageFiles,
     ViewsAugmentation,
     ViewsFile,
     ViewsImage,
@@ -75,10 +84,8 @@ def run_restyle(
     )  # fmt: skip
     with continued(out, begun) as begun:
 
-        def made(pending: Sequence[ImageRef]) -> Iterator[ViewsImage | Failure]:
-            originals = draw_all(Images(pending, source, folder, read_original), workers=0)
-            for sample, original in zip(pending, originals, strict=True):
-                yield original if isinstance(original, Failure) else _image(folder, begun, sample, *original)
+        def made(pending: Sequence[ImageRef]) -> Iterator[ImageFiles | Failure]:
+            return made_one_by_one(pending, source, folder, "draw", functools.partial(_drawn, folder, begun))
 
         views = fill(begun, folder, source, samples, made, progress=progress, on_start=on_start)
         views = replace(views, doubtful=doubtful(folder, views))
@@ -121,27 +128,7 @@ def read_prompts(file: str | None) -> dict[str, str]:
     return content
 
 
-def read_original(
-    sample: ImageRef, source: Source, folder: RestyledFolder, *, on_step: OnStep = None
-) -> tuple[str, Pixels] | Failure:
-    def fitted(clock: Clock) -> tuple[str, Pixels]:
-        return read_image(sample, source, lambda image, _: folder.canvas(image), clock)
-
-    return guarded(fitted, sample, source, folder.config.image_timeout, on_step)
-
-
-def _image(
-    folder: RestyledFolder, begun: ViewsFile, sample: ImageRef, pixels: str, original: Pixels
-) -> ViewsImage | Failure:
-    try:
-        with foreign_code():
-            return _drawn(folder, begun, sample, pixels, original)
-    except FolderError:
-        raise
-    except EmbedshiftError as error:
-        return Failure(storable(sample.image_id), "draw", cause(error))
-
-
+@foreign_code()
 def _drawn(folder: RestyledFolder, begun: ViewsFile, sample: ImageRef, pixels: str, original: Pixels) -> ViewsImage:
     image_id, config = storable(sample.image_id), folder.config
     before = file_hash(folder.path(ORIGINALS, image_id))

@@ -22,7 +22,7 @@ from embedshift.config import AttackConfig, Format, Json, ViewsConfig
 from embedshift.engines.job import Progress, Start
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.errors import EmbedshiftError, UsageError, cause
-from embedshift.pipeline.draw import FolderError, hash_image
+from embedshift.pipeline.draw import Clock, FolderError, OnStep, guarded, hash_image, read_image
 from embedshift.sources import ImageRef, Source, open_images
 from embedshift.sources.base import Failure, hash_of, storable
 from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
@@ -63,6 +63,10 @@ class ViewsFolder:
         """Number of bytes that an image holds on its way to this process: a loader writes its views."""
         return 2**16
 
+    def canvas(self, image: Pixels) -> Any:
+        """Returns an image as its views are made from it."""
+        raise NotImplementedError
+
     def path(self, folder: str, image_id: str) -> Path:
         return view_path(self.out, folder, storable(image_id), self.format)
 
@@ -94,6 +98,35 @@ def list_images(config: AttackConfig | ViewsConfig, out: Path) -> tuple[Source, 
     if root is not None and Path(root).resolve() in (out.resolve(), (out / ORIGINALS).resolve()):
         raise UsageError(f"{out} is the folder of the images; choose another `out`")
     return source, sorted(samples)
+
+
+def read_original(
+    sample: ImageRef, source: Source, folder: ViewsFolder, *, on_step: OnStep = None
+) -> tuple[str, Pixels] | Failure:
+    def read(clock: Clock) -> tuple[str, Pixels]:
+        return read_image(sample, source, lambda image, _: folder.canvas(image), clock)
+
+    return guarded(read, sample, source, folder.config.image_timeout, on_step)
+
+
+def made_one_by_one(
+    pending: Sequence[ImageRef],
+    source: Source,
+    folder: ViewsFolder,
+    stage: str,
+    make: Callable[[ImageRef, str, Pixels], ImageFiles],
+) -> Iterator[ImageFiles | Failure]:
+    """Yields what is made, in this process, from each image, its hash and its pixels; a failure of that stage, too."""
+    originals = draw_all(Images(pending, source, folder, read_original), workers=0)
+    for sample, original in zip(pending, originals, strict=True):
+        result: ImageFiles | Failure
+        try:
+            result = original if isinstance(original, Failure) else make(sample, *original)
+        except FolderError:
+            raise
+        except EmbedshiftError as error:
+            result = Failure(storable(sample.image_id), stage, cause(error))
+        yield result
 
 
 def images_identity(samples: Sequence[ImageRef]) -> Json:

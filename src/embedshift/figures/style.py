@@ -89,8 +89,8 @@ def metric_label(metric: str) -> str:
     return f"{definition.label} ({definition.no_change:g} = no change)"
 
 
-def number(value: float, digits: int = 3) -> str:
-    return "n/a" if np.isnan(value) else f"{value:.{digits}f}"
+def number(value: float) -> str:
+    return "n/a" if np.isnan(value) else f"{value:.3f}"
 
 
 def wrap(text: str, inches: float, size: float = 8, *, bold: bool = False) -> str:

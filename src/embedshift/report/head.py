@@ -9,8 +9,7 @@ import polars as pl
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.report.changes import Change, changes_of, finding
-from embedshift.report.command import shown_command
-from embedshift.report.next_steps import NOTHING, next_steps
+from embedshift.report.next_steps import NOTHING, next_steps, shown_command
 from embedshift.report.numbers import count, fixed, in_percent, listed, shorten, with_interval
 from embedshift.report.page import fill
 from embedshift.report.section import PageInput, address, parts_of_page, shrink, webp

@@ -48,6 +48,11 @@ def at_places(value: float | None, low: float | None, high: float | None, places
     return fixed(value, places), " to ".join(fixed(end, places) for end in outward(low, high, places))
 
 
+def with_ends(value: float | None, low: float | None, high: float | None, places: int) -> str:
+    """Formats a number with its interval in brackets; a dash for each that is missing."""
+    return "{} ({})".format(*at_places(value, low, high, places))
+
+
 def times(ratio: float, low: float, high: float) -> tuple[str, str]:
     return at_places(ratio, low, high, interval_decimals(low - 1, high - 1, 0))
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.registry import Question
-from embedshift.report.command import shown_command
+from embedshift.report.next_steps import shown_command
 from embedshift.report.numbers import count, shorten, times
 from embedshift.report.page import fill
 from embedshift.report.section import Answer, PageInput, Section, parts_of_page

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import GroupNumbers, Values
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, jackknife_interval
+from embedshift.statistics.sample import group_numbers
 from embedshift.statistics.vectors import normalised
 
 NEIGHBOURS = 10
@@ -30,7 +31,7 @@ def neighbours_kept(first: ArrayLike, second: ArrayLike, groups: GroupNumbers | 
     number is the standard error over images and their neighbours, by the jackknife for pairs with Efron and Stein's
     correction (1981), without which it counts what is particular to a pair twice.
     """
-    own = np.arange(len(np.asarray(first))) if groups is None else np.unique(groups, return_inverse=True)[1]
+    own = group_numbers(groups, len(np.asarray(first)))
     number, count = int(own.max()) + 1, neighbours_of(own)
     is_near = [_is_near(vectors, own, count) for vectors in (first, second)]
     both, either = is_near[0] & is_near[1], (is_near[0].astype(np.float64) + is_near[1]) / 2
@@ -46,7 +47,7 @@ def neighbours_kept(first: ArrayLike, second: ArrayLike, groups: GroupNumbers | 
 
 
 def neighbours_by_chance(count: int, groups: GroupNumbers | None = None) -> float:
-    own = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
+    own = group_numbers(groups, count)
     return float(np.mean(neighbours_of(own) / np.maximum(count - np.bincount(own)[own], 1)))
 
 

@@ -10,6 +10,7 @@ change, and others win in few resamples. Content lies in directions in which ima
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.statistics.intervals import CONFIDENCE
 from embedshift.statistics.meaning import space_of
+from embedshift.statistics.sample import group_numbers
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.statistics.whitening import Whitening
 
@@ -49,8 +51,8 @@ class Moments:
     Example:
         >>> moments = Moments(2)
         >>> _ = moments.add([[3.0, 0.0], [0.0, 1.0]])
-        >>> moments.count, moments.mean.tolist(), moments.means.shape
-        (2, [0.5, 0.5], (200, 2))
+        >>> moments.count, moments.means[0].tolist(), moments.means.shape
+        (2, [0.5, 0.5], (201, 2))
     """
 
     size: int
@@ -68,7 +70,7 @@ class Moments:
     def add(self, vectors: ArrayLike, groups: GroupNumbers | None = None) -> Floats:
         """Adds vectors of any length other than 0, `[n, D]`, and returns them at length 1; groups are drawn whole."""
         unit = normalised_float32(np.asarray(vectors, np.float32))
-        own = np.arange(len(unit)) if groups is None else np.unique(groups, return_inverse=True)[1]
+        own = group_numbers(groups, len(unit))
         rng = np.random.default_rng((self.seed, self.count))
         drawn = rng.poisson(1.0, (RESAMPLES, own.max(initial=-1) + 1)).astype(np.float32)
         for start in range(0, len(unit), CHUNK):
@@ -86,22 +88,14 @@ class Moments:
         return self.count**2 / max(self.squares, 1.0)
 
     @property
-    def mean(self) -> Values:
-        return np.asarray(self.totals[0] / self.counts[0])
-
-    @property
     def means(self) -> Values:
-        """The means of the resamples, `[200, D]`."""
-        return np.asarray(self.totals[1:] / np.maximum(self.counts[1:], 1)[:, None])
-
-    @property
-    def noise(self) -> float:
-        """The mean squared distance of the mean from its expectation."""
-        return float(np.square(self.means - self.mean).sum(axis=1).mean())
+        """The mean, and those of the resamples, `[1 + R, D]`."""
+        return np.asarray(self.totals / np.maximum(self.counts, 1)[:, None])
 
 
-@dataclass(frozen=True)
-class Fraction:
+class Fraction(NamedTuple):
+    """A number with its 95 % interval."""
+
     value: float
     low: float
     high: float
@@ -232,7 +226,7 @@ def reference_of(
         seed: Seed of resamples and splits.
     """
     fitted = _fitted(names, originals, views, families or {}, groups, seed)
-    own = np.arange(len(originals)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    own = group_numbers(groups, len(originals))
     ratios, products, excesses, contents = list[Values](), list[Values](), list[float](), list[tuple[float, float]]()
     for split in range(SPLITS):
         rng = np.random.default_rng((seed, split // FOLDS))
@@ -256,12 +250,17 @@ def reference_of(
     )  # fmt: skip
 
 
+def square_and_noise(apart: Values) -> tuple[float, float]:
+    """Returns the squared length of a vector `[0]`, and what noise gives, by its resamples `[1:]`."""
+    return float(np.square(apart[0]).sum()), float(np.square(apart[1:] - apart[0]).sum(axis=1).mean())
+
+
 def _excess(reference: Reference, held: Floats) -> float:
     """Returns the squared distance of other images from the reference, over what noise gives."""
     moments = Moments(held.shape[1])
     moments.add(held)
-    apart = reference.whitened(np.vstack([moments.mean, moments.means])) - reference.originals
-    return float(np.square(apart[0]).sum() / np.square(apart[1:] - apart[0]).sum(axis=1).mean())
+    square, noise = square_and_noise(reference.whitened(moments.means) - reference.originals)
+    return square / noise
 
 
 def _of_content(originals: Floats, groups: NDArray[np.intp], rng: np.random.Generator) -> tuple[float, float]:
@@ -292,7 +291,7 @@ def _fitted(
     space = space_of(originals, least=size / (size + count))
     matrix = space.matrix.astype(np.float64)
     shifts = ((views - originals[:, None]) @ space.matrix).reshape(count, -1)
-    own = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
+    own = group_numbers(groups, count)
     drawn = np.random.default_rng((seed, count)).poisson(1.0, (RESAMPLES, own.max() + 1)).astype(np.float32)
     weights = np.vstack([np.ones(count, np.float32), drawn[:, own]])
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1)
@@ -380,9 +379,7 @@ class _Changes:
 
     @classmethod
     def of(cls, moments: Moments, reference: Reference) -> "_Changes":
-        means = np.vstack([moments.mean, moments.means])
-        apart = reference.whitened(means) - reference.originals
-        shifts = reference.shifts
+        apart, shifts = reference.whitened(moments.means) - reference.originals, reference.shifts
         # A resample has the noise of the sample, and its own.
         twice = np.ones(1 + RESAMPLES)
         twice[1:] = 2
@@ -396,7 +393,7 @@ class _Changes:
         """Returns what chosen changes leave of m, in all resamples with the fractions found."""
         fractions = self.solved(chosen)[0][0] if chosen else np.zeros(0)
         rest = self.apart - np.einsum("k,rkd->rd", fractions, self.shifts[:, list(chosen)])
-        return _Left(float(np.square(rest[0]).sum()), float(np.square(rest[1:] - rest[0]).sum(axis=1).mean()))
+        return _Left(*square_and_noise(rest))
 
     def explain(self, chosen: Sequence[int], excess: float) -> bool:
         """Returns whether chosen changes leave no more than other images, or little beside what they explain."""
@@ -480,9 +477,8 @@ def _needed(moments: Moments, reference: Reference, score: float, margin: float)
 
 
 def _moved(moments: Moments, reference: Reference) -> Fraction:
-    means = np.vstack([moments.mean, moments.means])
-    apart = means - reference.original
-    noise = float(np.square(apart[1:] - apart[0]).sum(axis=1).mean())
+    apart = moments.means - reference.original
+    noise = square_and_noise(apart)[1]
     squares = np.square(apart).sum(axis=1) - noise
     squares[1:] -= noise
     return _interval(np.maximum(squares, 0.0) / 2 / reference.baseline)
@@ -491,11 +487,10 @@ def _moved(moments: Moments, reference: Reference) -> Fraction:
 def _remains(changes: _Changes, chosen: Sequence[int], moments: Moments, reference: Reference) -> str:
     """Says what the named changes leave of the distance between batch and reference."""
     left = changes.left(chosen)
-    means = np.vstack([moments.mean, moments.means]) - reference.original
-    raw = np.square(means[1:] - means[0]).sum(axis=1)
-    as_they_are = float(np.square(means[0]).sum() - raw.mean())
+    means = moments.means - reference.original
+    square, noise = square_and_noise(means)
     if left.is_beyond(reference.excess):
-        ratio = left.size / max(as_they_are, 1e-12)
+        ratio = left.size / max(square - noise, 1e-12)
         return UNKNOWN if left.size > reference.content[0] or ratio > reference.content[1] else CONTENT
-    has_moved = not chosen and np.square(means[0]).sum() > np.quantile(raw, CONFIDENCE) * reference.excess
-    return CONTENT if has_moved else NOTHING
+    limit = np.quantile(np.square(means[1:] - means[0]).sum(axis=1), CONFIDENCE) * reference.excess
+    return CONTENT if not chosen and square > limit else NOTHING

@@ -1,6 +1,5 @@
 """How many vectors name a change, simulated from how images of the reference vary along the fingerprints."""
 
-from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -24,14 +23,14 @@ SIZES = (20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100
 BATCHES, POWER = 100, 0.8
 
 
-def needed_vectors(reference: Reference, fractions: Sequence[float] = FRACTIONS) -> Values:
+def needed_vectors(reference: Reference) -> Values:
     """Returns how many vectors name each change at each fraction in 80 % of simulated batches, `[C, F]`.
 
     Numbers are of `SIZES`; infinite where the largest does not: the noise of the reference does not shrink with n.
     """
-    found = np.full((len(reference.names), len(fractions)), np.inf)
-    for change, place in product(np.flatnonzero(reference.seen), range(len(fractions))):
-        found[change, place] = _needed(reference, int(change), fractions[place])
+    found = np.full((len(reference.names), len(FRACTIONS)), np.inf)
+    for change, place in product(np.flatnonzero(reference.seen), range(len(FRACTIONS))):
+        found[change, place] = _needed(reference, int(change), FRACTIONS[place])
     return found
 
 
@@ -42,13 +41,13 @@ def _needed(reference: Reference, change: int, fraction: float) -> float:
     return next(filter(is_enough, SIZES)) if is_enough(SIZES[-1]) else np.inf
 
 
-def named_part(reference: Reference, change: int, fraction: float, count: int, seed: int = 0) -> float:
+def named_part(reference: Reference, change: int, fraction: float, count: int) -> float:
     """Returns in which part of simulated batches of so many vectors a named set holds the change.
 
     The noise of a product δ·m is drawn from resamples of the reference: of the batch, its images and their shifts, as
     for `count` images, and of the reference itself.
     """
-    rng = np.random.default_rng((seed, change, count))
+    rng = np.random.default_rng((0, change, count))
     shifts, originals = reference.shifts.astype(np.float64), reference.originals
     gram = shifts[0] @ shifts[0].T - reference.gram_noise
     places = (originals[1:] - originals[0]) @ shifts[0].T

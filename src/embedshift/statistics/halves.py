@@ -15,7 +15,7 @@ from embedshift.statistics.baselines import cosine_baseline, sums_of
 from embedshift.statistics.intervals import CONFIDENCE, difference_of_proportions
 from embedshift.statistics.judged import Judged, Outcomes, judge
 from embedshift.statistics.power import POWER, times_more
-from embedshift.statistics.sample import Estimates
+from embedshift.statistics.sample import Estimates, group_numbers
 from embedshift.statistics.shift_ratios import Shifts
 from embedshift.statistics.vectors import finds_original, halves, view_distances
 
@@ -61,7 +61,7 @@ def compared_halves(
     Embeddings are of originals `[m, D]` and of all views of the first n, `[n, A, draws, D]`; the last number of each
     comparison is over the augmentations `in_all`.
     """
-    of_views = None if groups is None else np.unique(groups[: len(views)], return_inverse=True)[1]
+    of_views = None if groups is None else group_numbers(groups, len(views))
     for pair in halves(np.concatenate([originals, views.reshape(-1, views.shape[-1])]), seed=seed):
         first, second = (
             Half(half[: len(originals)], half[len(originals) :].reshape(*views.shape[:-1], -1)) for half in pair

@@ -4,7 +4,7 @@ import html
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -138,3 +138,15 @@ class LinearMap:
             raise UsageError(f"{path}: its numbers are not finite; write the map again")
         name, encoder, embedding, version = texts
         return cls(mean, matrix, name, encoder, embedding, version, **more)
+
+
+class Sums:
+    """Dataclasses whose fields are sums: those of parts are added, and taken away."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+    def __sub__(self, other: Self) -> Self:
+        return type(self)(*(getattr(self, name) - getattr(other, name) for name in self.__dataclass_fields__))

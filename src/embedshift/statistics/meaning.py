@@ -17,6 +17,7 @@ from scipy.stats import rankdata
 
 from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.statistics.intervals import CONFIDENCE
+from embedshift.statistics.sample import group_numbers
 from embedshift.statistics.whitening import Whitening, whitening
 
 # Random directions: at least, for each direction that is explained, and at most; and those in memory at once.
@@ -44,7 +45,7 @@ Places = NDArray[np.intp]
 
 def halves_of(count: int, groups: GroupNumbers | None, seed: int) -> NDArray[np.bool_]:
     """Draws two halves of images, `[count]`, of which no group is in both; True = the second."""
-    own = np.arange(count) if groups is None else np.unique(groups[:count], return_inverse=True)[1]
+    own = group_numbers(groups, count)
     order = np.random.default_rng(seed).permutation(own.max(initial=-1) + 1)
     return np.asarray(order[own] % 2 == 1)
 

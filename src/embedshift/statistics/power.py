@@ -1,14 +1,17 @@
 """How many images, or groups, a comparison needs, planned from a pilot: its power is that of the test that is made.
 
 A ratio of relative shifts is tested by Student's t at the level that the family of comparisons leaves each of them. A
-loss of recall is tested by McNemar's score, whose power is summed over the number of images that differ.
+loss of recall is tested by McNemar's score, whose power is summed over the number of images that differ. `planned` puts
+plans in words.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import polars as pl
 from scipy.special import betainc, gammaln, nctdtr, ndtr, ndtri, stdtr, stdtrit, xlog1py, xlogy
 
 from embedshift.arrays import Values
@@ -175,14 +178,13 @@ def _images_for_loss(differing: float, loss: float, critical: float, power: floa
     return least_images(lambda images: power_of_loss(images, loss, differing, critical) >= power)
 
 
-def images_for_equivalence(effect: float, sd: float, margin: float, power: float = POWER) -> int | None:
-    """Returns how many images show by two one-sided tests that a mean is within a margin of 0, or that it is not.
+def images_for_equivalence(effect: float, sd: float, margin: float) -> int | None:
+    """Returns how many images show by two one-sided tests, in 80 % of studies, whether a mean is within a margin of 0.
 
     Args:
         effect: The true mean.
         sd: The standard deviation between images, or groups.
         margin: The largest mean that does not matter, above 0.
-        power: With what probability.
 
     Example:
         >>> images_for_equivalence(0.0, 0.5, 0.1), images_for_equivalence(0.1, 0.5, 0.1)
@@ -193,7 +195,41 @@ def images_for_equivalence(effect: float, sd: float, margin: float, power: float
         error, critical = sd / math.sqrt(images), float(stdtrit(images - 1, CONFIDENCE))
         nearer, farther = ((margin - sign * abs(effect)) / error for sign in (1, -1))
         if nearer < 0:
-            return bool(ndtr(-nearer - critical) >= power)
-        return bool(ndtr(nearer - critical) + ndtr(farther - critical) - 1 >= power)
+            return bool(ndtr(-nearer - critical) >= POWER)
+        return bool(ndtr(nearer - critical) + ndtr(farther - critical) - 1 >= POWER)
 
     return None if abs(abs(effect) - margin) <= 1e-9 * margin else least_images(is_shown)
+
+
+# Table → what it compares.
+KINDS = {
+    "differences": "two augmentations",
+    "comparison": "two encoders",
+    "check": "margins of new rules",
+    "tolerance": "interval of a tolerance",
+}
+PLANNED = ("compared", "to find", "median", "hardest", "range of the hardest")
+
+
+def in_words(row: Mapping[str, Any]) -> str:
+    """Returns what a row of the table finds, in words: "recall@1, loss of 1 point"."""
+    effect = row["effect"]
+    if row["metric"] == "recall@1":
+        return f"loss of {100 * effect:g} point{'' if effect == 0.01 else 's'} of recall@1"
+    if row["table"] == "tolerance":
+        return f"{row['metric']}, within {100 * (effect - 1):.3g} %"
+    return f"{effect:g} times as far"
+
+
+def planned(table: pl.DataFrame) -> Iterator[tuple[str, ...]]:
+    """Yields a row of text, in the order of `PLANNED`, for each table and metric."""
+    for rows in table.partition_by("table", "metric", maintain_order=True):
+        first, found = rows.row(0, named=True), rows.drop_nulls("n").sort("n")
+        numbers: list[int | None] = [None] * 4
+        if len(found):
+            median, last = found["n"][len(found) // 2], found.row(-1, named=True)
+            is_all = len(found) == len(rows)
+            numbers = [median, *(last[name] if is_all else None for name in ("n", "n_low", "n_high"))]
+        median, hardest, low, high = ("-" if number is None else f"{number:,}" for number in numbers)
+        ends = f"{low} to {high}" if hardest != "-" else "-"
+        yield KINDS[first["table"]], in_words(first), median, hardest, ends

@@ -28,6 +28,11 @@ _CHUNK = 2**21
 _ROUNDING = 1e-12
 
 
+def group_numbers(groups: GroupNumbers | None, count: int) -> GroupNumbers:
+    """Returns the group of each of the first images, numbered from 0 on; where images are independent, its own."""
+    return np.arange(count) if groups is None else np.unique(groups[:count], return_inverse=True)[1]
+
+
 @dataclass(frozen=True)
 class _InMemory:
     """How at most `IN_MEMORY` groups vary: one value per group `[n, K]`, whose mean is that of the sample."""

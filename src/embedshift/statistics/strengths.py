@@ -134,11 +134,9 @@ MISSED = 0.05
 # If none of fewer images is missed, Clopper and Pearson's upper end is still above that.
 LEAST_SAFE = math.ceil(math.log(0.025) / math.log(1 - MISSED))
 RELATIVE_SHIFT_CRITERION, MISSED_CRITERION = f"relative shift {RELATIVE_SHIFT:g}", f"missed {100 * MISSED:g} %"
-TOLERANCE_SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("family", "unit", "criterion"), pl.String),
-    **dict.fromkeys(("value", "low", "high"), pl.Float64),
-    "reached": pl.Boolean,
-}
+TOLERANCE_SCHEMA = pl.Schema(
+    {"family": str, "unit": str, "criterion": str, "value": float, "low": float, "high": float, "reached": bool}
+)
 
 
 @dataclass(frozen=True)

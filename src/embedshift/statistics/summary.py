@@ -47,19 +47,13 @@ ROUNDING = 1e-12
 # Those of which the paper takes the mean: its similarities.
 RADAR_METRICS = tuple(name for name in PAPER_METRICS if name != L2)
 
-SUMMARY_SCHEMA: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String,
-    "metric": pl.String,
-    "n": pl.Int64,
-    **dict.fromkeys(("mean", "sd", "median", "q05", "q95", "ci_low", "ci_high"), pl.Float64),
-    **dict.fromkeys(("baseline", "relative_shift", "relative_shift_low", "relative_shift_high"), pl.Float64),
-    "images": pl.Int64,
-    "groups": pl.Int64,
-}
-PERFORMANCE_SCHEMA: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String,
-    **dict.fromkeys(("ci_low", "ci_high", "baseline"), pl.Float64),
-}
+SUMMARY_SCHEMA = pl.Schema(
+    {"augmentation": str, "metric": str, "n": int}
+    | dict.fromkeys(("mean", "sd", "median", "q05", "q95", "ci_low", "ci_high"), float)
+    | dict.fromkeys(("baseline", "relative_shift", "relative_shift_low", "relative_shift_high"), float)
+    | {"images": int, "groups": int}
+)
+PERFORMANCE_SCHEMA = pl.Schema({"augmentation": str, "ci_low": float, "ci_high": float, "baseline": float})
 
 
 @dataclass(frozen=True)
@@ -249,11 +243,11 @@ def _within(values: Values, counts: Values, width: float, x: Values, near: tuple
     return densities
 
 
-DIFFERENCES_SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("augmentation", "other", "metric"), pl.String),
-    **dict.fromkeys(("difference", "low", "high", "effect", "ratio", "ratio_low", "ratio_high"), pl.Float64),
-    "significant": pl.Boolean,
-}
+DIFFERENCES_SCHEMA = pl.Schema(
+    {"augmentation": str, "other": str, "metric": str}
+    | dict.fromkeys(("difference", "low", "high", "effect", "ratio", "ratio_low", "ratio_high"), float)
+    | {"significant": bool}
+)
 
 
 def differences(study: Measured, *, seed: int) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.errors import UsageError
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
 from embedshift.statistics.judged import Outcomes, pseudovalues
-from embedshift.statistics.sample import RESAMPLES, weights
+from embedshift.statistics.sample import RESAMPLES, group_numbers, weights
 from embedshift.statistics.vectors import normalised
 
 # Number of images whose pairs are all held in memory: 33.5 million pairs, of 8 bytes each; twice with a gallery.
@@ -23,8 +23,7 @@ MATCHED = f"matched@{RATE:g}"
 # The least number of matching pairs for which a rate is defined.
 _LEAST_PAIRS = 10
 _BLOCK = 512
-CI: dict[str, type[pl.DataType]] = dict.fromkeys(("ci_low", "ci_high"), pl.Float64)
-THRESHOLDS: dict[str, type[pl.DataType]] = {"false_match_rate": pl.Float64, "threshold": pl.Float64, **CI}
+THRESHOLDS = pl.Schema({"false_match_rate": float, "threshold": float, "ci_low": float, "ci_high": float})
 Cosines = NDArray[np.float32]
 Indices = NDArray[np.uint16]
 
@@ -155,7 +154,7 @@ def threshold_at(scores: Values, rate: float, least: int) -> float:
 
 def left_out_thresholds(pairs: Pairs, false_match_rate: float) -> tuple[GroupNumbers, Values]:
     """Returns the group of each image with a direction, and the threshold without the pairs of each group."""
-    own = np.arange(pairs.images) if pairs.groups is None else np.unique(pairs.groups, return_inverse=True)[1]
+    own = group_numbers(pairs.groups, pairs.images)
     of_rows = own[np.cumsum(pairs.valid) - 1]
     ends = of_rows[pairs.first], of_rows[pairs.second]
     counts = np.add(*(np.bincount(end, minlength=own.max(initial=-1) + 1) for end in ends))
@@ -197,7 +196,7 @@ def resampled_thresholds(pairs: Pairs, false_match_rate: float, seed: int) -> Va
     """Thresholds of resamples of images, or groups; one drawn c times counts c times, its copies are no pair."""
     rows = np.cumsum(pairs.valid) - 1
     top = min(len(pairs.cosines), 2 * allowed_pairs(false_match_rate, len(pairs.cosines)) + 200)
-    groups = np.arange(pairs.images) if pairs.groups is None else np.unique(pairs.groups, return_inverse=True)[1]
+    groups = group_numbers(pairs.groups, pairs.images)
     sizes = np.bincount(groups)
     parts = [
         part

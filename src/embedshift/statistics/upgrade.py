@@ -15,9 +15,8 @@ from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.statistics.agreement import neighbours_of
 from embedshift.statistics.coded_search import NEIGHBOURS
-from embedshift.statistics.held_out import Fold, with_pseudovalues
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
-from embedshift.statistics.judged import Judged, Outcomes, judge
+from embedshift.statistics.judged import NUMBERS, Fold, Judged, Outcomes, judge, with_pseudovalues
 from embedshift.statistics.linear_map import LinearMap
 from embedshift.statistics.sample import RESAMPLES, weights
 from embedshift.statistics.thresholds import MATCHED, RATE, threshold_at
@@ -31,16 +30,13 @@ RECALLS = {"recall@1": 1, "recall@10": 10}
 FALSE, CARRIED = "false_matches", "false_matches@carried"
 PROPORTIONS = (*RECALLS, MATCHED)
 ALL, ORIGINALS, COPIES = "all", "originals", "near-copies"
-NUMBERS = ("value", "ci_low", "ci_high", "difference", "difference_low", "difference_high")
-SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("deployment", "map", "augmentation", "metric"), pl.String),
-    "n": pl.Int64,
-    **dict.fromkeys(NUMBERS, pl.Float64),
-}
-THRESHOLDS: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("queries", "deployment"), pl.String),
-    **dict.fromkeys(("false_match_rate", "old", "carried", "ci_low", "ci_high"), pl.Float64),
-}
+SCHEMA = pl.Schema(
+    {"deployment": str, "map": str, "augmentation": str, "metric": str, "n": int} | dict.fromkeys(NUMBERS, float)
+)
+THRESHOLDS = pl.Schema(
+    {"queries": str, "deployment": str}
+    | {"false_match_rate": float, "old": float, "carried": float, "ci_low": float, "ci_high": float}
+)
 Row = tuple[object, ...]
 # Ordered pairs of different images that must match for a threshold: both orders of ten.
 LEAST_PAIRS = 20

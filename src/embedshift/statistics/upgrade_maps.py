@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
 from embedshift.statistics.judged import FOLDS, Split
-from embedshift.statistics.linear_map import LinearMap
+from embedshift.statistics.linear_map import LinearMap, Sums
 from embedshift.statistics.vectors import finds_original, normalised_float32
 
 IDENTITY, ORTHOGONAL, LOW_RANK, RIDGE, RIDGE_VIEWS = "identity", "orthogonal", "low-rank", "ridge", "ridge-views"
@@ -84,7 +84,7 @@ class Both:
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class Moments(Sums):
     """Sums over pairs of a new vector x and an old vector y, each around the centre of its encoder."""
 
     count: float
@@ -92,12 +92,6 @@ class Moments:
     y: Values
     xx: Values
     xy: Values
-
-    def __add__(self, other: "Moments") -> "Moments":
-        return Moments(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
-
-    def __sub__(self, other: "Moments") -> "Moments":
-        return Moments(*(getattr(self, name) - getattr(other, name) for name in self.__dataclass_fields__))
 
 
 def moments_of(both: Both, images: NDArray[np.bool_], columns: Sequence[int]) -> Moments:

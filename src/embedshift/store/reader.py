@@ -163,6 +163,10 @@ class Reader:
     def unfinished(self) -> UsageError:
         return UsageError(f"{self.folder}: not finished; let its run end, or run the same command again first")
 
+    def refuse_without_vectors(self) -> None:
+        if not self.info.has_vectors:
+            raise UsageError(f"{self.folder}: stores no embeddings; run it with `store` all")
+
     @property
     def shows_images(self) -> bool:
         """Whether figures and reports show images: they may, and their place is known."""
@@ -175,6 +179,12 @@ class Reader:
     @functools.cached_property
     def families(self) -> tuple[MeasuredFamily, ...]:
         return families_of(self.info.identity["augmentations"])
+
+    @functools.cached_property
+    def family_of(self) -> dict[str, str]:
+        """Augmentation → the family of which it is a level, or itself."""
+        families = {view: family.name for family in self.families for view in family.views}
+        return {name: families.get(name, name) for name in self.augmentations}
 
     @property
     def metrics(self) -> list[str]:
@@ -282,6 +292,9 @@ class Reader:
             return None
         positions = {image_id: position for position, image_id in enumerate(self.ordered_ids())}
         return self.groups[[positions[image_id] for image_id in image_ids]]
+
+    def first_groups(self, count: int) -> GroupNumbers | None:
+        return None if self.groups is None else self.groups[:count]
 
     def ordered_ids(self) -> list[str]:
         return self.rows().filter(pl.col("view") == ORIGINAL).select("image_id").collect()["image_id"].to_list()

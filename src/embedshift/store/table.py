@@ -66,6 +66,12 @@ def rules_of_gains(*keys: str, ends: tuple[str, str] = ("ci_low", "ci_high")) ->
     )
 
 
+def rules_of_strengths(*keys: str) -> Rules:
+    """Returns what rules may say about a table of strengths, each in the unit of its row's family."""
+    columns = {"value": ("low", "high")}
+    return Rules(keys, columns, lambda column, row: str(row["unit"]), subject="family", needs_unit=True)
+
+
 @dataclass(frozen=True)
 class Table(Generic[Source]):
     """One table of a question; its `tables.py` has a tuple of them named `TABLES`.

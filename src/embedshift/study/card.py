@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from embedshift.errors import UsageError
 from embedshift.report.changes import layout_words
-from embedshift.report.command import command_of
+from embedshift.report.next_steps import command_of
 from embedshift.report.page import templates
 from embedshift.statistics.summary import COSINE
 from embedshift.store.info import FILE

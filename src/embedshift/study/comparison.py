@@ -1,5 +1,6 @@
 """Compares finished studies of the same images and views: encoders, precisions or checkpoints."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,7 +19,7 @@ from embedshift.study.paired import verdict as overview
 from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT, agreements, neighbours_by_chance
 from embedshift.study.paired.means import compare_means
 from embedshift.study.paired.verdict import judgements, verdict
-from embedshift.study.shown import Shown, escaped, markdown_table, page_folder, write_page_tables
+from embedshift.study.shown import Picture, Shown, escaped, markdown_table, save_page
 from embedshift.study.study import Study, as_study
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Comparison(Shown):
         Raises:
             EmbedshiftError: The name is unknown, or there are no tolerances to draw.
         """
-        from embedshift.study.comparison_figures import FigureInput, draw
+        from embedshift.study.figures import FigureInput, draw
 
         shown, overall = pl.col("augmentation").is_in(self.shown), pl.col("augmentation") == ALL
         data = FigureInput(
@@ -144,26 +145,15 @@ class Comparison(Shown):
         Raises:
             EmbedshiftError: A format is unknown, or the folder holds a study or cannot be written.
         """
-        from embedshift.figures import check_formats, save
-        from embedshift.study.comparison_figures import COMPARISON_FIGURES
+        from embedshift.study.figures import COMPARISON_FIGURES
 
-        check_formats(formats)
-        folder = page_folder(out)
-        written = write_page_tables(folder, self.tables)
-        for name in COMPARISON_FIGURES:
-            if name == "tolerances" and self.tolerances.is_empty():
-                continue
-            figure = self.figure(name)
-            written += [save(figure, folder / "figures" / f"compare_{name}.{ending}") for ending in formats]
-        picture = next((f"figures/compare_ratios.{ending}" for ending in ("svg", "png") if ending in formats), "")
-        written.append(folder / "comparison.md")
-        written[-1].write_text(self._page(picture), encoding="utf-8")
-        return written
+        names = (name for name in COMPARISON_FIGURES if name != "tolerances" or not self.tolerances.is_empty())
+        figures = {f"compare_{name}": functools.partial(self.figure, name) for name in names}
+        return save_page(out, "comparison", self.tables, figures, self._page, formats)
 
-    def _page(self, picture: str) -> str:
-        """Returns the page; `picture` is the figure of the ratios beside it, if there is one."""
+    def _page(self, picture: Picture) -> list[str]:
         parts = ["# Comparison", *self.head, *map(escaped, self.verdict.splitlines())]
-        parts += [f"![How many times as far]({picture})"] if picture else []
+        parts += picture("How many times as far", "compare_ratios")
         for study in self.comparison["study"].unique(maintain_order=True):
             rows = self.comparison.filter(study=study)
             cells = [[escaped(cell) for cell in line] for line in ratio_cells(rows)]
@@ -176,7 +166,7 @@ class Comparison(Shown):
             "Relative shift: 0 = unchanged, 1 = as far as another image. Intervals: 95 %, of ratios for all "
             "augmentations at once; \\* = significant, likewise. All numbers are in the tables beside this page."
         )
-        return "\n\n".join(parts) + "\n"
+        return parts
 
 
 def compare(

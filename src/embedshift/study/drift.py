@@ -17,7 +17,7 @@ from embedshift.config import Json
 from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.report.coded import about
-from embedshift.report.numbers import at_places
+from embedshift.report.numbers import at_places, with_ends
 from embedshift.sources.batches import Rows, rows_of
 from embedshift.sources.vectors import KIND as VECTORS
 from embedshift.statistics.drift import (
@@ -27,7 +27,6 @@ from embedshift.statistics.drift import (
     LEAST_REFERENCE,
     NOTHING,
     SURE,
-    Fraction,
     Moments,
     Named,
     Reference,
@@ -39,18 +38,17 @@ from embedshift.statistics.vectors import normalised_float32
 from embedshift.store.embeddings import vectors_of
 from embedshift.store.info import is_same_encoder
 from embedshift.store.reader import Reader
-from embedshift.study.shown import Shown, escaped, markdown_table, page_folder, write_page_tables
+from embedshift.study.shown import Picture, Shown, escaped, markdown_table, save_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
-SCHEMA: dict[str, type[pl.DataType]] = {
-    "batch": pl.String, "n": pl.Int64, "moved": pl.Float64, "moved_low": pl.Float64, "moved_high": pl.Float64,
-    "augmentation": pl.String, "rank": pl.Int64, "fraction": pl.Float64, "fraction_low": pl.Float64,
-    "fraction_high": pl.Float64, "named": pl.Boolean, "remains": pl.String,
-}  # fmt: skip
+SCHEMA = pl.Schema(
+    {"batch": str, "n": int, "moved": float, "moved_low": float, "moved_high": float, "augmentation": str}
+    | {"rank": int, "fraction": float, "fraction_low": float, "fraction_high": float, "named": bool, "remains": str}
+)
 HEADINGS = ("batch", "vectors", "moved", "what", "fraction of images", "what remains")
 
 
@@ -153,13 +151,9 @@ class Drift(Shown):
             named = {each for own in found.sets for each in own}
             places = {change: rank for rank, change in enumerate(np.argsort(-found.gains, kind="stable").tolist(), 1)}
             for change, name in enumerate(self.reference.names):
-                ends = (_ends(found.moved), _ends(found.fractions[change]))
-                rows.append(
-                    (batch, found.count, *ends[0], name, places[change], *ends[1], change in named, found.remains)
-                )
-        return pl.DataFrame(rows, SCHEMA, orient="row").sort("batch", "rank", maintain_order=True) if rows else (
-            pl.DataFrame(schema=SCHEMA)
-        )  # fmt: skip
+                row = (batch, found.count, *found.moved, name, places[change], *found.fractions[change])
+                rows.append((*row, change in named, found.remains))
+        return pl.DataFrame(rows, SCHEMA, orient="row").sort("batch", "rank", maintain_order=True)
 
     @property
     def furthest(self) -> pl.DataFrame:
@@ -183,8 +177,7 @@ class Drift(Shown):
         Raises:
             UsageError: The tolerance is below 0, or no number; or no batch has ten vectors.
         """
-        if not tolerance >= 0:
-            raise UsageError(f"`tolerance` is a relative shift, 0 or more, not {tolerance}")
+        check_tolerance(tolerance)
         if not self.judged:
             raise UsageError(f"no batch has {LEAST_BATCH} vectors or more; give more")
         return tuple(batch for batch, found in self.judged.items() if found.moved.low > tolerance)
@@ -203,7 +196,7 @@ class Drift(Shown):
     def sentence(self, batch: str) -> str:
         """Returns what is found in one batch, in one line."""
         found = self.judged[batch]
-        moved, ends = at_places(*_ends(found.moved), 4)
+        moved, ends = at_places(*found.moved, 4)
         start, far = f"{batch} ({found.count:,} vectors)", f"relative shift of the mean {moved} [{ends}]"
         remains = "" if found.remains == NOTHING else f"; {found.remains}"
         if not found.sets and found.needed:
@@ -213,7 +206,7 @@ class Drift(Shown):
             return f"{start}: no change of the study is seen{remains}; {far}."
         parts = []
         for words, own in zip(self.names(found), found.sets, strict=True):
-            share, share_ends = at_places(*_ends(found.fractions[own[0]]), 2)
+            share, share_ends = at_places(*found.fractions[own[0]], 2)
             parts.append(f"{words} in {share} [{share_ends}] of the images")
         return f"{start}: {'; '.join(parts)}{remains or '; nothing remains'}; {far}."
 
@@ -252,9 +245,9 @@ class Drift(Shown):
 
     def figure(self) -> "Figure":
         """Draws how far each batch moved, and the fractions of the named changes."""
-        from embedshift.study.drift_figures import draw
+        from embedshift.study.figures import draw_drift
 
-        return draw(self.judged, [self.names(found) for found in self.judged.values()])
+        return draw_drift(self.judged, [self.names(found) for found in self.judged.values()])
 
     def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
         """Writes the tables as CSV and Parquet, two figures, and the page `drift.md`.
@@ -266,49 +259,36 @@ class Drift(Shown):
         Raises:
             EmbedshiftError: A format is unknown, or the folder holds a study or cannot be written.
         """
-        from embedshift.figures import check_formats, save
-        from embedshift.study.drift_figures import draw_power
+        from embedshift.study.figures import draw_power
 
-        check_formats(formats)
-        folder = page_folder(out)
         tables = {"drift": self.table, "furthest": self.furthest, "drift_power": self.power}
-        written = write_page_tables(folder, tables)
-        figures = {"drift": self.figure(), "drift_power": draw_power(self.power, self.reference.images)}
-        for name, figure in figures.items():
-            written += [save(figure, folder / "figures" / f"{name}.{ending}") for ending in formats]
-        written.append(folder / "drift.md")
-        written[-1].write_text("\n\n".join(self._page(formats)) + "\n", encoding="utf-8")
-        return written
+        figures = {"drift": self.figure, "drift_power": lambda: draw_power(self.power, self.reference.images)}
+        return save_page(out, "drift", tables, figures, self._page, formats)
 
-    def _page(self, formats: Sequence[str]) -> Iterator[str]:
-        shown = [ending for ending in ("svg", "png") if ending in formats][:1]
+    def _page(self, picture: Picture) -> Iterator[str]:
         yield "# Drift"
         yield from map(escaped, self._lines())
         yield markdown_table(HEADINGS, [[escaped(cell) for cell in row] for row in batch_cells(self)])
-        yield from (f"![Size and fractions of each batch](figures/drift.{ending})" for ending in shown)
+        yield from picture("Size and fractions of each batch", "drift")
         for (batch, name), rows in self._named_furthest.group_by("batch", "augmentation", maintain_order=True):
             yield f"{escaped(f'{batch}, most like {name}')}: {', '.join(map(escaped, rows['image_id']))}"
         yield "Intervals: 95 %, of batch and reference. All numbers are in the tables beside this page."
         yield "## How many vectors name a change?"
         yield f"Simulated from how the {self.reference.images:,} images of the reference vary, not measured."
-        yield from (f"![Vectors that name each change](figures/drift_power.{ending})" for ending in shown)
+        yield from picture("Vectors that name each change", "drift_power")
 
 
-def _ends(number: Fraction) -> tuple[float, float, float]:
-    return number.value, number.low, number.high
+def check_tolerance(tolerance: float) -> None:
+    if not tolerance >= 0:
+        raise UsageError(f"`tolerance` is a relative shift, 0 or more, not {tolerance}")
 
 
 def batch_cells(drift: Drift) -> Iterator[list[str]]:
     """Yields a row of text for each batch, below `HEADINGS`."""
     for batch, found in drift.judged.items():
-        shares = [_with_ends(found.fractions[own[0]], 2) for own in found.sets]
+        shares = [with_ends(*found.fractions[own[0]], 2) for own in found.sets]
         what = "; ".join(drift.names(found)) or ("not decidable" if found.needed else "none is seen")
-        yield [batch, f"{found.count:,}", _with_ends(found.moved, 4), what, "; ".join(shares) or "-", found.remains]
-
-
-def _with_ends(number: Fraction, places: int) -> str:
-    value, ends = at_places(*_ends(number), places)
-    return f"{value} ({ends})"
+        yield [batch, f"{found.count:,}", with_ends(*found.moved, 4), what, "; ".join(shares) or "-", found.remains]
 
 
 def drift_of(reader: Reader) -> Drift:
@@ -319,17 +299,15 @@ def drift_of(reader: Reader) -> Drift:
     """
     if not reader.info.complete:
         raise reader.unfinished()
-    if not reader.info.has_vectors:
-        raise UsageError(f"{reader.folder}: stores no embeddings; run it with `store` all")
+    reader.refuse_without_vectors()
     if not reader.augmentations:
         raise UsageError(f"{reader.folder}: has no changes to name; run it with `augmentations` everyday")
     originals, views = vectors_of(reader)
-    groups = None if reader.groups is None else reader.groups[: len(views)]
+    groups = reader.first_groups(len(views))
     count = len(views) if groups is None else len(np.unique(groups))
     if count < LEAST_REFERENCE:
         unit = "images" if groups is None else "groups"
         raise UsageError(f"{reader.folder}: {count} {unit}; give {LEAST_REFERENCE} or more as a reference")
-    families = {view: family.name for family in reader.families for view in family.views}
     levels = {
         view: f"{family.unit} {parameter:g}"
         for family in reader.families
@@ -338,7 +316,7 @@ def drift_of(reader: Reader) -> Drift:
     seed = reader.info.seed
     changed = normalised_float32(views).mean(axis=2)
     images = normalised_float32(originals[: len(views)])
-    reference = reference_of(reader.augmentations, images, changed, families=families, groups=groups, seed=seed)
+    reference = reference_of(reader.augmentations, images, changed, families=reader.family_of, groups=groups, seed=seed)
     if reference.baseline < 1e-9:
         raise UsageError(f"{reader.folder}: all originals have the same vector; give other images as a reference")
     return Drift(reference, levels, seed)
@@ -376,8 +354,7 @@ def _update(drift: Drift, rows: Rows) -> None:
 
 
 def _add_study(drift: Drift, reader: Reader, other: Reader, name: str) -> None:
-    if not other.info.has_vectors:
-        raise UsageError(f"{other.folder}: stores no embeddings; run it with `store` all")
+    other.refuse_without_vectors()
     are_vectors = any(info.source["kind"] == VECTORS for info in (reader.info, other.info))
     if not are_vectors and not is_same_encoder(reader.info, other.info):
         raise UsageError(f"{other.folder}: of another encoder, {other.info.encoder.name}; give vectors of the study's")

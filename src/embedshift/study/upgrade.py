@@ -13,16 +13,16 @@ from embedshift.config import Json
 from embedshift.config.safe_files import output_path
 from embedshift.errors import UsageError
 from embedshift.report.coded import NOTHING, about, in_points
-from embedshift.report.numbers import at_places, count
+from embedshift.report.numbers import at_places, count, with_ends
 from embedshift.statistics.equivalence import Margins, of_recall
-from embedshift.statistics.judged import EQUIVALENT, FOLDS, NOT_EQUIVALENT, NOT_WORSE, ONE_SIDED, Judged
+from embedshift.statistics.judged import EQUIVALENT, FOLDS, NOT_EQUIVALENT, NOT_WORSE, NUMBERS, ONE_SIDED, Judged
 from embedshift.statistics.linear_map import LinearMap
 from embedshift.statistics.upgrade import ALL, BRIDGE, COPIES, LEAST_PAIRS, MIXED, NEW, OLD, Cut, Evaluated, evaluate
 from embedshift.statistics.upgrade_maps import IDENTITY
 from embedshift.store.groups import Choice
 from embedshift.study.paired import PairedStudies
 from embedshift.study.paired.vectors import both_of, of_pair, opened
-from embedshift.study.shown import Shown, escaped, markdown_table, page_folder, write_page_tables
+from embedshift.study.shown import Picture, Shown, escaped, markdown_table, save_page
 from embedshift.study.study import Study
 from embedshift.study.whitening import write_onnx
 
@@ -38,10 +38,7 @@ ALIKE = 1.5
 # Images from which on so few shared neighbours are no chance.
 LEAST_ALIKE = 50
 HEADINGS = ("deployment", "recall@1", "under the worst change", "matched@0.001", "neighbours kept", "false matches")
-CURVE: dict[str, type[pl.DataType]] = {
-    "images": pl.Int64,
-    **dict.fromkeys(("value", "ci_low", "ci_high", "difference", "difference_low", "difference_high"), pl.Float64),
-}
+CURVE = pl.Schema({"images": int} | dict.fromkeys(NUMBERS, float))
 
 
 @dataclass(frozen=True)
@@ -149,18 +146,21 @@ class Upgrade(Shown):
     def _table(self) -> pl.DataFrame:
         return self.table.filter(augmentation=ALL).pivot(on="metric", index="deployment", values="value")
 
+    @property
+    def _tables(self) -> dict[str, pl.DataFrame]:
+        return {"upgrade": self.table, "thresholds": self.thresholds, "curve": self.curve}
+
     def to_dicts(self) -> Json:
         """Returns decision, sentences, and all tables as lists of rows, ready for JSON."""
-        tables = {"upgrade": self.table, "thresholds": self.thresholds, "curve": self.curve}
         numbers = {name: {"mean": mean, "sd": sd} for name, (mean, sd) in self.calibration.items()}
         own: Json = vars(self.verdict) | {"sentences": list(self.lines), "calibration": numbers}
-        return own | {name: table.to_dicts() for name, table in tables.items()}
+        return own | {name: table.to_dicts() for name, table in self._tables.items()}
 
     def figure(self) -> "Figure":
         """Draws the learning curve with matplotlib."""
-        from embedshift.study.upgrade_figures import draw
+        from embedshift.study.figures import draw_upgrade
 
-        return draw(self.curve, self.table, self.verdict.images)
+        return draw_upgrade(self.curve, self.table, self.verdict.images)
 
     def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
         """Writes the tables as CSV and Parquet, the figure, and the page `upgrade.md`.
@@ -172,21 +172,14 @@ class Upgrade(Shown):
         Raises:
             EmbedshiftError: A format is unknown, or the folder holds a study or cannot be written.
         """
-        from embedshift.figures import check_formats, save
+        return save_page(out, "upgrade", self._tables, {"upgrade_curve": self.figure}, self._page, formats)
 
-        check_formats(formats)
-        folder = page_folder(out)
-        tables = {"upgrade": self.table, "thresholds": self.thresholds, "curve": self.curve}
-        written = write_page_tables(folder, tables)
-        figure = self.figure()
-        written += [save(figure, folder / "figures" / f"upgrade_curve.{ending}") for ending in formats]
-        parts = ["# Upgrade", *map(escaped, self.lines), markdown_table(HEADINGS, [*deployment_cells(self)])]
-        picture = next((f"figures/upgrade_curve.{ending}" for ending in ("svg", "png") if ending in formats), "")
-        parts += [f"![Learning curve]({picture})"] if picture else []
-        parts.append("Intervals: 95 %, paired by image. All numbers are in the tables beside this page.")
-        written.append(folder / "upgrade.md")
-        written[-1].write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-        return written
+    def _page(self, picture: Picture) -> Iterator[str]:
+        yield "# Upgrade"
+        yield from map(escaped, self.lines)
+        yield markdown_table(HEADINGS, [*deployment_cells(self)])
+        yield from picture("Learning curve", "upgrade_curve")
+        yield "Intervals: 95 %, paired by image. All numbers are in the tables beside this page."
 
 
 def upgrade(
@@ -340,18 +333,14 @@ def deployment_cells(found: Upgrade) -> Iterator[list[str]]:
         whole = rows.filter(augmentation=ALL).rows_by_key("metric", named=True, unique=True)
         changes = rows.filter(pl.col("augmentation") != ALL, metric="recall@1").drop_nulls("difference")
         worst = changes.sort("difference", maintain_order=True).row(0, named=True)
+        recall = whole["recall@1"]
         numbers: list[Any] = [whole[metric]["value"] for metric in ("matched@0.001", "neighbours@10")]
         rates = [whole[metric]["value"] for metric in ("false_matches", "false_matches@carried")]
         lost = "-" if name == OLD else f"{100 * worst['difference']:+.1f} {worst['augmentation']}"
         yield [
             str(name),
-            _with_ends(whole["recall@1"]),
+            with_ends(recall["value"], recall["ci_low"], recall["ci_high"], 3),
             lost,
             *("-" if number is None else f"{number:.3f}" for number in numbers),
             " → ".join("-" if rate is None else f"{rate:.2g}" for rate in rates),
         ]
-
-
-def _with_ends(row: Json) -> str:
-    number, ends = at_places(row["value"], row["ci_low"], row["ci_high"], 3)
-    return f"{number} ({ends})"

@@ -145,8 +145,7 @@ def check_studies(studies: Sequence[Study]) -> None:
         raise UsageError("no study given: name one or more folders")
     readers = [study.reader() for study in studies]
     for reader in readers:
-        if not reader.info.has_vectors:
-            raise UsageError(f"{reader.folder}: stores no embeddings; run it with `store` all")
+        reader.refuse_without_vectors()
         if not reader.info.complete:
             raise reader.unfinished()
         if not is_same_encoder(reader.info, readers[0].info):

@@ -34,14 +34,10 @@ HOLDS, DOES_NOT_HOLD, UNDECIDED, NOT_TESTABLE = "holds", "does not hold", "undec
 # A verdict's adjusted p is at most this.
 SIGNIFICANCE = 0.05
 
-SCHEMA: dict[str, type[pl.DataType]] = {
-    "claim": pl.String,
-    "statement": pl.String,
-    **dict.fromkeys(("estimate", "ci_low", "ci_high"), pl.Float64),
-    "verdict": pl.String,
-    **dict.fromkeys(("p_value", "p_adjusted"), pl.Float64),
-    "requires": pl.String,
-}
+SCHEMA = pl.Schema(
+    {"claim": str, "statement": str, "estimate": float, "ci_low": float, "ci_high": float}
+    | {"verdict": str, "p_value": float, "p_adjusted": float, "requires": str}
+)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from embedshift.questions.codes import Choices
 from embedshift.statistics.coded_search import LEAD, METRICS, Coded, evaluate
 from embedshift.statistics.codes import checked, default_names
 from embedshift.statistics.equivalence import RECALL, Margins, of_recall
-from embedshift.statistics.judged import Judged, Split, judge, means_of
+from embedshift.statistics.judged import NUMBERS, Judged, Split, judge, means_of
+from embedshift.statistics.sample import group_numbers
 from embedshift.statistics.shift_ratios import t_interval
 from embedshift.store.embeddings import vectors_of
 from embedshift.store.gallery import originals
@@ -25,14 +26,11 @@ from embedshift.store.table import Table, rules_of_gains, table_path
 log = logging.getLogger(__name__)
 
 ALL, MARGIN = "all", 0.01
-NUMBERS = ("value", "ci_low", "ci_high", "difference", "difference_low", "difference_high", "outside", "least")
-SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("code", "augmentation", "metric"), pl.String),
-    "n": pl.Int64,
-    **dict.fromkeys(("bytes_searched", "bytes_stored", *NUMBERS), pl.Float64),
-    "outcome": pl.String,
-    **dict.fromkeys(("needed", "gallery"), pl.Int64),
-}
+SCHEMA = pl.Schema(
+    {"code": str, "augmentation": str, "metric": str, "n": int}
+    | dict.fromkeys(("bytes_searched", "bytes_stored", *NUMBERS, "outside", "least"), float)
+    | {"outcome": str, "needed": int, "gallery": int}
+)
 Row = tuple[object, ...]
 
 
@@ -55,12 +53,8 @@ def codes(reader: Reader) -> pl.DataFrame:
     names, path, margin = chosen(reader)
     searched = originals(reader, path)
     _, views = vectors_of(reader)
-    of_views = None if reader.groups is None else np.unique(reader.groups[: len(views)], return_inverse=True)[1]
-    family_of = {view: family.name for family in reader.families for view in family.views}
-    split = Split.of(
-        np.arange(len(views)) if of_views is None else of_views,
-        {name: family_of.get(name, name) for name in reader.augmentations},
-    )
+    of_views = None if reader.groups is None else group_numbers(reader.groups, len(views))
+    split = Split.of(group_numbers(of_views, len(views)), reader.family_of)
     if not split.is_possible:
         return pl.DataFrame(schema=SCHEMA)
     gallery = searched.gallery

@@ -19,11 +19,10 @@ from embedshift.statistics.vectors import STILL, cosine, normalised
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table
 
-SCHEMA: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String,
-    "images": pl.Int64,
-    **dict.fromkeys(("resultant", "resultant_by_chance", "split_half", "relative_to_others"), pl.Float64),
-}
+SCHEMA = pl.Schema(
+    {"augmentation": str, "images": int}
+    | dict.fromkeys(("resultant", "resultant_by_chance", "split_half", "relative_to_others"), float)
+)
 # A unit vector that is nearer to the mean lies at it, but for the rounding of float32.
 _NEAR = 1e-6
 CENTRED = ("centred_shift", "centred_shift_low", "centred_shift_high")

@@ -10,7 +10,7 @@ from embedshift.arrays import GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.statistics.intervals import LEAST_IMAGES, jackknife_interval, mean_interval
 from embedshift.statistics.layout import metric_parts
-from embedshift.statistics.sample import OF_A_SET, estimates_from_values, gather
+from embedshift.statistics.sample import OF_A_SET, estimates_from_values, gather, group_numbers
 from embedshift.statistics.vectors import normalised
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table
@@ -72,9 +72,7 @@ def jackknife(
 
 
 def _numbers(present: NDArray[np.bool_], groups: GroupNumbers | None) -> GroupNumbers:
-    if groups is None:
-        return np.arange(present.sum())
-    return np.unique(groups[: len(present)][present], return_inverse=True)[1]
+    return group_numbers(None if groups is None else groups[: len(present)][present], int(present.sum()))
 
 
 SCHEMA = pl.Schema({"views": str, "metric": str, "value": float, "ci_low": float, "ci_high": float})
@@ -108,7 +106,7 @@ def _vector_rows(reader: Reader) -> Iterator[Row]:
     sets = {name: rows.filter(view=name)["embedding"].to_numpy() for name in (ORIGINAL, *reader.augmentations)}
     originals = sets[ORIGINAL].astype(np.float64)
     norms = np.linalg.norm(originals, axis=-1)
-    groups = None if reader.groups is None else reader.groups[: len(originals)]
+    groups = reader.first_groups(len(originals))
     ratios: list[Values] = []
     for name, vectors in sets.items():
         values = vectors.astype(np.float64)

@@ -13,14 +13,10 @@ from embedshift.statistics.sample import gather
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table
 
-SCHEMA: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String,
-    "layer": pl.Int64,
-    "token": pl.String,
-    "metric": pl.String,
-    "n": pl.Int64,
-    **dict.fromkeys(("mean", "ci_low", "ci_high"), pl.Float64),
-}
+SCHEMA = pl.Schema(
+    {"augmentation": str, "layer": int, "token": str, "metric": str, "n": int}
+    | {"mean": float, "ci_low": float, "ci_high": float}
+)
 
 # Numbers of values, values, and the ends of their intervals: `[A, K, L]` each.
 Numbers = tuple[Values, Values, Values, Values]

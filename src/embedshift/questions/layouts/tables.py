@@ -9,7 +9,7 @@ from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
 from embedshift.report.next_steps import TILES as SEARCH_TILES
 from embedshift.report.next_steps import Step
-from embedshift.statistics.judged import Judged, Outcomes, judge
+from embedshift.statistics.judged import NUMBERS, Judged, Outcomes, judge
 from embedshift.statistics.search_index import search_function
 from embedshift.statistics.strengths import MISSED, MISSED_CRITERION, TOLERANCE_SCHEMA, tolerances_from_curves
 from embedshift.statistics.thresholds import MATCHED, RATE, all_pairs, least_false_match_rate, matched
@@ -17,29 +17,25 @@ from embedshift.statistics.vector_layouts import ONE, TILES, available
 from embedshift.store.embeddings import images_read
 from embedshift.store.gallery import originals, queries_of, query_columns
 from embedshift.store.reader import Reader
-from embedshift.store.table import Row, Rules, Table
+from embedshift.store.table import Rules, Table, rules_of_strengths
 
 ALL = "all"
 RECALL = "recall@1"
 RECALLS = {RECALL: 1, "recall@10": 10}
 # Images whose pairs give the threshold.
 PAIRED = 2_000
-NUMBERS = ("value", "ci_low", "ci_high", "difference", "difference_low", "difference_high")
-SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("layout", "augmentation", "family"), pl.String),
-    "level": pl.Int64,
-    "parameter": pl.Float64,
-    "metric": pl.String,
-    **dict.fromkeys(("n", "vectors"), pl.Int64),
-    **dict.fromkeys(NUMBERS, pl.Float64),
-}
-TOLERANCES: dict[str, type[pl.DataType]] = {"layout": pl.String, **TOLERANCE_SCHEMA, "falls": pl.String}
+SCHEMA = pl.Schema(
+    {"layout": str, "augmentation": str, "family": str, "level": int, "parameter": float, "metric": str}
+    | {"n": int, "vectors": int}
+    | dict.fromkeys(NUMBERS, float)
+)
+TOLERANCES = pl.Schema({"layout": pl.String(), **TOLERANCE_SCHEMA, "falls": pl.String()})
 REQUIRES = "several vectors an image: run it with `tiles` 4 or `mirrored`"
 
 
 def layouts(reader: Reader) -> pl.DataFrame:
     """Returns what each layout finds, and its difference from one vector an image, paired by image."""
-    groups = None if reader.groups is None else reader.groups[: images_read(reader)]
+    groups = reader.first_groups(images_read(reader))
     levels = {
         view: (family.name, level, parameter)
         for family in reader.families
@@ -125,10 +121,6 @@ def _is_available(reader: Reader) -> bool:
     return several and reader.whitening is None and reader.info.has_vectors and bool(reader.augmentations)
 
 
-def _limits(column: str, row: Row) -> tuple[float, float]:
-    return (-1.0, 1.0) if column == "difference" else (0.0, 1.0)
-
-
 STEPS = (search_with_tiles,)
 TABLES = (
     Table(
@@ -142,7 +134,7 @@ TABLES = (
             keys=("layout", "augmentation", "metric"),
             columns={"value": ("ci_low", "ci_high"), "difference": ("difference_low", "difference_high")},
             unit=lambda column, row: "fraction",
-            limits=_limits,
+            limits=lambda column, row: (-1.0, 1.0) if column == "difference" else (0.0, 1.0),
             is_proportion=lambda column, row: column == "value",
         ),
     ),
@@ -153,12 +145,6 @@ TABLES = (
         is_available=lambda reader: _is_available(reader) and any(family.has_strength for family in reader.families),
         requires="a suite of families, such as `augmentations` strength",
         doc="One row a layout and family: the strength at which too many views miss their original.",
-        rules=Rules(
-            keys=("layout", "family", "criterion"),
-            columns={"value": ("low", "high")},
-            unit=lambda column, row: str(row["unit"]),
-            subject="family",
-            needs_unit=True,
-        ),
+        rules=rules_of_strengths("layout", "family", "criterion"),
     ),
 )

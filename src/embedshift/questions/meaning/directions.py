@@ -84,10 +84,9 @@ def pairs_of(choices: Choices) -> list[tuple[str, str]]:
 
 def of_shifts(reader: Reader, vectors: Vectors, between: Sequence[tuple[str, str]]) -> Directions:
     """Returns the mean shift of each augmentation, of a family over its levels, and differences of two."""
-    family_of = {view: family.name for family in reader.families for view in family.views}
     members: dict[str, list[str]] = {}
-    for name in reader.augmentations:
-        members.setdefault(family_of.get(name, name), []).append(name)
+    for name, family in reader.family_of.items():
+        members.setdefault(family, []).append(name)
     means: dict[str, Values] = {}
     for name, views in members.items():
         total, count = (sum(vectors.shifts[view][part] for view in views) for part in (0, 1))

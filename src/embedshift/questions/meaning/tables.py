@@ -59,13 +59,11 @@ IN_STRIP = 8
 VERSION = "1"
 IMAGE, PROPERTY, WORD = "image", "property", "word"
 NUMBERS = ("value", "low", "high", "null_high")
-SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("direction", "kind", "name"), pl.String),
-    **dict.fromkeys(NUMBERS, pl.Float64),
-    "significant": pl.Boolean,
-    "agreement": pl.Float64,
-    "counterfactual": pl.String,
-}
+SCHEMA = pl.Schema(
+    {"direction": str, "kind": str, "name": str}
+    | dict.fromkeys(NUMBERS, float)
+    | {"significant": bool, "agreement": float, "counterfactual": str}
+)
 
 
 class Evidence(NamedTuple):
@@ -152,7 +150,7 @@ def _made(reader: Reader) -> pl.DataFrame:
 
 
 def sample_of(reader: Reader, vectors: Vectors, choices: Choices, ids: list[str]) -> Sample:
-    groups = None if reader.groups is None else reader.groups[: len(ids)]
+    groups = reader.first_groups(len(ids))
     originals, second = vectors.originals, vectors.second
     names, numbers = numbers_of(reader, choices.properties, ids)
     words = words_of(reader, choices.words, ids)

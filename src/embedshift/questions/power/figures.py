@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.shared import name_rows
 from embedshift.figures.style import FAINT, INK, MUTED, new_figure
-from embedshift.statistics.planned import KINDS, in_words
+from embedshift.statistics.power import KINDS, in_words
 
 
 @figure("power", section=True, is_available=has_table("power"))

@@ -1,7 +1,7 @@
 """The report's section on power, where it was asked."""
 
 from embedshift.report.section import PageInput, Part, Section
-from embedshift.statistics.planned import PLANNED, planned
+from embedshift.statistics.power import PLANNED, planned
 
 
 def section(page: PageInput) -> Section | None:

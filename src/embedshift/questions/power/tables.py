@@ -40,11 +40,10 @@ from embedshift.store.table import Table, table_path
 ALL = "all"
 DEFAULTS = {"ratio": 1.1, "recall_loss": 0.01, "power": POWER}
 LIMITS = {"ratio": (1.0, 100.0), "recall_loss": (0.0, 1.0), "power": (0.5, 0.999)}
-SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("table", "augmentation", "metric"), pl.String),
-    **dict.fromkeys(("effect", "power"), pl.Float64),
-    **dict.fromkeys(("n", "n_low", "n_high"), pl.Int64),
-}
+SCHEMA = pl.Schema(
+    {"table": str, "augmentation": str, "metric": str, "effect": float, "power": float}
+    | {"n": int, "n_low": int, "n_high": int}
+)
 # Table, augmentation, metric, effect, and the plan.
 Plan = tuple[str, str, str, float, Planned]
 
@@ -106,7 +105,7 @@ def _gains_of_pairs(reader: Reader) -> tuple[PairedGains, int] | None:
     if ranks is None or ranks.is_empty() or not reader.compares_all or len(reader.augmentations) < 2:
         return None
     found = image_means(found_first(ranks, reader.augmentations, reader.info.draws))
-    groups = None if reader.groups is None else reader.groups[: len(found)]
+    groups = reader.first_groups(len(found))
     pilot = len(found) if groups is None else len(np.unique(groups))
     return paired_gains(found, groups, seed=reader.info.seed), pilot
 
@@ -127,7 +126,7 @@ def _encoders(reader: Reader, find: Wanted) -> Iterator[Plan]:
     if not reader.info.has_vectors or reader.info.encoder.dim < 2:
         return
     originals, views = vectors_of(reader)
-    groups = None if reader.groups is None else reader.groups[: len(originals)]
+    groups = reader.first_groups(len(originals))
     shifts = reader.need("summary").filter(metric=COSINE)["relative_shift"].fill_null(np.inf).to_numpy()
     compared = [*compared_halves(originals, views, shifts < SATURATED, reader.info.seed, groups)]
     names = [*reader.augmentations, ALL] if (shifts < SATURATED).sum() > 1 else reader.augmentations

@@ -20,13 +20,13 @@ from embedshift.statistics.layout import image_means, sums_and_counts
 from embedshift.statistics.paired import paired_gains
 from embedshift.statistics.sample import Estimates, estimates_from_values, gather
 from embedshift.statistics.summary import DIFFERENCES_SCHEMA
-from embedshift.statistics.thresholds import CI, Pairs, allowed_pairs, least_false_match_rate
+from embedshift.statistics.thresholds import Pairs, allowed_pairs, least_false_match_rate
 
 RECALLS = {f"recall@{k}": k for k in (1, 5, 10)}
 MRR, OVERLAP, AUC = "mrr", "knn_overlap@10", "auc"
 # Of the table `search`; n counts views.
-OF_VIEWS: dict[str, type[pl.DataType]] = {"n": pl.Int64, "value": pl.Float64, **CI}
-SCHEMA: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "metric": pl.String, **OF_VIEWS}
+OF_VIEWS = pl.Schema({"n": int, "value": float, "ci_low": float, "ci_high": float})
+SCHEMA = pl.Schema({"augmentation": pl.String(), "metric": pl.String(), **OF_VIEWS})
 # Metric → value with the ends of its interval, and how many views it is of.
 Numbers = dict[str, tuple[float, ...]]
 
@@ -82,8 +82,8 @@ def paired(metric: str, found: Values, names: Sequence[str], groups: GroupNumber
 
 # False-match rates at which a ROC is read.
 RATES = np.logspace(-6, 0, 97)
-MATCHES: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "false_match_rate": pl.Float64, **OF_VIEWS}
-ROC: dict[str, type[pl.DataType]] = {"augmentation": pl.String, "false_match_rate": pl.Float64, "tpr": pl.Float64}
+MATCHES = pl.Schema({"augmentation": pl.String(), "false_match_rate": pl.Float64(), **OF_VIEWS})
+ROC = pl.Schema({"augmentation": str, "false_match_rate": float, "tpr": float})
 
 
 def image_estimates(values: Values, groups: GroupNumbers | None = None) -> Estimates:

@@ -35,12 +35,9 @@ PARTS, PREDICTED, BOUNDED = (8, 4, 2, 1), (2, 3, 4, 5), (10, 100)
 LEAST, LEAST_RECALL = 40, 0.5
 # The least number of false matches behind a rate; with fewer, a bound would rest on chance.
 _LEAST_MATCHES = 20
-SIZES_SCHEMA: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String,
-    "images": pl.Int64,
-    **dict.fromkeys(("recall", "ci_low", "ci_high"), pl.Float64),
-    "kind": pl.String,
-}
+SIZES_SCHEMA = pl.Schema(
+    {"augmentation": str, "images": int, "recall": float, "ci_low": float, "ci_high": float, "kind": str}
+)
 
 
 @dataclass(frozen=True)
@@ -129,17 +126,11 @@ def gallery_sizes(searches: Mapping[str, SearchRanks]) -> pl.DataFrame:
 
 # Images from which larger galleries are predicted.
 PREDICTED_FROM = 2_000
-RANKS_SCHEMA: dict[str, type[pl.DataType]] = {
-    "image_id": pl.String,
-    "view": pl.String,
-    "draw": pl.Int64,
-    "rank": pl.Int64,
-    "cosine": pl.Float64,
-    "other": pl.String,
-    "other_cosine": pl.Float64,
-    "knn_overlap": pl.Float64,
-}
-NEIGHBOURS_SCHEMA: dict[str, type[pl.DataType]] = {"image_id": pl.String, "other": pl.String, "cosine": pl.Float64}
+RANKS_SCHEMA = pl.Schema(
+    {"image_id": str, "view": str, "draw": int, "rank": int, "cosine": float}
+    | {"other": str, "other_cosine": float, "knn_overlap": float}
+)
+NEIGHBOURS_SCHEMA = pl.Schema({"image_id": str, "other": str, "cosine": float})
 
 
 @dataclass(frozen=True)

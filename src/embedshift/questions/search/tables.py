@@ -50,13 +50,10 @@ from embedshift.store.table import Rules, Table
 
 # The most pairs that are listed.
 LISTED = 10_000
-SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("image_id", "other"), pl.String),
-    **dict.fromkeys(("cosine", "whitened"), pl.Float64),
-    "group": pl.Int64,
-    "expected_false": pl.Float64,
-    **dict.fromkeys(("tile", "other_tile"), pl.Int64),
-}
+SCHEMA = pl.Schema(
+    {"image_id": str, "other": str, "cosine": float, "whitened": float, "group": int, "expected_false": float}
+    | {"tile": int, "other_tile": int}
+)
 log = logging.getLogger(__name__)
 
 

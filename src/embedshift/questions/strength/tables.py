@@ -14,26 +14,17 @@ from embedshift.statistics.strengths import MeasuredFamily, missed_tolerances, r
 from embedshift.statistics.summary import COSINE
 from embedshift.store.baselines import baselines, measurements
 from embedshift.store.reader import Reader
-from embedshift.store.table import Rules, Table
+from embedshift.store.table import Table, rules_of_strengths
 
 MEAN = "mean"
 # The unit of families that are corruptions: they have no other strength.
 UNIT = "severity"
 NUMBERS = ("mean", "ci_low", "ci_high", "relative_shift", "relative_shift_low", "relative_shift_high")
-STRENGTH_SCHEMA: dict[str, type[pl.DataType]] = {
-    "family": pl.String,
-    "level": pl.Int64,
-    "parameter": pl.Float64,
-    "unit": pl.String,
-    "metric": pl.String,
-    "n": pl.Int64,
-    **dict.fromkeys(NUMBERS, pl.Float64),
-}
-CORRUPTION_SCHEMA: dict[str, type[pl.DataType]] = {
-    "corruption": pl.String,
-    "severity": pl.Int64,
-    **dict.fromkeys(("relative_shift", "relative_shift_low", "relative_shift_high"), pl.Float64),
-}
+STRENGTH_SCHEMA = pl.Schema(
+    {"family": str, "level": int, "parameter": float, "unit": str, "metric": str, "n": int}
+    | dict.fromkeys(NUMBERS, float)
+)
+CORRUPTION_SCHEMA = pl.Schema({"corruption": str, "severity": int} | dict.fromkeys(NUMBERS[3:], float))
 # What a study must have for these tables, as text.
 REQUIRES = "a suite of families: `augmentations` strength or corruptions"
 
@@ -124,13 +115,7 @@ TABLES: tuple[Table[Reader], ...] = (
         is_available=lambda reader: any(family.has_strength for family in reader.families),
         requires=REQUIRES,
         doc="One row per family and criterion: the strength at which the mean reaches it, with its interval.",
-        rules=Rules(
-            keys=("family", "criterion"),
-            columns={"value": ("low", "high")},
-            unit=lambda column, row: str(row["unit"]),
-            subject="family",
-            needs_unit=True,
-        ),
+        rules=rules_of_strengths("family", "criterion"),
     ),
     Table(
         "corruption",

@@ -20,13 +20,11 @@ from embedshift.store.table import Table
 # Captions that search: the first in the study's order, which its seed drew.
 QUERIES = 2_000
 RECALLS, MRR = (1, 5, 10), "mrr"
-SCHEMA: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String,
-    "metric": pl.String,
-    "n": pl.Int64,
-    **dict.fromkeys(("before", "before_low", "before_high", "value", "ci_low", "ci_high"), pl.Float64),
-    **dict.fromkeys(("difference", "low", "high"), pl.Float64),
-}
+SCHEMA = pl.Schema(
+    {"augmentation": str, "metric": str, "n": int}
+    | dict.fromkeys(("before", "before_low", "before_high", "value", "ci_low", "ci_high"), float)
+    | {"difference": float, "low": float, "high": float}
+)
 
 
 def caption_ranks(
@@ -117,26 +115,14 @@ def _numbers(before: Values, after: Values, *, seed: int, groups: GroupNumbers |
 PERMUTATIONS = 10_000
 ALL = "all"
 
-WORDS_SCHEMA: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String,
-    "word": pl.String,
-    "n": pl.Int64,
-    **dict.fromkeys(("mean", "ci_low", "ci_high"), pl.Float64),
-}
-TEST_SCHEMA: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String,
-    "n": pl.Int64,
-    "rank": pl.Int64,
-    **dict.fromkeys(("own", "own_low", "own_high", "others", "difference", "low", "high"), pl.Float64),
-    "significant": pl.Boolean,
-    "p_value": pl.Float64,
-}
+WORDS_SCHEMA = pl.Schema({"augmentation": str, "word": str, "n": int, "mean": float, "ci_low": float, "ci_high": float})
+TEST_SCHEMA = pl.Schema(
+    {"augmentation": str, "n": int, "rank": int}
+    | dict.fromkeys(("own", "own_low", "own_high", "others", "difference", "low", "high"), float)
+    | {"significant": bool, "p_value": float}
+)
 CLASS_NUMBERS = ("agreement", "ci_low", "ci_high", "margin_before", "margin", "margin_low", "margin_high")
-CLASSES_SCHEMA: dict[str, type[pl.DataType]] = {
-    "augmentation": pl.String,
-    "n": pl.Int64,
-    **dict.fromkeys(CLASS_NUMBERS, pl.Float64),
-}
+CLASSES_SCHEMA = pl.Schema({"augmentation": str, "n": int} | dict.fromkeys(CLASS_NUMBERS, float))
 
 
 def words(study: ImageRows, augmentations: Sequence[str], phrase_names: Sequence[str], *, seed: int) -> pl.DataFrame:
@@ -149,9 +135,9 @@ def words(study: ImageRows, augmentations: Sequence[str], phrase_names: Sequence
     return pl.DataFrame(dict(zip(WORDS_SCHEMA, columns, strict=True)), schema=WORDS_SCHEMA).fill_nan(None)
 
 
-def matrix(table: pl.DataFrame, column: str = "mean") -> tuple[list[str], list[str], Values]:
+def matrix(table: pl.DataFrame) -> tuple[list[str], list[str], Values]:
     names, phrase_names = (table[name].unique(maintain_order=True).to_list() for name in ("augmentation", "word"))
-    values = table[column].fill_null(np.nan).to_numpy().astype(np.float64)
+    values = table["mean"].fill_null(np.nan).to_numpy().astype(np.float64)
     return names, phrase_names, values.reshape(len(names), len(phrase_names))
 
 

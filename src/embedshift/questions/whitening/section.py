@@ -36,12 +36,11 @@ def measured_maps(page: PageInput) -> Json | None:
     if table.is_empty():
         return {"rows": {}, "sentences": answers}
     means = table.filter(augmentation=ALL)
-    family_of = {view: family.name for family in page.reader.families for view in family.views}
     return {
         "maps": means["map"].unique(maintain_order=True).to_list(),
         "rows": means.with_columns(pl.col("metric").replace(TITLES)).rows_by_key("metric", named=True),
-        "recall": recall_rows(table.filter(pl.col("augmentation") != ALL, metric=RECALL), family_of),
-        "by": "family, mean over levels" if family_of else "augmentation",
+        "recall": recall_rows(table.filter(pl.col("augmentation") != ALL, metric=RECALL), page.reader.family_of),
+        "by": "family, mean over levels" if page.reader.families else "augmentation",
         "sentences": answers,
         "groups": info.groups,
         "images": min(IMAGES, page.data.images),

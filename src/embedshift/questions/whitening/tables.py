@@ -14,9 +14,8 @@ from embedshift.config import Json
 from embedshift.questions.whitening import Choices
 from embedshift.report.next_steps import MAP, Step
 from embedshift.statistics.agreement import neighbours_of
-from embedshift.statistics.held_out import Fold, with_pseudovalues
-from embedshift.statistics.judged import Judged, Outcomes, Split, judge, means_of
-from embedshift.statistics.sample import OF_A_SET
+from embedshift.statistics.judged import Fold, Judged, Outcomes, Split, judge, means_of, with_pseudovalues
+from embedshift.statistics.sample import OF_A_SET, group_numbers
 from embedshift.statistics.strengths import MISSED
 from embedshift.statistics.thresholds import threshold_at
 from embedshift.statistics.vectors import normalised
@@ -44,8 +43,7 @@ class Images:
 
     @functools.cached_property
     def groups(self) -> NDArray[np.intp]:
-        every = np.arange(len(self.originals))
-        return np.unique(every if self.grouped is None else self.grouped, return_inverse=True)[1]
+        return group_numbers(self.grouped, len(self.originals))
 
     @functools.cached_property
     def split(self) -> Split:
@@ -154,12 +152,11 @@ def _thresholds(cosines: Values) -> dict[float, float]:
 # Images at most, and numbers of their vectors: 1 GiB.
 IMAGES, NUMBERS = 2_000, 2**28
 ALL, HUB = "all", "hub"
-SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("map", "augmentation", "metric"), pl.String),
-    "gallery": pl.Int64,
-    **dict.fromkeys(("before", "after", "difference", "ci_low", "ci_high"), pl.Float64),
-    "recommended": pl.Boolean,
-}
+SCHEMA = pl.Schema(
+    {"map": str, "augmentation": str, "metric": str, "gallery": int}
+    | dict.fromkeys(("before", "after", "difference", "ci_low", "ci_high"), float)
+    | {"recommended": bool}
+)
 # Metric → numbers and pseudovalues, `[2, n, draws, A]`.
 Numbers = dict[str, Values]
 # Augmentation, metric, before, after, difference and the ends of its interval.
@@ -175,12 +172,11 @@ def images_of(reader: Reader) -> Images:
     count = min(order.images, IMAGES, max(1, NUMBERS // (len(order.views) * dim)))
     rows = reader.image_rows.head(count).frame.select("embedding").collect()
     vectors = np.nan_to_num(rows["embedding"].to_numpy()).reshape(count, len(order.views), dim)
-    family_of = {view: family.name for family in reader.families for view in family.views}
     return Images(
         vectors[:, order.views.index(ORIGINAL)],
         {name: vectors[:, order.positions(name)] for name in reader.augmentations},
-        {name: family_of.get(name, name) for name in reader.augmentations},
-        None if reader.groups is None else reader.groups[:count],
+        reader.family_of,
+        reader.first_groups(count),
     )
 
 

@@ -17,19 +17,14 @@ from embedshift.store.reader import Reader
 from embedshift.store.table import Table
 
 NUMBERS = ("mean", "ci_low", "ci_high", "relative_shift", "relative_shift_low", "relative_shift_high")
-WORST_SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("variant", "norm"), pl.String),
-    "eps": pl.Float64,
-    **dict.fromkeys(("kind", "through"), pl.String),
-    "n": pl.Int64,
-    **dict.fromkeys(NUMBERS, pl.Float64),
-}
+WORST_SCHEMA = pl.Schema(
+    {"variant": str, "norm": str, "eps": float, "kind": str, "through": str, "n": int} | dict.fromkeys(NUMBERS, float)
+)
 ENDS = ("", "_low", "_high")
-PURIFY_SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("variant", "purifier"), pl.String),
-    "n": pl.Int64,
-    **{f"{name}{end}": pl.Float64 for name in ("clean", "before", "after", "recovered") for end in ENDS},
-}
+PURIFY_SCHEMA = pl.Schema(
+    {"variant": str, "purifier": str, "n": int}
+    | {f"{name}{end}": float for name in ("clean", "before", "after", "recovered") for end in ENDS}
+)
 
 
 def worst(reader: Reader) -> pl.DataFrame:

@@ -1,5 +1,6 @@
-"""Checks a study against rules; each rule gives a result for each row that it chooses."""
+"""Checks a study against rules, each of which gives a result for each row that it chooses; and records the verdict."""
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,13 +9,15 @@ from typing import Any
 import polars as pl
 
 from embedshift.config import Json
+from embedshift.config.safe_files import YAML_BYTES, read_file
 from embedshift.errors import UsageError
 from embedshift.statistics.equivalence import Margins
 from embedshift.statistics.intervals import clopper_pearson
 from embedshift.store.groups import Choice
+from embedshift.store.info import RulesRecord, read_info
 from embedshift.store.table import Row, Rules
 from embedshift.study.gate.margins import margin_results
-from embedshift.study.gate.result import ROUNDING, WORSE, Checked, Result, decide, finite
+from embedshift.study.gate.result import OUTCOMES, ROUNDING, WORSE, Checked, Result, decide, finite, named, what_decides
 from embedshift.study.gate.rules import DIFFERENCES, OF_BOTH, Rule, as_rules, chosen_rows, read_rules
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
 from embedshift.study.paired.differences import RECALL, search_difference
@@ -202,3 +205,41 @@ def _is_worse(rule: Rule, row: Json, estimate: Estimate) -> bool:
         return False
     same = 1.0 if rule.column == "ratio" else 0.0
     return estimate.high < same if rule.operator in ("at_least", "may_fall") else estimate.low > same
+
+
+def record_rules(
+    study: Study | str | Path,
+    rules: str | Path | Sequence[Mapping[str, Any]],
+    against: Study | str | Path | None = None,
+    groups: Choice | None = None,
+) -> Checked:
+    """Checks a study, as `embedshift.check` does, and keeps the rules and the verdict, which its report shows first.
+
+    Args:
+        study: A finished study, or its folder; its tables are made again.
+        rules: A YAML file, or a list of rules as dicts.
+        against: A reference study, or its folder.
+        groups: Which images are not independent; None = as they are.
+
+    Returns:
+        The results.
+
+    Raises:
+        UsageError: As of `embedshift.check`.
+    """
+    study = as_study(study)
+    study.regroup(groups)
+    study.write_tables()
+    checked = check(study, rules, against, groups=groups)
+    text = json.dumps(rules, indent=1) if not isinstance(rules, str | Path) else read_file(rules, YAML_BYTES).decode()
+    info = read_info(study.folder)
+    undecided = [f"undecided: {what_decides(checked)}"] if checked.of("undecided") else []
+    record = RulesRecord(
+        text=study.reader().naming.text(text),
+        counts={outcome: count for outcome in OUTCOMES if (count := len(checked.of(outcome)))},
+        named=(*named(checked.of("broken")), *undecided),
+        rows=info.rows,
+        groups=info.groups_digest,
+    )
+    info.model_copy(update={"rules": record}).write(study.folder)
+    return checked

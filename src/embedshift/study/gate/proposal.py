@@ -34,9 +34,8 @@ Margin = tuple[float, float]
 def margins(reader: Reader, included: Sequence[str]) -> tuple[dict[str, Margin], dict[str, Margin], dict[str, float]]:
     """Bounds of equal encoders: ratios, falls of recall@1 (by augmentation, "all" of several), agreement by metric."""
     originals, views = vectors_of(reader)
-    groups = None if reader.groups is None else reader.groups[: len(originals)]
     in_all = np.isin(reader.augmentations, included)
-    compared = [*compared_halves(originals, views, in_all, reader.info.seed, groups)]
+    compared = [*compared_halves(originals, views, in_all, reader.info.seed, reader.first_groups(len(originals)))]
     *by_augmentation, floors = margins_of(compared, reader.info.group_count)
     names = [ALL, *reader.augmentations] if in_all.sum() > 1 else reader.augmentations
     ratio, recall = (

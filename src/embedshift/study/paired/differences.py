@@ -21,7 +21,7 @@ from embedshift.statistics.baselines import CHUNKS, Baseline, is_scale
 from embedshift.statistics.equivalence import Equivalence, Margins, of_ratio, of_recall
 from embedshift.statistics.judged import Judged, Outcomes, judge
 from embedshift.statistics.layout import image_means, sums_and_counts
-from embedshift.statistics.sample import IN_MEMORY, Estimates, gather
+from embedshift.statistics.sample import IN_MEMORY, Estimates, gather, group_numbers
 from embedshift.statistics.shift_ratios import Shifts
 from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader
@@ -39,10 +39,9 @@ from embedshift.study.paired.studies import PairedStudies, capped, measured_rang
 
 # The row over all augmentations but the saturated ones; and the metrics that only a comparison has.
 ALL, RELATIVE_SHIFT, TAIL = "all", "relative_shift", "tail"
-AGREEMENT_SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("study", "reference", "metric"), pl.String),
-    **dict.fromkeys(("value", "ci_low", "ci_high"), pl.Float64),
-}
+AGREEMENT_SCHEMA = pl.Schema(
+    {"study": str, "reference": str, "metric": str, "value": float, "ci_low": float, "ci_high": float}
+)
 CAPPED = "a tolerance beyond the strongest level counts as the strongest level"
 RECALL = re.compile(r"recall@(\d+)")
 
@@ -119,7 +118,7 @@ def _deviations(
             return groups, (off[0][numbers], off[1][second[at]])
     groups = paired.groups
     if groups is not None or len(paired.ids) > IN_MEMORY:
-        groups = np.unique(np.arange(len(paired.ids)) if groups is None else groups, return_inverse=True)[1]
+        groups = group_numbers(groups, len(paired.ids))
         groups = groups if groups.max() < IN_MEMORY else groups % CHUNKS
     count = len(paired.ids) if groups is None else len(np.unique(groups))
     drawn = [shift_ratios.normal_deviations(each, count, (paired.seed, s)) for s, each in enumerate(baselines)]

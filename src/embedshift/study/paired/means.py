@@ -30,17 +30,12 @@ from embedshift.study.paired.differences import (
 from embedshift.study.paired.estimate import Estimate
 from embedshift.study.paired.studies import PairedStudies
 
-COMPARISON_SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("augmentation", "metric", "study", "reference"), pl.String),
-    "n": pl.Int64,
-    **dict.fromkeys(("mean", "reference_mean", "difference", "ci_low", "ci_high"), pl.Float64),
-    **dict.fromkeys(("ratio", "ratio_low", "ratio_high"), pl.Float64),
-    "significant": pl.Boolean,
-}
-MEANS_SCHEMA: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("augmentation", "metric", "study"), pl.String),
-    "mean": pl.Float64,
-}
+COMPARISON_SCHEMA = pl.Schema(
+    {"augmentation": str, "metric": str, "study": str, "reference": str, "n": int}
+    | dict.fromkeys(("mean", "reference_mean", "difference", "ci_low", "ci_high"), float)
+    | {"ratio": float, "ratio_low": float, "ratio_high": float, "significant": bool}
+)
+MEANS_SCHEMA = pl.Schema({"augmentation": str, "metric": str, "study": str, "mean": float})
 # Column → values over all augmentations, then by augmentation, `[1 + A]`.
 Columns = dict[str, NDArray[Any]]
 log = logging.getLogger(__name__)

@@ -87,7 +87,7 @@ def _check_draws(name: str, keys: pl.DataFrame) -> None:
 
 def _of_study(study: Study, ids: Sequence[str] | None = None) -> Vectors:
     reader = study.reader()
-    _require_vectors(study)
+    reader.refuse_without_vectors()
     order, dim = reader.image_rows.layout, reader.info.encoder.dim
     places = [order.positions(name) for name in reader.augmentations]
     columns = [order.views.index(ORIGINAL), *(place[draw] for draw in range(reader.info.draws) for place in places)]
@@ -99,18 +99,12 @@ def _of_study(study: Study, ids: Sequence[str] | None = None) -> Vectors:
     return Vectors(str(reader.folder), names, reader.augmentations, reader.info.draws, vectors, own)
 
 
-def _require_vectors(study: Study) -> None:
-    if not study.reader().info.has_vectors:
-        raise UsageError(f"{study.folder}: stores no embeddings; run it with `store` all")
-
-
 def of_pair(paired: PairedStudies) -> Both:
     """Returns the vectors of a study and of its reference, whose images, views and groups are known to be the same."""
-    families = {view: family.name for family in paired.reference.families for view in family.views}
     dims, known = [reader.info.encoder.dim for reader in paired.readers[:2]], {*paired.ids}
     common = [image_id for image_id in paired.reference.ordered_ids() if image_id in known]
     ids = _that_fit(common, max(dims) * len(paired.reference.image_rows.layout.views))
-    return _joined([_of_study(study, ids) for study in paired.studies[:2]], sorted(ids), families)
+    return _joined([_of_study(study, ids) for study in paired.studies[:2]], sorted(ids), paired.reference.family_of)
 
 
 def _that_fit(ids: Sequence[str], numbers: int) -> Sequence[str]:
@@ -127,7 +121,7 @@ def both_of(old: Study | Vectors, new: Study | Vectors, groups: Choice | None = 
     """
     if isinstance(old, Study) and isinstance(new, Study):
         for study in (old, new):
-            _require_vectors(study)
+            study.reader().refuse_without_vectors()
         return of_pair(pair_studies([old, new], groups))
     if groups not in (None, NONE):
         raise UsageError("`groups` are of two studies; tables of vectors have the column group")
