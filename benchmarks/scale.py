@@ -1,11 +1,11 @@
 """Studies of vectors that grow: CPU, memory, files and system calls of each step, and what a billion images would take.
 
-usage: python benchmarks/scale.py [--images 100000 1000000] [--dim 64] [--folder DIR] [--searched]
+usage: python benchmarks/scale.py [--images 100000 1000000] [--dim 64] [--folder DIR]
 
 Vectors are random numbers: originals, and one change that is near each. Each step is a process of its own: the run
-without a report, its tables once more, `verify` and `report`. The search, with its near-copies, is left out: its cost
-has a benchmark of its own; `--searched` keeps it. Where strace is installed, calls are counted that ask for the state
-of a shard by its path, or open it. Disk: about 1 kB an image, removed again.
+with its tables, search and near-copies, but without a report; its tables once more, `verify` and `report`. Where strace
+is installed, calls are counted that ask for the state of a shard by its path, or open it. Disk: about 1 kB an image,
+removed again.
 
 The last tables extrapolate from the two largest sizes: what grows with the images by the images, what grows with the
 shards by shards of 1,024. A limit that is reached first is what breaks first.
@@ -36,18 +36,9 @@ STEPS = {
     "verify": "assert not embedshift.load({out!r}).verify().damaged",
     "report": "embedshift.load({out!r}).report()",
 }
-WITHOUT_SEARCH = """
-from embedshift.figures import FIGURES
-from embedshift.registry import QUESTIONS
-list(QUESTIONS)
-for registry, names in ((FIGURES, [n for n in FIGURES if FIGURES[n].question == "search"]), (QUESTIONS, ["search"])):
-    for name in names:
-        del registry._entries[name]
-"""
 # VmHWM and not ru_maxrss, which a child inherits from the process that started it.
 PROGRAM = """
 import contextlib, json, os, re, sys, embedshift
-{without}
 with contextlib.redirect_stdout(sys.stderr):
     {step}
 memory = re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]
@@ -67,13 +58,13 @@ class Measured:
 
 
 def main() -> None:
-    options = arguments(__doc__, images=(100_000, 1_000_000), dim=64, folder="", searched=False)
+    options = arguments(__doc__, images=(100_000, 1_000_000), dim=64, folder="")
     print_machine()
     print_head("images", "step", "CPU s", "CPU us an image", "peak GiB", "stats a shard", "opened a shard")
     found: dict[int, tuple[dict[str, Measured], dict[str, int]]] = {}
     for images in sorted(options.images):
         with tempfile.TemporaryDirectory(dir=options.folder or None) as scratch:
-            found[images] = measure(Path(scratch), images, options.dim, searched=options.searched)
+            found[images] = measure(Path(scratch), images, options.dim)
     print_sizes({images: sizes for images, (_, sizes) in found.items()})
     few, many = sorted(found)[0], sorted(found)[-1]
     if few < many:
@@ -82,15 +73,13 @@ def main() -> None:
         extrapolate(found, *sorted(found)[-2:])
 
 
-def measure(scratch: Path, images: int, dim: int, *, searched: bool) -> tuple[dict[str, Measured], dict[str, int]]:
+def measure(scratch: Path, images: int, dim: int) -> tuple[dict[str, Measured], dict[str, int]]:
     """The cost of each step, and the sizes of what lies in the folder after it."""
     given, out = scratch / "vectors.parquet", scratch / "study"
     write_vectors(given, images, dim)
     steps: dict[str, Measured] = {}
     for name, step in STEPS.items():
-        program = PROGRAM.format(
-            without="" if searched else WITHOUT_SEARCH, step=step.format(given=str(given), out=str(out))
-        )
+        program = PROGRAM.format(step=step.format(given=str(given), out=str(out)))
         cpu, memory, calls = in_a_process(program, scratch / "calls.txt")
         shards = [path.stat().st_size for path in (out / "shards").iterdir()]
         found = steps[name] = Measured(cpu, memory, calls[0] / len(shards), calls[1] / len(shards))
