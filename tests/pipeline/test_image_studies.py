@@ -71,12 +71,6 @@ def test_on_the_input_it_gets_squares(photos, tmp_path):
     assert study.info()["encoder"]["takes_images"]
 
 
-def test_another_version_is_another_study(photos, tmp_path):
-    run(photos, tmp_path / "s")
-    with pytest.raises(UsageError, match="corners 2"):
-        run(photos, tmp_path / "s", model=encoder(version="2"))
-
-
 def test_the_error_of_one_image_is_one_failure_and_a_transient_one_is_tried_again(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(module.time, "sleep", lambda _seconds: None)
     broken, busy = {(120, 90)}, {(50, 40)}

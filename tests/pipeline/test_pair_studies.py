@@ -266,14 +266,6 @@ def test_layers_skip_the_image_in_cka_and_the_view_in_shifts(tmp_path):
     assert_frame_equal(layers, expected, abs_tol=1e-5)
 
 
-def test_the_identity_counts_what_is_missing(lacking):
-    study, _ = lacking
-    info = study.info()
-    assert info["variants"]["q10"]["missing"] == 1
-    assert info["identity"]["augmentations"]["q10"]["missing"] == 1
-    assert "missing" not in info["identity"]["augmentations"]["q50"]
-
-
 # Purifiers.
 
 PURIFY = ["median:3", "bits:2"]
