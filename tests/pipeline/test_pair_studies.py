@@ -21,7 +21,7 @@ from embedshift.store.redraw import redraw
 from support import models, studies
 from support.archives import write_parquet, write_tar
 from support.mean_colour import MeanColour
-from support.pairs import QUALITIES, run_pairs, tiles, write_pairs
+from support.pairs import QUALITIES, decoded, run_pairs, tiles, write_pairs
 
 COUNT = 9
 TABLES = ("summary", "ranking", "differences", "pairwise", "clusters", "directions", "shifts", "geometry", "failures")
@@ -44,10 +44,6 @@ def same(first, second):
     for name in TABLES:
         one, two = (study.failures() if name == "failures" else study.table(name) for study in (first, second))
         assert one.equals(two, null_equal=True), name
-
-
-def decoded(file):
-    return np.asarray(Image.open(file).convert("RGB"))
 
 
 @pytest.fixture(scope="module")
