@@ -20,6 +20,7 @@ from embedshift.engines import restyle, views_folder
 from embedshift.errors import EmbedshiftError, MissingExtra, UsageError
 from support.command import call
 from support.mean_colour import MeanColour
+from support.models import pictures_of
 from support.once import made
 from support.restyle_made import make_pipeline
 
@@ -41,9 +42,8 @@ def _model(folder):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    for name, shape in {"a.png": (40, 50), "b.bmp": (90, 120), "c.jpg": (33, 33)}.items():
-        Image.fromarray(rng.integers(0, 256, (*shape, 3), dtype=np.uint8)).save(folder / name)
+    sizes = {"a.png": (40, 50), "b.bmp": (90, 120), "c.jpg": (33, 33)}
+    folder = pictures_of(tmp_path_factory.mktemp("photos"), sizes)
     (folder / "damaged.png").write_bytes(b"no image")
     return folder
 

@@ -16,6 +16,7 @@ from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.questions.meaning import PROPERTIES
 from embedshift.sources.images import decode
 from support.mean_colour import MeanColour
+from support.models import pictures_of
 
 SUITE = {"augmentations": "strength", "families": ("jpeg", "rotation"), "levels": 2}
 UNKNOWN = ["displacement", "hidden"]  # they need to know how pixels move
@@ -23,11 +24,8 @@ UNKNOWN = ["displacement", "hidden"]  # they need to know how pixels move
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    (folder / "more").mkdir()
-    for name, shape in {"a.png": (40, 50), "b.bmp": (90, 120), "more/c.png": (33, 33)}.items():
-        coarse = rng.integers(0, 256, (7, 7, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize(shape[::-1]).save(folder / name)
+    sizes = {"a.png": (40, 50), "b.bmp": (90, 120), "more/c.png": (33, 33)}
+    folder = pictures_of(tmp_path_factory.mktemp("photos"), sizes)
     (folder / "damaged.png").write_bytes(b"no image")
     return folder
 

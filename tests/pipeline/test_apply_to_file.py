@@ -16,6 +16,7 @@ from embedshift.pipeline.prepare import prepared
 from embedshift.sources.images import decode
 from embedshift.store.redraw import redraw
 from support.mean_colour import MeanColour
+from support.models import pictures_of
 
 FILE = {"apply_to": "file", "longest": 64, "resize": "crop"}
 CHOSEN = {"augmentations": "strength", "families": ("jpeg", "rotation", "coarse_dropout", "crop"), "levels": 1}
@@ -28,11 +29,8 @@ def run(photos, out, **settings):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    for number, shape in enumerate([(40, 50), (50, 40), (90, 120), (33, 33), (150, 60)]):
-        coarse = rng.integers(0, 256, (7, 7, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize(shape[::-1]).save(folder / f"{number}.png")
-    return folder
+    sizes = [(40, 50), (50, 40), (90, 120), (33, 33), (150, 60)]
+    return pictures_of(tmp_path_factory.mktemp("photos"), {f"{number}.png": size for number, size in enumerate(sizes)})
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """Studies of encoders of images: what they get of files, what fails, and how a run goes on."""
 
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,6 +13,7 @@ from embedshift.encoders import images as module
 from embedshift.errors import UsageError
 from embedshift.pipeline.prepare import prepared
 from support.mean_colour import MeanColour
+from support.models import pictures_of
 
 pytestmark = pytest.mark.slow
 
@@ -25,11 +24,7 @@ KEPT = {"mirror": CHANGES["mirror"], "dark": lambda image, rng: image // 2}
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    for number, (height, width) in enumerate(SIZES):
-        coarse = Image.fromarray(rng.integers(0, 256, (7, 7, 3), dtype=np.uint8))
-        coarse.resize((width, height)).save(folder / f"{number}.png")
-    return folder
+    return pictures_of(tmp_path_factory.mktemp("photos"), {f"{number}.png": size for number, size in enumerate(SIZES)})
 
 
 def corners(images):
@@ -71,12 +66,6 @@ def test_on_the_input_it_gets_squares(photos, tmp_path):
     assert study.info()["encoder"]["takes_images"]
 
 
-def test_another_version_is_another_study(photos, tmp_path):
-    run(photos, tmp_path / "s")
-    with pytest.raises(UsageError, match="corners 2"):
-        run(photos, tmp_path / "s", model=encoder(version="2"))
-
-
 def test_the_error_of_one_image_is_one_failure_and_a_transient_one_is_tried_again(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(module.time, "sleep", lambda _seconds: None)
     broken, busy = {(120, 90)}, {(50, 40)}
@@ -115,21 +104,8 @@ def test_a_dry_run_estimates_it(photos):
         assert any("to encode an image" in line for line in estimate(study))
 
 
-@pytest.fixture
-def own_module(tmp_path, monkeypatch):
-    """A module with a function of images."""
-    (tmp_path / "own_corners.py").write_text(
-        "def encode(images):\n"
-        "    return [[*image.size, *image.resize((1, 1)).getpixel((0, 0))] for image in images]\n"
-        "encode.version = '1'\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    yield "python:own_corners:encode"
-    sys.modules.pop("own_corners", None)
-
-
-def test_the_page_says_that_it_has_no_files(photos, tmp_path, own_module):
-    study = run(photos, tmp_path / "s", model=own_module)
+def test_the_page_says_that_it_has_no_files(photos, tmp_path):
+    named = f"python:{__name__}:corners"
+    study = run(photos, tmp_path / "s", model=named)
     with pytest.raises(UsageError, match="the page has only squares"):
-        encoder_from_study(study.reader(), own_module)
+        encoder_from_study(study.reader(), named)

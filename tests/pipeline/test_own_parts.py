@@ -7,8 +7,6 @@ import polars as pl
 import pytest
 
 import embedshift
-from embedshift.encoders import EncoderOutput
-from embedshift.pipeline.batches import unusable
 from support import studies
 from support.matrix import first_only
 from support.models import Colours
@@ -43,35 +41,13 @@ def test_own_augmentations(workers, photos, tmp_path):
     assert study.ranking().sort("rank")["augmentation"].to_list() == ["mirror", "speckle"]
 
 
-def test_a_zero_vector_is_no_embedding():
-    words = "the encoder's embedding is a zero vector, which has no direction"
-    assert unusable(EncoderOutput(np.zeros((2, 8), np.float32), None, None)) == words
-    assert unusable(EncoderOutput(np.ones((2, 8), np.float32), None, None)) is None
-
-
-def test_an_encoder_that_raises_is_one_line(photos, tmp_path):
-    class Raises(Colours):
-        def __call__(self, views):
-            raise ValueError("the device\nis broken")
-
-    with pytest.raises(embedshift.EmbedshiftError) as caught:
-        embedshift.run(photos, out=tmp_path / "study", model=Raises(), workers=1, batch_size=4)
-    line = "the encoder colours failed on a batch of 4 views: ValueError: the device is broken"
-    assert (str(caught.value), caught.value.exit_code) == (line, 1)
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"draws": 0}, "draws"),
         ({"sede": 1}, "sede"),
-        ({"precision": "float8"}, "precision"),
-        ({"resize": "stretch"}, "resize"),
-        ({"engine": "slurm"}, "engine"),
         ({"augmentations": "papr"}, "did you mean 'paper'"),
-        ({"augmentations": {}}, "give at least one"),
-        ({"augmentations": {"original": lambda image, rng: image}}, "cannot be a name"),
         ({"metrics": ["cosin_similarity"]}, "did you mean 'cosine_similarity'"),
+        ({"store": "some"}, "store: Input should be 'all' or 'metrics'"),
         ({"model": object()}, "object is not an encoder"),
         ({"images": 3}, "`images`: 3 is no path"),
         ({"pairs": {"jpeg": 3}}, "`pairs`: 3 is no path"),

@@ -21,6 +21,7 @@ from embedshift.store.table import tables_of
 from support import models, studies
 from support.captioned import LABELS
 from support.graded import MADE, corruption, graded
+from support.matrix import first_only
 from support.once import made
 from support.processes import run_python
 
@@ -278,6 +279,30 @@ def test_a_study_that_was_resumed_by_loaders_gives_the_same_rows_and_tables(stud
         assert_frame_equal(again.table(name), table, check_exact=True)
 
 
+# Number of images → section → what it says of intervals.
+ALLOWED = {
+    1: {
+        "layers": ["With 1 image there are no intervals", "needs at least 30 images"],
+        "heads": ["With 1 image, there are no intervals."],
+    },
+    12: {
+        "layers": ["With 12 images the intervals are approximate", "needs at least 30"],
+        "heads": ["With 12 images, intervals are approximate."],
+    },
+}
+
+
+@pytest.mark.parametrize("images", first_only(ALLOWED))
+def test_a_section_says_what_the_number_of_images_allows(images):
+    page = page_of(studies.few(images))
+    for name, words in ALLOWED[images].items():
+        section = page[page.index(f'<section id="{name}"') :].split("</section>")[0]
+        assert [each for each in words if each not in section] == []
+        assert ("no intervals" in section, "approximate" in section) == (images < 8, images > 8)
+        dashes = section.count(">–</td>") == 2 if name == "layers" else "<td>–</td>" in section
+        assert dashes == (images < 8), "without intervals no block is named, and no head is clear"
+
+
 @pytest.mark.parametrize(
     ("others", "words"),
     [
@@ -302,15 +327,6 @@ def test_another_caption_is_another_study(study, tmp_path):
     given = settings() | {"model": str(settings()["model"]), "workers": 0}
     with pytest.raises(EmbedshiftError, match=r"questions\.text\.captions\.hash"):
         embedshift.run(photos, out=copy.folder, **given)
-
-
-def test_tables_and_figures_are_listed_without_the_libraries_that_draw_and_encode():
-    code = (
-        "import sys; from embedshift.registry import questions; from embedshift.store.table import tables_of\n"
-        "print(len(tables_of(questions())), sum(len(each.figures) for each in questions()))\n"
-        "print({'torch', 'transformers', 'matplotlib'} & {*sys.modules})"
-    )
-    assert run_python(code).splitlines() == [f"{len(tables_of(questions()))} {len(FIGURES)}", "set()"]
 
 
 def test_tables_and_report_are_made_again_from_the_shards_without_torch(study, tmp_path):

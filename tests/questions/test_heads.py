@@ -231,18 +231,6 @@ def test_bars_are_stacked_from_0_to_either_side_and_sum_to_the_shift():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("images", "said"),
-    first_only([(1, "With 1 image, there are no intervals."), (12, "With 12 images, intervals are approximate.")]),
-)
-def test_the_section_says_what_the_number_of_images_allows(images, said):
-    html = (studies.few(images).folder / "report.html").read_text()
-    section = html[html.index('<section id="heads"') :].split("</section>")[0]
-    assert said in section
-    assert ("<td>–</td>" in section) == (images < 8), "clear"
-
-
-@pytest.mark.slow
 def test_clear_and_dashes():
     """Of three heads: the first clear of the second, not clear, and an augmentation that moved nothing."""
     parts = [(0, "input"), (0, "pattern"), (0, "rest"), (1, "0"), (1, "1"), (1, "2"), (1, "mlp")]

@@ -20,7 +20,6 @@ from embedshift.statistics.agreement import cka, cka_interval, gram_matrices, gr
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import estimates_from_values
 from support import studies
-from support.matrix import first_only
 from support.models import MEAN, SIZE, STD, SmallTransformer
 from support.synthetic import make_study
 
@@ -116,24 +115,6 @@ SUITE = ["noise", "elastic", "blur"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("images", "said", "unsaid"),
-    first_only(
-        [
-            (1, ["With 1 image there are no intervals", "needs at least 30 images"], ["approximate"]),
-            (12, ["With 12 images the intervals are approximate", "needs at least 30"], ["no intervals"]),
-        ]
-    ),
-)
-def test_the_section_says_what_the_number_of_images_allows(images, said, unsaid):
-    html = (studies.few(images).folder / "report.html").read_text()
-    section = html[html.index('<section id="layers"') :].split("</section>")[0]
-    assert [words in section for words in said] == [True] * len(said)
-    assert [words in section for words in unsaid] == [False] * len(unsaid)
-    assert (section.count(">–</td>") == 2) == (images < 8), "no block is named without intervals"
-
-
-@pytest.mark.slow
 def test_a_row_of_the_section_says_where_half_of_the_shift_is_there():
     ends = {"mean": [0.9529, 0.8, 0.7], "ci_high": [0.96, 0.83, 0.74]}
     of_all = {"augmentation": "noise", "layer": [1, 2, 3], "token": "cls", "metric": "cosine_similarity"}
@@ -220,13 +201,6 @@ def test_hsic_is_the_average_over_quadruples():
 def test_hsic_needs_four_images():
     with pytest.raises(ValueError, match="needs 4 images, not 3"):
         hsic(np.eye(3), np.eye(3))
-
-
-def test_cka_of_all_vectors_at_once_is_the_full_batch_formula(vectors):
-    x, y = vectors
-    found = cka(cka_terms(x, y))
-    np.testing.assert_allclose(found, [full_batch(x[:, layer], y[:, layer]) for layer in range(2)], rtol=1e-9)
-    assert found[0] > 0.95 > 0.8 > found[1]
 
 
 def summed(x, y, draws=1):

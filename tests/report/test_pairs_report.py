@@ -12,7 +12,7 @@ import embedshift
 from embedshift.questions.examples.section import build_gallery
 from embedshift.store.redraw import redraw
 from support.mean_colour import MeanColour
-from support.pairs import QUALITIES, tiles, write_pairs
+from support.pairs import QUALITIES, decoded, tiles, write_pairs
 
 pytestmark = pytest.mark.slow
 
@@ -52,10 +52,6 @@ def away(*places):
     finally:
         for place in places:
             place.with_suffix(".away").rename(place)
-
-
-def decoded(file):
-    return np.asarray(Image.open(file).convert("RGB"))
 
 
 def test_views_are_the_variants_read_again(study, pairs):

@@ -56,9 +56,7 @@ def test_wrong_usage_is_named(study, tmp_path, cli):
         (["--figures", "dendogram"], "did you mean 'dendrogram'?"),
         (["--format", "bmp"], "unknown figure format 'bmp'"),
         (["--format", " ,"], "`formats` is empty; choose from png, svg, pdf"),
-        (["--linkage", "wards"], "did you mean 'ward'?"),
         (["--clusters-on", "views"], "unknown clusters on 'views'"),
-        (["--clusters-on", "means", "--pdist-metric", "miles"], "pdist metric 'miles'"),
         (["--images", "nobody.png", "--figures", "views"], "nobody.png: no such image"),
         (["--images", "a.png", "--gallery", "2"], "not both"),
     ):

@@ -168,9 +168,3 @@ def test_damaged_directories_bring_no_word_of_a_library(capfd):
             with contextlib.suppress(EmbedshiftError):
                 decode(damaged)
     assert capfd.readouterr().err == ""
-
-
-def test_a_hash_of_pixels_is_of_their_shape_too():
-    black = np.zeros((2, 6, 3), np.uint8)
-    assert images.pixels_hash(black) == images.pixels_hash(black.copy())
-    assert images.pixels_hash(black) != images.pixels_hash(black.reshape(3, 4, 3))

@@ -105,9 +105,11 @@ def test_change_that_moves_nothing_has_no_fingerprint(reference):
     assert reference.seen.tolist() == [True, True, True, False]
 
 
-def test_changes_alike_are_one_set(world):
+@pytest.mark.parametrize("copied", [False, True])
+def test_changes_alike_and_exact_copies_are_one_set(world, copied):
     images = world.images(300)
-    views = np.stack([world.changed(images, 0), world.changed(images, 0), world.changed(images, 1)], axis=1)
+    one, twin, other = (world.changed(images, change) for change in (0, 0, 1))
+    views = np.stack([one, one if copied else twin, other], axis=1)
     fitted = reference_of(("one", "twin", "other"), *map(normalised_float32, (images, views)))
     found = world.judged(fitted, (400, 0))
     assert [set(own) for own in found.sets] == [{0, 1}]
@@ -251,15 +253,6 @@ def test_one_change_alone_is_named(world):
     images = world.images(300)
     reference = reference_of(NAMES[:1], *map(normalised_float32, (images, world.changed(images, 0)[:, None])))
     assert world.judged(reference, (400, 0)).sets == ((0,),)
-
-
-def test_exact_copies_of_a_change_are_one_set(world):
-    images = world.images(300)
-    first, other = world.changed(images, 0), world.changed(images, 1)
-    reference = reference_of(
-        ("one", "copy", "other"), *map(normalised_float32, (images, np.stack([first, first, other], 1)))
-    )
-    assert [set(own) for own in world.judged(reference, (400, 0)).sets] == [{0, 1}]
 
 
 def test_groups_of_a_batch_name_nothing_without_a_change(reference):

@@ -69,12 +69,6 @@ def test_no_rows_at_all():
     assert found["mean"].is_null().all()
 
 
-def test_no_value_is_nan():
-    found = summarised(holes(records()))
-    for column in found.columns[3:-1]:
-        assert not found[column].is_nan().any()
-
-
 def test_the_unit_is_the_image_whatever_the_draws():
     once = records(images=12, draws=1)
     # Twenty draws that are all alike tell no more than one does.

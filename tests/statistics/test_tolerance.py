@@ -81,43 +81,29 @@ def test_many_curves_at_once_equal_a_slow_loop():
         np.testing.assert_allclose(strength_at(parameters, values, 0.1).ravel(), wanted, rtol=1e-12)
 
 
-def ends(parameters, values, low, high, target=0.1):
-    found = tolerance(parameters, values, low, high, target)
-    return found.value, found.low, found.high
+# Strengths, means and both their ends at each level → the strength at which 0.1 is reached, and its interval.
+INTERVALS = {
+    "strengths whose means may be the target": (
+        [0, 1, 2, 3], [0.05, 0.15, 0.3], [0.02, 0.08, 0.18], [0.08, 0.2, 0.4], (1.5, 1 + 0.02 / 0.12, 2.2),
+    ),
+    "ends swap where parameters fall": (
+        [100, 80, 50, 25], [0.05, 0.15, 0.3], [0.02, 0.08, 0.18], [0.08, 0.2, 0.4], (65.0, 45.0, 75.0),
+    ),
+    "an end beyond the strongest level": ([0, 1, 2], [0.05, 0.12], [0.02, 0.09], [0.08, 0.2], (12 / 7, 7 / 6, NAN)),
+    "and where parameters fall": (
+        [100, 80, 50], [0.05, 0.12], [0.02, 0.09], [0.08, 0.2], (80 - 30 * 5 / 7, NAN, 75.0),
+    ),
+    "not reached, with one end": ([0, 1, 2], [0.02, 0.09], [0.01, 0.06], [0.03, 0.13], (NAN, 1.7, NAN)),
+    "without intervals": ([0, 1, 2], [0.05, 0.15], [NAN, NAN], [NAN, NAN], (1.5, NAN, NAN)),
+}  # fmt: skip
 
 
-def test_the_interval_holds_the_strengths_whose_means_may_be_the_target():
-    found = ends([0, 1, 2, 3], [0.05, 0.15, 0.3], [0.02, 0.08, 0.18], [0.08, 0.2, 0.4])
-    assert found == pytest.approx((1.5, 1 + 0.02 / 0.12, 2.2))
-
-
-def test_ends_swap_where_parameters_fall():
-    value, low, high = ends([100, 80, 50, 25], [0.05, 0.15, 0.3], [0.02, 0.08, 0.18], [0.08, 0.2, 0.4])
-    assert (value, low, high) == pytest.approx((65.0, 45.0, 75.0))
-    assert low < value < high
-
-
-def test_an_end_beyond_the_strongest_level_is_missing():
-    assert ends([0, 1, 2], [0.05, 0.12], [0.02, 0.09], [0.08, 0.2])[2:] == pytest.approx((NAN,), nan_ok=True)
-    value, low, high = ends([100, 80, 50], [0.05, 0.12], [0.02, 0.09], [0.08, 0.2])
-    assert math.isnan(low)
-    assert 80 > high > value > 50
-
-
-def test_one_that_is_not_reached_may_have_one_end():
-    found = tolerance([0, 1, 2], [0.02, 0.09], [0.01, 0.06], [0.03, 0.13], 0.1)
-    assert not found.reached
-    assert math.isnan(found.value)
-    assert found.low == pytest.approx(1.7)
-    assert math.isnan(found.high)
-
-
-def test_without_intervals_there_are_no_ends():
-    found = tolerance([0, 1, 2], [0.05, 0.15], [NAN, NAN], [NAN, NAN], 0.1)
-    assert found.reached
-    assert found.value == pytest.approx(1.5)
-    assert math.isnan(found.low)
-    assert math.isnan(found.high)
+@pytest.mark.parametrize("case", INTERVALS)
+def test_the_interval_holds_the_strengths_whose_means_may_be_the_target(case):
+    parameters, values, low, high, wanted = INTERVALS[case]
+    found = tolerance(parameters, values, low, high, 0.1)
+    assert (found.value, found.low, found.high) == pytest.approx(wanted, nan_ok=True)
+    assert found.reached == (not math.isnan(found.value))
 
 
 @pytest.mark.slow

@@ -35,19 +35,6 @@ def test_without_shifts_vectors_are_centred_alone() -> None:
     assert np.allclose(fitted(np.array([[0.0, 9.0]])), [[-0.4472136, 0.8944272]])
 
 
-def test_three_lines_of_numpy_give_the_same(tmp_path: Path) -> None:
-    moment = RNG.normal(size=(8, 8))
-    fitted = whitening(RNG.normal(size=8) / 9, moment @ moment.T)
-    fitted.save(tmp_path / "map.npz")
-    vectors = RNG.normal(size=(20, 8)).astype(np.float32)
-    file = np.load(tmp_path / "map.npz", allow_pickle=False)
-    whitened = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) - file["mean"]) @ file["matrix"]
-    whitened /= np.linalg.norm(whitened, axis=1, keepdims=True)
-    assert np.abs(Whitening.load(tmp_path / "map.npz")(vectors) - whitened).max() < 1e-6
-    assert {"mean": file["mean"].dtype, "matrix": file["matrix"].dtype} == dict.fromkeys(("mean", "matrix"), np.float32)
-    assert int(file["dim"]) == 8
-
-
 def test_a_vector_without_direction_stays_so() -> None:
     assert not whitening(np.full(3, 0.2), np.eye(3))(np.zeros((2, 3))).any()
 

@@ -27,7 +27,7 @@ def made():
 
 @pytest.fixture
 def study(made, tmp_path):
-    return studies.copied(made, tmp_path / "study")
+    return studies.copied(made, tmp_path / "study [v2]*%20#?")  # no pattern
 
 
 USES = {

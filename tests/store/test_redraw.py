@@ -12,7 +12,6 @@ from embedshift.store.redraw import redraw
 from embedshift.store.resume import changed_images, measured_pixels
 from embedshift.store.shards import Failure, ShardRecord
 from support import studies
-from support.pairs import run_pairs, tiles, write_pairs
 from support.revised import say_identity
 
 NAMES = ["noise", "blur"]
@@ -50,32 +49,9 @@ def test_views_maps_and_numbers_are_those_that_were_measured(study):
         assert each.missing == {}
 
 
-def test_images_are_not_read_where_no_run_of_this_user_did(study, monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    image_id = min(study.reader().image_ids())
-    found, missing = redraw(study.reader(), [image_id])
-    assert found == []
-    assert missing == {image_id: "it is outside the folders from which images may be read"}
-
-
 def test_an_image_that_is_not_in_the_study_is_refused(study):
     with pytest.raises(EmbedshiftError, match="no-such: no such image"):
         redraw(study.reader(), ["no-such"])
-
-
-@pytest.mark.slow
-def test_variants_are_read_again_by_the_names_of_their_images(tmp_path):
-    pairs = write_pairs(tmp_path, tiles(2))
-    study = run_pairs(tmp_path, tmp_path / "study", resize="crop")
-    image_id = max(study.reader().image_ids())
-    (pairs / "q10").rename(pairs / "elsewhere")
-    ((found,), missing) = redraw(study.reader(), [image_id])
-    assert missing == {}
-    assert list(found.views) == ["original", "q50"]
-    variant = np.asarray(Image.open((pairs / "q50" / image_id).with_suffix(".jpg")))
-    np.testing.assert_array_equal(found.views["q50"], variant)
-    assert list(found.missing) == ["q10"]
-    assert "q10" in found.missing["q10"]
 
 
 @pytest.mark.slow
@@ -93,17 +69,6 @@ def test_a_crop_is_that_of_the_encoder(tmp_path):
     whole = picture.resize(tuple(int(side * scale) for side in picture.size), Image.Resampling(info.encoder.resample))
     left, top = ((side - 32) // 2 for side in whole.size)
     np.testing.assert_array_equal(found.views["original"], np.asarray(whole.crop((left, top, left + 32, top + 32))))
-
-
-def test_ids_of_images_with_maps(study):
-    rows = study.rows().with_columns(
-        pl.when(pl.col("image_id") == pl.col("image_id").min()).then(pl.col("attention")).alias("attention")
-    )
-    kept = set(rows.filter(pl.col("attention").is_not_null()).collect()["image_id"])
-    reader = study.reader()
-    object.__setattr__(reader, "rows", lambda: rows)
-    assert reader.image_ids(with_attention=True) == kept
-    assert len(kept) == 1 < len(reader.image_ids())
 
 
 def test_only_files_that_the_system_changed_later_are_looked_at(tmp_path):

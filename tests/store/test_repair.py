@@ -191,15 +191,3 @@ def test_a_shard_with_fewer_images_than_at_first_is_said(images, tmp_path, caplo
     measure(images, study.folder)
     assert "part-00001.parquet: 2 images measured, at first 3; whether they have the same pixels" in caplog.text
     assert [pixels.images for pixels in read_info(study.folder).pixels.values()] == [3, 2, 3]
-
-
-@pytest.mark.matrix
-def test_images_that_failed_at_first_may_come_later(images, tmp_path):
-    whole = (images / "4.png").read_bytes()
-    (images / "4.png").unlink()
-    (images / "4.png").symlink_to(tmp_path / "gone.png")
-    study = measure(images, tmp_path / "study")
-    assert study.failures()["image_id"].to_list() == ["4.png"]
-    (tmp_path / "gone.png").write_bytes(whole)
-    assert measure(images, study.folder, retry_failed=True).failures().is_empty()
-    assert sum(pixels.images for pixels in read_info(study.folder).pixels.values()) == 9

@@ -48,16 +48,6 @@ def test_a_study_of_another_version_is_refused_by_whoever_reads_it(version, stud
     assert (refused.code, refused.line) == (2, f"error: {words}")
 
 
-def test_a_study_file_that_is_not_whole_is_one_line(study):
-    folder = study.folder
-    content = json.loads((folder / "study.json").read_text())
-    for gone in ("encoder", "counts", "augmentations", "identity"):
-        write_content(folder, {key: value for key, value in content.items() if key != gone})
-        with pytest.raises(embedshift.EmbedshiftError, match=r"its study\.json is incomplete or damaged") as caught:
-            embedshift.load(folder)
-        assert caught.value.exit_code == 2
-
-
 def test_study_json_comes_back_as_it_was_written(study, tmp_path):
     """Field by field, against the file's own JSON."""
     info, written = read_info(study.folder), json.loads((study.folder / "study.json").read_text())

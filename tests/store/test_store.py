@@ -152,12 +152,6 @@ def test_goes_on_with_its_own_shards_and_with_no_others(both, photos, clip, tmp_
     assert Study(out).rows().collect().equals(lean.rows().collect(), null_equal=True)
 
 
-def test_unknown_store_is_refused(photos, tmp_path):
-    with pytest.raises(EmbedshiftError, match="store: Input should be 'all' or 'metrics'") as caught:
-        embedshift.run(photos, out=tmp_path / "study", model=Colours(), store="some")
-    assert caught.value.exit_code == 2
-
-
 @dataclass
 class Wide(Colours):
     """Vectors as large as those of CLIP ViT-B/32, of numbers that do not compress."""

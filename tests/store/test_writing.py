@@ -5,13 +5,11 @@ import os
 import resource
 import threading
 
-import polars as pl
 import pytest
 
 import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.store.files import locked, write_atomically
-from embedshift.store.table import write_table
 from embedshift.study import Study
 from support import studies
 from support.models import Colours
@@ -42,18 +40,6 @@ def test_a_full_disk_is_one_line_with_the_file(tmp_path):
         assert "cannot be written (File too large); free space or choose another folder" in line
     assert {line.split(": ")[0].rsplit(".")[-1] for line in found.values()} == {"csv", "parquet"}
     assert {path.name: path.read_bytes() for path in (study.folder / "tables").iterdir()} == before
-
-
-def test_every_way_of_writing_says_the_same(tmp_path):
-    table = pl.DataFrame({"a": range(5_000)})
-    for write in (
-        lambda: write_table(tmp_path / "file.csv", table),
-        lambda: write_table(tmp_path / "file.parquet", table),
-        lambda: write_atomically(tmp_path / "file", lambda path: path.write_text("x" * 5_000)),
-    ):
-        with full(1000), pytest.raises(EmbedshiftError, match=r"file.*: cannot be written \(File too large\)"):
-            write()
-        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_a_file_is_one_line(tmp_path):

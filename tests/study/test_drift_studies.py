@@ -131,30 +131,24 @@ def test_few_images_are_no_reference(tmp_path):
         study.drift(images(50, 1))
 
 
-def test_images_are_measured_by_the_encoder_of_the_study(tmp_path, monkeypatch):
-    (tmp_path / "own_mean.py").write_text(
-        "import numpy as np\nfrom PIL import Image\n\n\ndef embed(images):\n"
-        "    small = [Image.fromarray(np.asarray(each)).resize((4, 4)) for each in images]\n"
-        "    return np.stack([np.asarray(each, np.float32).ravel() for each in small])\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
+def small(images):
+    return np.stack([np.asarray(each.resize((4, 4)), np.float32).ravel() for each in images])
+
+
+def test_images_are_measured_by_the_encoder_of_the_study(tmp_path):
     folders = {name: pictures(tmp_path / name, 24, seed=seed) for seed, name in enumerate(("reference", "others"))}
     for file in folders["others"].iterdir():
         Image.fromarray(np.asarray(Image.open(file)) // 2).save(file)  # half as bright
-    study = embedshift.run(
-        folders["reference"], model="python:own_mean:embed", size=32, augmentations="everyday", out=tmp_path / "study",
-        families=["brightness", "mirror"], progress=False,
-    )  # fmt: skip
+    own = {"model": f"python:{__name__}:small", "size": 32, "progress": False}
+    suite = {"augmentations": "everyday", "families": ["brightness", "mirror"]}
+    study = embedshift.run(folders["reference"], out=tmp_path / "study", **suite, **own)
     done = invoke(study.folder, folders["others"], "--images", "--json")
     assert done.exit_code == 0
     rows = pl.DataFrame(json.loads(done.stdout)["drift"])
     assert rows["batch"].unique().to_list() == ["others"]
     assert rows["n"].unique().to_list() == [24]
     # What those vectors are: the encoder's, of the same files at the same size.
-    other = embedshift.run(
-        folders["others"], model="python:own_mean:embed", size=32, augmentations="none", out=tmp_path / "own",
-        apply_to="file", progress=False,
-    )  # fmt: skip
+    other = embedshift.run(folders["others"], out=tmp_path / "own", augmentations="none", apply_to="file", **own)
     assert study.drift(other.folder).table["moved"][0] == pytest.approx(rows["moved"][0])
 
 

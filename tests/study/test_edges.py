@@ -9,7 +9,6 @@ import pytest
 
 import embedshift
 from embedshift import EmbedshiftError
-from embedshift.encoders import EncoderOutput
 from embedshift.errors import UsageError
 from embedshift.store.info import write_content
 from embedshift.study.gate import propose
@@ -26,13 +25,6 @@ class Forgets(Colours):
 
     def observing(self, names):
         return contextlib.nullcontext()
-
-
-class Black(Colours):
-    """Sees nothing."""
-
-    def __call__(self, views):
-        return EncoderOutput(np.zeros((len(views), 12), np.float32), None, None)
 
 
 @pytest.fixture
@@ -79,29 +71,6 @@ def test_an_encoder_that_gives_less_than_it_says_is_one_line(photos, tmp_path):
     with pytest.raises(EmbedshiftError, match="colours gives no layers") as caught:
         embedshift.run(photos, out=tmp_path / "study", model=Forgets(), workers=0, layers=True)
     assert caught.value.exit_code == 2
-    with pytest.raises(EmbedshiftError, match=r"all 3 failed, .* zero vector, which has no direction"):
-        embedshift.run(photos, out=tmp_path / "zeros", model=Black(), workers=0)
-
-
-def test_failures_are_those_of_the_shards_where_their_file_is_gone(photos, tmp_path):
-    (photos / "broken.png").write_bytes(b"no picture")
-    settings = {"model": Colours(), "augmentations": MIRROR, "workers": 0}
-    study = embedshift.run(photos, out=tmp_path / "study [v2]*%20#?", shard_size=2, **settings)  # no pattern
-    assert (study.summary()["n"].max(), len(study.rows().collect())) == (3, 6)
-    path, content = study.folder / "failures.parquet", study.failures()
-    assert content["image_id"].to_list() == ["broken.png"]
-    path.unlink()
-    assert study.failures().equals(content)
-    assert not path.exists(), "reading writes nothing"
-
-
-def test_another_seed_is_said_to_be_that(photos, tmp_path):
-    settings = {"out": tmp_path / "study", "model": Colours(), "families": ["noise"], "workers": 0}
-    embedshift.run(photos, **settings)
-    with pytest.raises(EmbedshiftError) as caught:
-        embedshift.run(photos, seed=5, **settings)
-    _, what = str(caught.value).split(" contains another study: ")
-    assert what == "seed: 0 there, 5 now. Choose another `out`, or delete it"
 
 
 def test_a_wrong_tree_is_refused_before_anything_is_computed(tmp_path, monkeypatch, cli):

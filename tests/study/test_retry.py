@@ -74,6 +74,7 @@ def test_a_finished_study_tries_again_when_it_is_asked_to(tmp_path, photos, monk
     for name in whole.table_names:
         assert again.table(name).equals(whole.table(name), null_equal=True), name
     assert again.info()["counts"] == whole.info()["counts"]
+    assert sum(pixels["images"] for pixels in again.info()["pixels"].values()) == 7
 
 
 def test_a_run_that_goes_on_tries_transient_failures_again(tmp_path, photos, monkeypatch):

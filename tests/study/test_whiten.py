@@ -33,6 +33,7 @@ def test_numpy_class_and_onnx_agree(study, kind, tmp_path):
     fitted = embedshift.whiten(study, out=path, map=kind, onnx=graph)
     vectors = vectors_of(study)
     file = np.load(path, allow_pickle=False)
+    assert (file["mean"].dtype, file["matrix"].dtype, int(file["dim"])) == (np.float32, np.float32, 6)
     x = vectors / np.linalg.norm(vectors, axis=1, keepdims=True) - file["mean"]
     x = x @ file["matrix"]
     x /= np.linalg.norm(x, axis=1, keepdims=True)

@@ -4,7 +4,7 @@ Weights are drawn wide, so that attention is far from uniform and embeddings far
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,15 @@ def pictures(folder: Path, count: int, *, width: int = 80, height: int = 60, see
     for index in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
         coarse.resize((width, height), Image.Resampling.BICUBIC).save(folder / f"picture-{index:02d}.png")
+    return folder
+
+
+def pictures_of(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> Path:
+    """Smooth pictures of these names, heights and widths."""
+    rng = np.random.default_rng(0)
+    for name, (height, width) in sizes.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (7, 7, 3), dtype=np.uint8)).resize((width, height)).save(folder / name)
     return folder
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from PIL import Image
 from skimage import data
 
@@ -41,6 +42,11 @@ def write_pairs(folder: Path, images: Sequence[Pixels]) -> Path:
         for place, quality in QUALITIES.items():
             (folder / place / f"{name}.jpg").write_bytes(jpeg(image, quality))
     return folder
+
+
+def decoded(file: Path) -> Pixels:
+    """A file as Pillow decodes it."""
+    return np.asarray(Image.open(file).convert("RGB"))
 
 
 def run_pairs(folder: Path, out: Path, *, variants: Sequence[str] = tuple(QUALITIES), **settings: Any) -> Study:
