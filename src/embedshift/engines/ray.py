@@ -11,7 +11,6 @@ import importlib.util
 import itertools
 import logging
 import os
-import pickle
 import socket
 import sys
 import sysconfig
@@ -383,7 +382,7 @@ class Encoder:
 
         try:
             if self.plan is None:
-                plan: Plan = pickle.loads(ray.get(self._sent[0]))
+                plan: Plan = ray.cloudpickle.loads(ray.get(self._sent[0]))
                 self.ready = self._life.enter_context(ready(plan.spec, compiled=True))
                 self.plan = plan
         except Exception as error:  # an outcome, in place of Ray's traceback

@@ -20,11 +20,11 @@ BUDGET = 150_000
 Key = tuple[str, str]
 
 
-def thumbnails(reader: Reader, keys: Sequence[Key]) -> dict[Key, Json]:
+def thumbnails(reader: Reader, keys: Sequence[Key], budget: int = BUDGET) -> dict[Key, Json]:
     drawn, missing = _drawn(reader, keys) if reader.shows_images else ({}, {})
     for side, quality in STEPS:
         addresses = {key: address(webp(shrink(image, side), quality), "image/webp") for key, image in drawn.items()}
-        if sum(len(addresses[key]) for key in keys if key in addresses) <= BUDGET:
+        if sum(len(addresses[key]) for key in keys if key in addresses) <= budget:
             break
     name, text = reader.naming.image, reader.naming.text
     reasons = {key: shorten(text(missing.get(key, ""), key[0])) for key in keys}
