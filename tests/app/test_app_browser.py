@@ -52,7 +52,7 @@ def expect(page, path, label, level, page_encoder, draw=0, target="input"):
     shown, (row,) = measure_view(original, CHANGES[label], level, page_encoder, target, draw=draw)
     page.locator("#pictures").get_by_text(shown[1][0]).first.wait_for()
     page.wait_for_selector(f"#answer:has-text('{row['cosine']:.4f}')")
-    cells = dict(line.split("\t") for line in page.inner_text("#answer").strip().split("\n"))
+    cells = dict(line.split("\t") for line in page.inner_text("#answer table").strip().split("\n"))
     assert cells["cosine"] == f"{row['cosine']:.4f}"
     assert cells["search finds it"] == row["search finds it"]
     bars = page.inner_text("#bars").split("\n")
