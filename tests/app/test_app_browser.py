@@ -179,7 +179,7 @@ def test_two_encoders_and_a_map_side_by_side(page_module, visit, own, of_photos,
     with serving(lambda: page_module.make_page([whitened, of_photos])) as (address, _):
         page = opened(visit(390, address=address), own[0])
         titles = [space.name for encoder in (whitened, of_photos) for space in encoder.spaces]
-        assert page.inner_text("#answer").split("\n")[0].split("\t")[1:] == titles
+        assert page.inner_text("#answer table").split("\n")[0].split("\t")[1:] == titles
         assert {*titles} < {*page.inner_text("#bars").split("\n")}
         assert len(widths(page, "#pictures")) == 6
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
