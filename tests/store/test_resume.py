@@ -123,7 +123,7 @@ counted(Path(sys.argv[1]), Path(sys.argv[2]), Counted(Path(sys.argv[3]), seconds
 def test_killed_in_the_middle_of_a_shard(workers, signal_sent, photos, whole, tmp_path):
     out, encoder = tmp_path / "study", Counted(tmp_path / "log")
     process = command.start_python(KILLED, photos, out, encoder.log, workers, Path(__file__).parent)
-    while len(encoder.batches()) < 23:  # the first shard has 13 or 15
+    while len(encoder.batches()) < 23 or not shard_path(out, 0).exists():  # the first shard has 13 or 15
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.send_signal(signal.SIGSTOP)
