@@ -1,133 +1,167 @@
-"""Two revisions of this repository on the same images: which tables (CSV) and figures (SVG) differ.
+"""Two revisions of this repository, asked the same questions about the same studies: "equal", or what differs.
 
-usage: python benchmarks/same.py BEFORE AFTER PHOTO_DIR [--images 64] [--only NAME ...]
+usage: python benchmarks/same.py BEFORE [AFTER] [--only TEXT] [--frozen-by REVISION] [--folder build/same]
+       python benchmarks/same.py BEFORE --changes
 
-For a change that must change no number. Every revision is checked out beside this one and run with this Python. Its
-studies: the demo; a folder with layers, heads, two draws and groups, by one thread and by two; two families of
-strength; a cluster of Ray; vectors. Tables are compared byte for byte, and numbers that differ by at most 1e-12 are
-counted apart; of an SVG all but Matplotlib's ids and the date, and where only coordinates differ, by how much.
+For a change that must change no answer. BEFORE and AFTER are revisions, or folders with a checkout (`.`: what lies
+here). The first call freezes the inputs by BEFORE, or by the revision named: studies that encoders measured,
+half-finished and damaged ones, maps, locks, rules. After that no model runs, and a comparison is analysis alone: the
+commands of `net/commands.txt`, each about a copy. JSON is compared value for value, all else as text; of a Parquet file
+schema, metadata and rows, of a page its words, sections and links. Ends with exit code 1 where something differs.
+
+With --changes, twenty changes are made to a copy of BEFORE one at a time, and each must be named.
 """
 
-import os
-import re
+import contextlib
+import json
 import subprocess
+import sys
 import tempfile
-from collections import Counter
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import unified_diff
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import polars as pl
+from bench import ROOT, arguments, checked_out, print_machine
+from net.changes import CHANGES, changed
+from net.commands import FILE, Command, commands
+from net.frozen import HERE, environment, freeze
 
-from bench import COMMAND, arguments, checked_out, print_machine
-
-MODEL = ("--model", "dinov2-small-offline", "-q")
-NAMES = ("demo", "folder", "threads", "strength", "ray", "vectors")
-EXTRAS = ("--layers", "--heads", "--draws", "2", "--metrics", "attention,aligned,rollout", "--workers", "1")
-STRENGTH = ("--augmentations", "strength", "--families", "jpeg,blur", "--workers", "1")
-NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
-NO_CONTENT = re.compile(r'(?<=id=")[^"]*|(?<=#)[\w-]+(?=["\)])|<dc:date>.*?</dc:date>', re.DOTALL)
-ROUNDING, EQUAL, ROUNDED = 1e-12, "are equal", "are equal within rounding"
+SHOWN = 5  # differences of one answer
+Answers = dict[str, dict[str, str]]
 
 
 def main() -> None:
-    options = arguments(__doc__, "before", "after", "folder", images=64, only=NAMES)
-    with tempfile.TemporaryDirectory() as temporary:
-        given = Path(temporary)
-        write_groups(options.folder, given / "groups.csv", options.images)
-        write_vectors(given)
-        outs = [given / "before", given / "after"]
-        for revision, out in zip((options.before, options.after), outs, strict=True):
-            with checked_out(str(revision), given / f"code-{out.name}") as code:
-                for name, words in studies(options.folder.resolve(), given, options.images).items():
-                    if name in options.only:
-                        run(code, [*words, "--out", str(out / name)], "2" if name == "threads" else "1")
-        compare(*outs)
+    options = arguments(
+        __doc__, "before", "after?", only="", frozen_by="", folder=ROOT / "build" / "same", changes=False
+    )
+    before, folder = str(options.before), options.folder.resolve()
+    net = frozen(options.frozen_by or before, folder)
+    asked = commands(options.only)
+    if options.changes:
+        missed = [number for number in range(len(CHANGES)) if not named(before, net, number)]
+        print_machine()
+        sys.exit(len(missed) > 0)
+    first = answers(before, net, [command.old for command in asked])
+    second = answers(str(options.after or "."), net, [command.new for command in asked if command.new])
+    differing = print_differences(asked, first, second)
     print_machine()
+    sys.exit(differing > 0)
 
 
-def studies(photos: Path, given: Path, images: int) -> dict[str, list[str]]:
-    """The command of each study, by its name."""
-    limited = ["run", str(photos), *MODEL, "--limit", str(images)]
-    arrays = [str(given / "originals.npy"), *(f"{path.stem}={path}" for path in sorted(given.glob("view_*.npy")))]
-    folder = [*limited, "--shard-size", "16", *EXTRAS, "--groups", str(given / "groups.csv")]
-    return {
-        "demo": ["demo", "-q"],
-        "folder": folder,
-        "threads": folder,
-        "strength": [*limited, *STRENGTH],
-        "ray": [*limited, "--shard-size", "8", "--engine", "ray"],
-        "vectors": ["vectors", *arrays, "-q"],
-    }
+def frozen(revision: str, folder: Path) -> Path:
+    """The folder of the inputs that the revision made, which is filled once."""
+    net = folder / commit(revision)
+    if not (net / "finished").exists():
+        print(f"inputs are measured by {revision}", flush=True)
+        with code_of(revision) as code:
+            freeze(code, net)
+        (net / "finished").touch()
+    return net
 
 
-def write_groups(photos: Path, out: Path, images: int) -> None:
-    """Two images a group, in the order of their names."""
-    names = sorted(path.name for path in photos.iterdir())[:images]
-    pl.DataFrame({"image_id": names, "group": [f"group {n // 2}" for n in range(len(names))]}).write_csv(out)
+def commit(revision: str) -> str:
+    git = ["git", "-C", str(ROOT), "rev-parse", "--verify", "--short=12", f"{revision}^{{commit}}"]
+    return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def write_vectors(folder: Path, images: int = 200, size: int = 64) -> None:
-    """Originals in clusters, and four views that are further and further away."""
-    rng = np.random.default_rng(0)
-    originals = rng.standard_normal((20, size))[np.arange(images) % 20] + 0.5 * rng.standard_normal((images, size))
-    np.save(folder / "originals.npy", originals.astype(np.float32))
-    for level in range(1, 5):
-        views = originals + 0.3 * level * rng.standard_normal(originals.shape)
-        np.save(folder / f"view_{level}.npy", views.astype(np.float32))
+@contextlib.contextmanager
+def code_of(revision: str) -> Iterator[Path]:
+    """The files of a revision, or those of a folder as they lie there."""
+    if Path(revision).is_dir():
+        yield Path(revision).resolve()
+        return
+    with tempfile.TemporaryDirectory() as folder, checked_out(revision, Path(folder) / "code") as code:
+        yield code
 
 
-def run(code: Path, words: list[str], threads: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(code / "src"), "OMP_NUM_THREADS": threads}
-    subprocess.run([*COMMAND, *words], env=environment, check=True, stdout=subprocess.DEVNULL)
+def answers(revision: str, net: Path, asked: Sequence[str]) -> Answers:
+    """What a revision answers; those of a commit are kept beside the inputs."""
+    kept = None if Path(revision).is_dir() else net / f"answers-{commit(revision)}.json"
+    known: Answers = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
+    if missing := [command for command in dict.fromkeys(asked) if command not in known]:
+        started = time.perf_counter()
+        with code_of(revision) as code:
+            known |= answered(code, net, missing)
+        print(f"{revision} answered {len(missing)} commands in {time.perf_counter() - started:.0f} s", flush=True)
+        if kept is not None:
+            kept.write_text(json.dumps(known))
+    return known
 
 
-def compare(before: Path, after: Path) -> None:
-    """A line for every file that differs, and the count of those that do not."""
-    both = [
-        {path.relative_to(out) for path in out.rglob("*") if path.suffix in (".csv", ".svg")} for out in (before, after)
-    ]
-    for path in sorted(both[0] ^ both[1]):
-        print(f"{path}: only {'before' if path in both[0] else 'after'}")
-    counts = Counter[tuple[str, str]]()
-    for path in sorted(both[0] & both[1]):
-        if path.suffix == ".svg":
-            one, two = (NO_CONTENT.sub("", (out / path).read_text()) for out in (before, after))
-            words = EQUAL if one == two else drawing(one, two)
-        else:
-            words = difference(before / path, after / path)
-        counts[path.suffix, words if words in (EQUAL, ROUNDED) else "differ"] += 1
-        if words not in (EQUAL, ROUNDED):
-            print(f"{path}: {words}")
-    for (suffix, words), count in sorted(counts.items()):
-        print(f"{count} files {suffix} {words}")
+def answered(code: Path, net: Path, asked: Sequence[str]) -> Answers:
+    with tempfile.TemporaryDirectory() as folder:
+        given, out = Path(folder) / "commands.json", Path(folder) / "answers.json"
+        given.write_text(json.dumps(asked))
+        words = [sys.executable, str(HERE / "answers.py"), str(net), str(given), str(out)]
+        subprocess.run(words, env=environment(code, net), check=True)
+        return dict(json.loads(out.read_text()))
 
 
-def drawing(one: str, two: str) -> str:
-    """How far the numbers of two SVG files are apart, where all else is equal."""
-    if NUMBER.sub("", one) != NUMBER.sub("", two):
-        return "another drawing"
-    pairs = zip(NUMBER.findall(one), NUMBER.findall(two), strict=True)
-    return f"coordinates differ by at most {max(abs(float(a) - float(b)) for a, b in pairs):.2g}"
+def print_differences(asked: Sequence[Command], first: Answers, second: Answers) -> int:
+    """Prints what differs, command by command; returns the number of commands that do."""
+    differing, parts, gone = 0, 0, 0
+    for command in asked:
+        if command.new is None:
+            gone += 1
+            continue
+        before, after = first[command.old], second[command.new]
+        parts += len(before)
+        if found := list(differences(before, after)):
+            differing += 1
+            print(f"{command.old}" + (f"  ->  {command.new}" if command.new != command.old else ""))
+            print("\n".join(f"    {line}" for line in found), flush=True)
+    counted = f"{len(asked) - gone} commands, {parts} answers" + (f", {gone} commands are gone" if gone else "")
+    print(f"{differing} of {counted} differ" if differing else f"equal: {counted}")
+    return differing
 
 
-def difference(before: Path, after: Path) -> str:
-    """What differs by more than rounding: the largest difference of every column; rows are matched by their place."""
-    if before.read_bytes() == after.read_bytes():
-        return EQUAL
-    one, two = pl.read_csv(before), pl.read_csv(after)
-    if one.shape != two.shape or one.columns != two.columns:
-        return f"{one.shape} before, {two.shape} after"
-    found = []
-    for name in one.columns:
-        if one[name].dtype.is_numeric() and two[name].dtype.is_numeric():
-            first, second = (table[name].cast(pl.Float64).fill_nan(None) for table in (one, two))
-            largest = (first - second).abs().max()
-            nulls = not first.is_null().equals(second.is_null())
-            if nulls or (isinstance(largest, int | float) and largest > ROUNDING):
-                found.append(f"{name} (other cells are empty)" if nulls else f"{name} {largest!s:.8}")
-        elif not one[name].equals(two[name]):
-            found.append(f"{name} (text)")
-    return ", ".join(found) or ROUNDED
+def differences(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+    for part in sorted({*before, *after}):
+        if part not in before or part not in after:
+            yield f"{part}: only {'before' if part in before else 'after'}"
+        elif before[part] != after[part]:
+            yield from (f"{part}: {line}" for line in of_texts(before[part], after[part]))
+
+
+def of_texts(before: str, after: str) -> list[str]:
+    """The first differences: values of JSON by their place, else lines."""
+    try:
+        found = list(of_values(json.loads(before), json.loads(after)))
+    except ValueError:
+        lines = unified_diff(before.splitlines(), after.splitlines(), "", "", lineterm="", n=0)
+        found = [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    return [line[:300] for line in found[:SHOWN]] + more
+
+
+def of_values(before: Any, after: Any, place: str = "$") -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in [*before, *(name for name in after if name not in before)]:
+            if name not in before or name not in after:
+                yield f"{place}.{name}: only {'before' if name in before else 'after'}"
+            else:
+                yield from of_values(before[name], after[name], f"{place}.{name}")
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for number, pair in enumerate(zip(before, after, strict=True)):
+            yield from of_values(*pair, f"{place}[{number}]")
+    elif before != after or type(before) is not type(after):
+        yield f"{place}: {before!r:.80} -> {after!r:.80}"
+
+
+def named(before: str, net: Path, number: int) -> bool:
+    """Whether the net names one change; only the commands that it names are asked."""
+    change = CHANGES[number]
+    asked = [command for command in commands() if command.old in change.commands]
+    if len(asked) != len(change.commands):
+        sys.exit(f"{change.what}: {FILE.name} lacks one of {change.commands}")
+    first = answers(before, net, [command.old for command in asked])
+    with code_of(before) as code, changed(code, change) as copy:
+        second = answers(str(copy), net, [command.old for command in asked])
+    found = [line for command in asked for line in differences(first[command.old], second[command.old])]
+    print(f"{number + 1:2} {'named' if found else 'NOT NAMED'}: {change.what}: {found[0] if found else ''}", flush=True)
+    return bool(found)
 
 
 if __name__ == "__main__":

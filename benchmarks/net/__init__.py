@@ -1,0 +1,1 @@
+"""What must stay equal while the code moves: frozen inputs, commands about them, and their answers."""
