@@ -148,7 +148,7 @@ def test_images_come_with_the_lowest_of_their_nearest(planted):
 
 def test_falcons_groups_are_found_and_named(tmp_path):
     rng = np.random.default_rng(7)
-    count, dim = 2_000, 80
+    count, dim = 5_000, 160
     originals = rng.normal(size=(count, dim))
     cats, boats = np.arange(0, 30), np.arange(100, 140)
     originals[np.ix_(cats, [3, 8])] += 25
