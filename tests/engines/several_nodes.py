@@ -115,6 +115,23 @@ def later(condition, work):
     threading.Thread(target=wait, daemon=True).start()
 
 
+def test_nodes_join_die_and_lack_images_and_each_shard_is_measured_by_another(nodes, tmp_path, caplog):
+    """The first node is there all the time; one without images joins, and then one dies within a shard."""
+    marks, lost = tmp_path / "marks", nodes.add(nodes.there)
+    encoder = OnNodes(marks, nodes=3, hangs_on=lost.node_id)
+
+    def change():
+        nodes.add(nodes.elsewhere)
+        later(lambda: len([*marks.iterdir()]) == 3, lambda: nodes.remove_node(lost, allow_graceful=False))
+
+    later(lambda: (marks / lost.node_id).exists(), change)
+    found = run(nodes, tmp_path / "ray", encoder)
+    assert len([*marks.iterdir()]) == 3, "the node that joined took shards"
+    assert "a node read no image of shard" in caplog.text
+    assert caplog.text.count("its encoder ended") == 1
+    assert same(nodes, found)
+
+
 def test_a_node_that_joins_takes_shards(nodes, tmp_path):
     marks = tmp_path / "marks"
     encoder = OnNodes(marks, nodes=2)

@@ -21,6 +21,7 @@ from embedshift.sources import open_source, shuffle
 from embedshift.statistics import baselines
 from support import command, studies
 from support.archives import write_parquet, write_tar
+from support.matrix import first_only
 from support.mean_colour import MeanColour
 from support.tokenizers_made import make_clip
 
@@ -119,14 +120,15 @@ def same(first, second):
     )
 
 
-def test_rows_and_tables_equal_the_local_engines(photos, tmp_path):
-    local, cluster = (run(photos, tmp_path / engine, engine, draws=2) for engine in ("local", "ray"))
+# Two encoders at once, and drawing inside the encoder's process, change nothing.
+@pytest.mark.parametrize("settings", first_only([{"concurrency": 2, "workers": 0}, {}]), ids=str)
+def test_rows_and_tables_equal_the_local_engines(photos, tmp_path, settings):
+    local = run(photos, tmp_path / "local", "local", draws=2)
+    cluster = run(photos, tmp_path / "ray", "ray", draws=2, **settings)
     assert same(local, cluster)
     assert cluster.failures()["image_id"].to_list() == ["3b.png"]
     assert len(cluster.rows().collect()) == 7 * (1 + 9 * 2)
     assert len(cluster.rows().select("image_id", "view", "draw").unique().collect()) == 7 * (1 + 9 * 2)
-    # Two encoders at once, and drawing inside the encoder's process, change nothing either.
-    assert same(local, run(photos, tmp_path / "two", "ray", draws=2, concurrency=2, workers=0))
 
 
 @pytest.mark.matrix
@@ -303,9 +305,11 @@ class Held:
     """Holds a core."""
 
 
-def test_ray_writes_nothing_to_stderr():
+@pytest.mark.parametrize("is_there", first_only([True, False]), ids=["a cluster", "its own"])
+def test_ray_writes_nothing_to_stderr(is_there):
     text = "from embedshift.engines.ray import joined\nwith joined(): pass"
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    environment |= {"RAY_ADDRESS": ray.get_runtime_context().gcs_address} if is_there else {}
     arguments = [sys.executable, "-W", "ignore", "-c", text]
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

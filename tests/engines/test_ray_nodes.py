@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support import command
+from support.matrix import first_only
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -23,17 +24,20 @@ sys.exit(pytest.main(["-p", "no:cacheprovider", "-p", "no:xdist", "--color=no", 
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "a_node_that_joins_takes_shards",
-        "shards_of_a_node_that_dies_are_measured_by_others",
-        "images_that_one_node_cannot_read_are_measured_on_the_other",
-        "a_module_of_the_settings_travels_to_a_node_without_it",
-        pytest.param("a_cluster_without_nodes_is_waited_for", marks=pytest.mark.matrix),
-        pytest.param("images_that_no_node_can_read_are_failures", marks=pytest.mark.matrix),
-        pytest.param("images_that_the_only_free_node_cannot_read_are_failures_in_the_end", marks=pytest.mark.matrix),
-        pytest.param("other_weights_on_one_node_end_the_run_in_one_line", marks=pytest.mark.matrix),
-        pytest.param("a_head_that_is_gone_ends_the_run_in_one_line", marks=pytest.mark.matrix),
-    ],
+    first_only(
+        [
+            "nodes_join_die_and_lack_images_and_each_shard_is_measured_by_another",
+            "a_node_that_joins_takes_shards",
+            "shards_of_a_node_that_dies_are_measured_by_others",
+            "images_that_one_node_cannot_read_are_measured_on_the_other",
+            "a_module_of_the_settings_travels_to_a_node_without_it",
+            "a_cluster_without_nodes_is_waited_for",
+            "images_that_no_node_can_read_are_failures",
+            "images_that_the_only_free_node_cannot_read_are_failures_in_the_end",
+            "other_weights_on_one_node_end_the_run_in_one_line",
+            "a_head_that_is_gone_ends_the_run_in_one_line",
+        ]
+    ),
 )
 def test_nodes(name):
     for _ in range(3):

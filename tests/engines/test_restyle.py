@@ -2,11 +2,11 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import shutil
-import signal
-import subprocess
 import sys
+import time
 
 import diffusers
 import numpy as np
@@ -121,31 +121,31 @@ def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(written, ph
     assert np.abs(batched - pixels(out / "oil@2" / "b.png")).max() <= 1
 
 
-PROGRAM = """
-import sys, embedshift
-from embedshift.encoders import restyle
-drawn = []
-real = restyle.Restyler.restyled
-def counted(self, image, views):
-    if len(drawn) == 5:
-        sys.stdout.write("five\\n"); sys.stdout.flush()
-        import time; time.sleep(60)
-    drawn.append(views)
-    return real(self, image, views)
-restyle.Restyler.restyled = counted
-photos, out, model, prompts = sys.argv[1:]
-settings = dict(strengths=(0, .2, .5), steps=10, device="cpu", seed=3)
-embedshift.write_views(photos, out=out, restyle=model, prompts=prompts, **settings)
-"""
+def stops_at_the_sixth(reached, given):
+    """A run that waits for its end after five calls of the model."""
+    drawn, real = [], restyle.Restyler.restyled
+
+    def counted(self, image, views):
+        if len(drawn) == 5:
+            reached.set()
+            time.sleep(60)
+        drawn.append(views)
+        return real(self, image, views)
+
+    restyle.Restyler.restyled = counted
+    torch.set_num_threads(1)  # a fork has none of the threads that its parent had
+    write(*given)
 
 
 def test_a_killed_run_goes_on_with_the_next_view(written, photos, model, prompts, tmp_path, monkeypatch):
     out = tmp_path / "views"
-    given = [sys.executable, "-c", PROGRAM, photos, out, model, prompts]
-    process = subprocess.Popen(given, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "five\n"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    forks = multiprocessing.get_context("fork")  # a new process would import diffusers again
+    reached = forks.Event()
+    process = forks.Process(target=stops_at_the_sixth, args=(reached, (photos, out, model, prompts)))
+    process.start()
+    assert reached.wait(60)
+    process.kill()
+    process.join()
     there = files(out)
     assert 0 < len(there) < len(files(written[0]))
     drawn = []

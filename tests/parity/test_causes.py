@@ -79,10 +79,13 @@ def test_hidden_stack_is_named(dinov2, files, altered):
     assert sum(step.explained for step in causes.steps) == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("quality", "precision"), first_only([(83, "int8 weights"), (75, "bfloat16")]))
-def test_a_service_of_three_steps_is_named_with_what_to_change(quality, precision, tmp_path):
-    """The shorter side resized and cropped, the input compressed, rounded weights: on photographs of scikit-image."""
-    own, files = tiny(tmp_path, 56), [*probe_images().values()]
+SERVICES = [("drawn", 83, "int8 weights"), ("photographs", 83, "int8 weights"), ("photographs", 75, "bfloat16")]
+
+
+@pytest.mark.parametrize(("kind", "quality", "precision"), first_only(SERVICES))
+def test_a_service_of_three_steps_is_named_with_what_to_change(kind, quality, precision, files, tmp_path):
+    """The shorter side resized and cropped, the input compressed, rounded weights."""
+    own, files = tiny(tmp_path, 56), files if kind == "drawn" else [*probe_images().values()]
     altered = {"fit": "crop .875", "input_jpeg": quality, "precision": precision}
     causes = find_causes(own, files, served_vectors(own, files, **altered))
     named = {step.alteration: step.change for step in causes.steps}

@@ -93,8 +93,8 @@ def test_the_error_of_one_image_is_one_failure_and_a_transient_one_is_tried_agai
 
 
 def test_its_views_of_files_are_counted_before_they_fill_the_memory(photos, tmp_path):
-    with pytest.raises(UsageError, match="60 of 4096 pixels take more than 1 GiB; at most 10 draws fit"):
-        run(photos, tmp_path / "s", longest=4096, draws=30)
+    with pytest.raises(UsageError, match="100 of 2048 pixels take more than 1 GiB; at most 42 draws fit"):
+        run(photos, tmp_path / "s", longest=2048, draws=50)
 
 
 def test_a_dry_run_estimates_it(photos):

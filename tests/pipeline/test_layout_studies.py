@@ -11,6 +11,7 @@ from embedshift.errors import UsageError
 from embedshift.statistics.tiles import boxes
 from support.command import call
 from support.graphs import MEAN, STD, write_graph
+from support.matrix import first_only
 from support.mean_colour import MeanColour
 from support.strength import photo
 
@@ -50,7 +51,7 @@ def squashed(image):
     return cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
 
 
-@pytest.mark.parametrize("count", [4, 9])
+@pytest.mark.parametrize("count", first_only([4, 9]))
 def test_tiles_are_cut_from_the_decoded_file_and_resized_as_it_is(photos, tmp_path, count):
     study = run(photos, tmp_path / "study", tiles=count)
     for image_id, row in originals(study).items():
@@ -85,7 +86,7 @@ def test_views_and_their_metrics_are_as_without(study, photos, tmp_path):
     assert study.summary().equals(without.summary())
 
 
-@pytest.mark.parametrize("settings", [{"workers": 2}, {"batch_size": 3, "workers": 1}, {"shard_size": 2}])
+@pytest.mark.parametrize("settings", first_only([{"workers": 2, "batch_size": 3, "shard_size": 2}, {"workers": 1}]))
 def test_rows_are_equal_over_loaders_batches_and_shards(study, photos, tmp_path, settings):
     other = run(photos, tmp_path / "other", tiles=4, mirrored=True, **settings)
     names = ["image_id", "view", "embedding", "tiles", "mirrored"]
@@ -98,16 +99,29 @@ def test_rows_are_equal_over_loaders_batches_and_shards(study, photos, tmp_path,
     )
 
 
-def test_ray_and_a_resumed_run_give_the_same_rows(photos, tmp_path, monkeypatch):
+OF_SHARDS = {"tiles": 4, "mirrored": True, "shard_size": 3, "batch_size": 10}
+
+
+@pytest.fixture(scope="module")
+def of_shards(photos, tmp_path_factory):
+    """The study of several shards, of a run that nothing stopped."""
+    return run(photos, tmp_path_factory.mktemp("shards") / "study", **OF_SHARDS)
+
+
+@pytest.mark.matrix
+def test_ray_gives_the_same_rows(photos, of_shards, tmp_path):
     ray = pytest.importorskip("ray")
     ray.cloudpickle.register_pickle_by_value(__import__("support.mean_colour", fromlist=["MeanColour"]))
     ray.init("local", num_cpus=2, log_to_driver=False, include_dashboard=False, logging_level="ERROR")
-    settings = {"tiles": 4, "mirrored": True, "shard_size": 3, "batch_size": 10}
     try:
-        cluster = run(photos, tmp_path / "ray", engine="ray", **settings)
+        cluster = run(photos, tmp_path / "ray", engine="ray", **OF_SHARDS)
     finally:
         ray.shutdown()
+    assert cluster.rows().collect().equals(of_shards.rows().collect())
+    assert cluster.layouts().equals(of_shards.layouts())
 
+
+def test_a_resumed_run_gives_the_same_rows(photos, of_shards, tmp_path):
     class Stops(MeanColour):
         passes = 0
 
@@ -118,13 +132,13 @@ def test_ray_and_a_resumed_run_give_the_same_rows(photos, tmp_path, monkeypatch)
             return super().__call__(views)
 
     with pytest.raises(KeyboardInterrupt):
-        run(photos, tmp_path / "resumed", model=Stops(), **settings)
+        run(photos, tmp_path / "resumed", model=Stops(), **OF_SHARDS)
     assert 0 < len(list((tmp_path / "resumed" / "shards").glob("part-*"))) < 4
-    resumed = run(photos, tmp_path / "resumed", **settings)
-    assert resumed.rows().collect().equals(cluster.rows().collect())
-    assert resumed.layouts().equals(cluster.layouts())
+    resumed = run(photos, tmp_path / "resumed", **OF_SHARDS)
+    assert resumed.rows().collect().equals(of_shards.rows().collect())
+    assert resumed.layouts().equals(of_shards.layouts())
     with pytest.raises(UsageError, match="another study"):
-        run(photos, tmp_path / "resumed", **(settings | {"tiles": 9}))
+        run(photos, tmp_path / "resumed", **(OF_SHARDS | {"tiles": 9}))
 
 
 def test_tiles_in_python_are_the_rows_of_a_study(study, photos):

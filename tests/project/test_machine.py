@@ -8,6 +8,7 @@ import pytest
 from embedshift.config import BUNDLED
 from embedshift.config.processes import wait_passively_where_busy
 from embedshift.encoders import bundled, load_encoder
+from support.matrix import first_only
 from support.processes import run_python
 
 # The pools of BLAS and OpenMP, by a library that finds them anew, with one more loaded after the first limit.
@@ -71,7 +72,9 @@ def test_libraries_that_come_later_have_one_thread_too(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("variable", "during"), [("OMP_NUM_THREADS", "{1}"), ("OPENBLAS_NUM_THREADS", "{2}")])
+@pytest.mark.parametrize(
+    ("variable", "during"), first_only([("OMP_NUM_THREADS", "{1}"), ("OPENBLAS_NUM_THREADS", "{2}")])
+)
 def test_a_study_in_python_limits_openblas_as_the_command_line_does(variable, during, tmp_path, monkeypatch):
     """Not where the user has set its threads; the user's own process has them back afterwards."""
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)

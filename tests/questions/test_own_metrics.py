@@ -12,8 +12,9 @@ from PIL import Image
 import embedshift
 from embedshift.errors import UsageError
 from embedshift.registry import METRICS
-from support import command, reference, studies
+from support import reference, studies
 from support.models import Colours
+from support.processes import run_python
 
 pytestmark = pytest.mark.slow
 
@@ -97,8 +98,13 @@ def test_a_metric_without_a_twin_is_measured_as_a_loop_does(study, photos):
 def test_rules_and_reports_of_another_process_know_it(study, tmp_path):
     rules = tmp_path / "rules.yaml"
     rules.write_text("rules:\n- {table: summary, metric: own_patch, augmentation: mirror, at_most: 0.99}\n")
-    assert command.finish(command.start("check", study.folder, "--rules", rules)).code == 0
-    assert command.finish(command.start("report", study.folder, "--figures", "metric_bars")).code == 0
+    program = """
+        import sys, embedshift
+        study = embedshift.load(sys.argv[1])
+        print(len(embedshift.check(study, sys.argv[2]).results), len(embedshift.check(study, sys.argv[2]).of("broken")))
+        study.report(figures=["metric_bars"])
+    """
+    assert run_python(program, str(study.folder), str(rules)) == "1 0\n"
     assert "own patch" in (study.folder / "report.html").read_text()
 
 

@@ -5,75 +5,19 @@ import signal
 import time
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
 import embedshift
 from embedshift import EmbedshiftError
-from embedshift.arrays import Pixels
-from embedshift.config import make_config
-from embedshift.encoders.base import EncoderOutput
-from embedshift.runner import run_study
 from embedshift.store.shards import SUMS_KEY, shard_path
 from support import ASKED, command, studies
+from support.counted import BATCH, IMAGES, SHARD, VIEWS, Counted, counted
 from support.matrix import first_only
-from support.mean_colour import MeanColour
 from support.models import Colours, pictures
 
 pytestmark = pytest.mark.slow
-
-SHARD, VIEWS, BATCH = 6, 5, 2
-IMAGES = 2 * SHARD + 1
-
-
-class Counted(MeanColour):
-    """Adds a line to a file for every batch; what it gives for a view depends on the batch in the last bits.
-
-    Args:
-        log: The file.
-        seconds: That a batch takes.
-        most: Batches until it is stopped as by Ctrl-C.
-        memory: Views that it has memory for.
-    """
-
-    name = "counted"
-
-    def __init__(self, log: Path, *, seconds: float = 0.0, most: int | None = None, memory: int = BATCH) -> None:
-        self.log, self.seconds, self.most, self.memory = log, seconds, most, memory
-
-    def __call__(self, views: Pixels) -> EncoderOutput:
-        if len(views) > self.memory:
-            raise MemoryError("out of memory")
-        if self.most is not None and len(self.batches()) >= self.most:
-            raise KeyboardInterrupt
-        time.sleep(self.seconds)
-        output = super().__call__(views)
-        with open(self.log, "a") as file:
-            file.write(f"{len(views)}\n")
-        brightness = np.float32(1 + 1e-5 * views.mean())
-        # As torch may: the same numbers in another order in memory.
-        attention = np.asfortranarray(output.attention * brightness)
-        return EncoderOutput(output.embedding * brightness, attention, output.attention_kind)
-
-    def batches(self) -> list[int]:
-        """The views of every batch."""
-        return [int(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
-
-
-def config(images: Path, **settings):
-    """Four views of every image beside itself."""
-    suite = {"augmentations": "strength", "families": ["jpeg"], "levels": VIEWS - 1}
-    sizes = {"shard_size": SHARD, "batch_size": BATCH, "workers": 0}
-    return make_config({"images": [str(images)]} | suite | sizes | settings)
-
-
-def counted(images: Path, out: Path, encoder: Counted, **settings) -> tuple[int, int]:
-    """Runs a study; returns the number of images done at its start, and of those that it went through."""
-    starts, through = [], []
-    run_study(config(images, **settings), out, encoder=encoder, on_start=starts.append, progress=through.append)
-    return starts[0].done, sum(through)
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +55,7 @@ def assert_same(out: Path, whole: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-sys.path.append(sys.argv[5])
-from test_resume import Counted, counted
+from support.counted import Counted, counted
 counted(Path(sys.argv[1]), Path(sys.argv[2]), Counted(Path(sys.argv[3]), seconds=0.02), workers=int(sys.argv[4]))
 """
 
@@ -122,7 +65,7 @@ counted(Path(sys.argv[1]), Path(sys.argv[2]), Counted(Path(sys.argv[3]), seconds
 )
 def test_killed_in_the_middle_of_a_shard(workers, signal_sent, photos, whole, tmp_path):
     out, encoder = tmp_path / "study", Counted(tmp_path / "log")
-    process = command.start_python(KILLED, photos, out, encoder.log, workers, Path(__file__).parent)
+    process = command.start_python(KILLED, photos, out, encoder.log, workers)
     while len(encoder.batches()) < 23 or not shard_path(out, 0).exists():  # the first shard has 13 or 15
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
