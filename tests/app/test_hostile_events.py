@@ -101,6 +101,7 @@ def files(tmp_path, photos):
     return [*here, *elsewhere, "/tmp/a\0b.png", "/" + "a" * 5_000, ""]
 
 
+@pytest.mark.matrix
 def test_no_event_names_a_file_that_was_not_uploaded(served, files, image, silent):
     for path in files:
         file = {"path": path, "orig_name": "a.png", "meta": META}

@@ -68,6 +68,7 @@ def digests(suites):
     return found
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_bytes_are_equal_in_another_process_that_has_no_torch():
     text = """

@@ -20,6 +20,7 @@ def model():
     return str(studies.checkpoint("dinov2"))
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_flag_file_and_python_are_the_same_study(cli, places, model, tmp_path):
     settings = ["--model", model, "--workers", "0", "--no-report"]

@@ -28,6 +28,7 @@ def cells(column, row, value):
     return {column: [value if number == row else cell for number, cell in enumerate(frame()[column].to_list())]}
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_a_run_with_a_report_makes_the_core_tables_once(tmp_path, cli, monkeypatch):
     from embedshift.store import tables

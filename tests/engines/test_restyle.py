@@ -109,6 +109,7 @@ def test_strength_0_is_the_round_trip_through_the_vae_alone(written, photos, mod
         np.testing.assert_array_equal(pixels(out / "vae_round_trip" / f"{name}.png"), np.asarray(expected))
 
 
+@pytest.mark.matrix
 def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(written, photos, model, prompts, tmp_path):
     out, _ = written
     write(photos, tmp_path / "again", model, prompts)
@@ -293,6 +294,7 @@ def test_wrong_settings_are_one_line(photos, model, prompts, tmp_path, monkeypat
         write(photos, tmp_path / "more", model, prompts)
 
 
+@pytest.mark.matrix
 def test_a_full_disk_ends_it_in_a_line_and_it_goes_on_later(photos, model, prompts, tmp_path, monkeypatch):
     real, count = views_folder.write_atomically, []
 

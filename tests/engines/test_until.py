@@ -211,6 +211,7 @@ def test_groups_must_be_twenty_and_known_beforehand(photos, ended, tmp_path):
         run(photos, tmp_path / "near", groups="near")
 
 
+@pytest.mark.matrix
 def test_a_first_shard_without_images_ends_nothing(photos, tmp_path):
     some = shutil.copytree(photos, tmp_path / "photos", ignore=lambda _, names: sorted(names)[24:])
     order = run(some, tmp_path / "before", until=None, shard_size=1).reader().ordered_ids()

@@ -269,6 +269,7 @@ def test_numbers_that_need_no_vectors_are_the_same_without_them(study, tmp_path)
         assert_frame_equal(table, full[name], check_exact=True)
 
 
+@pytest.mark.matrix
 def test_a_study_that_was_resumed_by_loaders_gives_the_same_rows_and_tables(study, tmp_path):
     copy = studies.copied(study, tmp_path / "study")
     for lost in ("shards/part-00001.parquet", *(f"tables/{name}.parquet" for name in ("layers", "words", "summary"))):
@@ -329,6 +330,7 @@ def test_another_caption_is_another_study(study, tmp_path):
         embedshift.run(photos, out=copy.folder, **given)
 
 
+@pytest.mark.matrix
 def test_tables_and_report_are_made_again_from_the_shards_without_torch(study, tmp_path):
     copy = studies.copied(study, tmp_path / "study")
     shutil.rmtree(copy.folder / "tables")

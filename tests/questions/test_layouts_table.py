@@ -129,6 +129,7 @@ def test_a_search_with_tiles_ranks_as_a_loop_and_is_kept_until_another_is_chosen
     assert study.search_ranks().equals(before)
 
 
+@pytest.mark.matrix
 def test_searches_of_two_layouts_are_not_compared(study, tmp_path, caplog):
     whole, tiles, views, _ = world()
     other = embedshift.from_vectors(frame(whole, tiles, views), out=tmp_path / "other", model="other")

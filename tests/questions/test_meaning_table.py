@@ -146,6 +146,7 @@ def test_images_come_with_the_lowest_of_their_nearest(planted):
     assert rows["low"].null_count() == 8
 
 
+@pytest.mark.matrix
 def test_falcons_groups_are_found_and_named(tmp_path):
     rng = np.random.default_rng(7)
     count, dim = 5_000, 160
@@ -277,6 +278,7 @@ def test_gaps_kinds_and_keys_of_a_users_files(planted, tmp_path, caplog):
     assert shown(numbered, "moved", "word") == ["7"]
 
 
+@pytest.mark.matrix
 def test_groups_of_alike_images_count_once():
     """Groups of five differ along a direction, and words and properties of groups have nothing to do with it."""
     seen = 0

@@ -95,6 +95,7 @@ def test_a_metric_without_a_twin_is_measured_as_a_loop_does(study, photos):
     assert math.isfinite(row["baseline"])
 
 
+@pytest.mark.matrix
 def test_rules_and_reports_of_another_process_know_it(study, tmp_path):
     rules = tmp_path / "rules.yaml"
     rules.write_text("rules:\n- {table: summary, metric: own_patch, augmentation: mirror, at_most: 0.99}\n")

@@ -226,6 +226,7 @@ def test_in_a_large_study_the_listed_pairs_are_taken(with_copies, monkeypatch):
         assert (label[one] == label[other]) == (groups[one] == groups[other])
 
 
+@pytest.mark.matrix
 def test_without_faiss_a_line_says_that_the_first_images_alone_were_compared(tmp_path, monkeypatch, caplog, cli):
     pytest.importorskip("faiss")
     for module in (search_index, near, settings, duplicates, grouping):

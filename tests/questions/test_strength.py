@@ -248,6 +248,7 @@ def test_a_tenth_that_only_the_interval_reaches_is_not_excluded(reached):
     assert "on average" in said.lower()
 
 
+@pytest.mark.matrix
 def test_the_report_of_corruptions_has_their_table_and_mean(corrupted):
     html = corrupted.report(figures=["strength"], formats=["svg"]).read_text()
     section = words(html[html.index('<section id="strength"') : html.index('<section id="summary"')])

@@ -151,6 +151,7 @@ def test_the_same_study_is_the_same_file_and_says_what_is_missing_since(tmp_path
         study.report()
 
 
+@pytest.mark.matrix
 def test_one_augmentation_no_attention_and_thousands_of_failures(tmp_path):
     lost = [Failure(f"lost-{index}.jpg", "decode", "y" * 5000) for index in range(3000)]
     given = {"grid": None, "with_pictures": True, "failures": lost, "encoder": "dinov2-small-offline"}

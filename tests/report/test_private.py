@@ -77,6 +77,7 @@ def texts(folder: Path):
             yield path.name, json.dumps(pl.read_parquet(path).to_dicts(), default=str)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("figures", first_only([["sample_heatmap", "views"], None]))
 def test_no_report_table_or_comparison_holds_the_root(figures, studies, root, monkeypatch, capsys):
     studies[0].report(figures=figures, formats=["svg"])

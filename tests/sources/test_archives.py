@@ -119,6 +119,7 @@ def test_kinds_are_not_mixed(photos, tmp_path):
         open_source([str(photos), str(tar)])
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 def test_a_comparison_of_an_archive_out_of_order_keeps_the_views_of_an_image_in_order(photos, tmp_path):
     """Rows of one image that changed places would be read as other augmentations."""

@@ -9,6 +9,7 @@ from scipy import stats
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.judged import ONE_SIDED, Outcomes, Split, judge, verdict
 from embedshift.statistics.sample import estimates_from_values
+from support.matrix import first_only
 from support.tango import slow_tango
 
 Z95, Z90 = stats.norm.ppf([0.975, 0.95])
@@ -85,7 +86,7 @@ def test_an_augmentation_without_outcomes_unsettles_no_other():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sizes", [[5] * 30, [8] * 5 + [1] * 40], ids=["equal", "unequal"])
+@pytest.mark.parametrize("sizes", first_only([[8] * 5 + [1] * 40, [5] * 30]), ids=["unequal", "equal"])
 def test_where_groups_gain_nothing_one_in_twenty_says_otherwise(sizes):
     groups, said = np.repeat(np.arange(len(sizes)), sizes), 0
     for seed in range(200):

@@ -11,6 +11,7 @@ from embedshift.statistics import paired
 from embedshift.statistics.intervals import simultaneous_intervals
 from embedshift.statistics.paired import critical_of_signs, paired_gains
 from embedshift.statistics.sample import estimates_from_values
+from support.matrix import first_only
 from support.tango import slow_tango
 
 Z95 = stats.norm.ppf(0.975)
@@ -106,8 +107,11 @@ def test_too_few_images_have_no_interval_and_unsettle_no_other_pair():
     assert paired_gains(np.tile([1.0, 0.0], (8, 1)), seed=0).intervals.significant.tolist() == [True]
 
 
+SIZES = {"one large group": [100] + [1] * 20, "images": [1] * 40, "groups": [4] * 40}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("sizes", [[1] * 40, [4] * 40, [100] + [1] * 20], ids=["images", "groups", "one large group"])
+@pytest.mark.parametrize("sizes", first_only(SIZES.values()), ids=[*SIZES])
 def test_where_nothing_is_gained_one_family_in_twenty_says_otherwise(monkeypatch, sizes):
     for function in (critical_of_signs, simultaneous_intervals):
         monkeypatch.setattr(paired, function.__name__, functools.partial(function, resamples=999))

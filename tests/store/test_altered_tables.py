@@ -33,6 +33,7 @@ def contents(study):
     return {path: path.read_bytes() for path in sorted(study.folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.matrix
 def test_a_table_that_was_altered_is_refused_until_a_report_writes_it_again(study, made, cli):
     tables = study.folder / "tables"
     shutil.copy(tables / "ranking.parquet", tables / "summary.parquet")

@@ -41,6 +41,7 @@ def found(studies):
     return embedshift.compare(studies)
 
 
+@pytest.mark.matrix
 def test_side_by_side_holds_every_mean(found):
     assert found.side_by_side.columns == ["augmentation", "metric", A, B, C]
     order = [(name, metric) for name in SUITE for metric in PAPER_METRICS]

@@ -42,6 +42,7 @@ def second(first, tmp_path_factory):
     return variant(first, tmp_path_factory.mktemp("compare") / "b", farther(1.6), shard_size=64, **OTHER)
 
 
+@pytest.mark.matrix
 def test_tolerances_are_over_the_images_that_all_measured(first, tmp_path):
     lost = ("image-00003.png", "image-00009.png", "image-00020.png")
     part = variant(first, tmp_path / "part", failed=lost, shard_size=64)

@@ -122,6 +122,7 @@ def pairs(tmp_path_factory):
     )
 
 
+@pytest.mark.matrix
 def test_a_comparison_of_grouped_copies_is_that_of_the_images(pairs):
     search = pl.col("metric").is_in(["recall@1", "recall@5", "recall@10", "mrr", "knn_overlap@10"])  # copies are found
     single, grouped = (embedshift.compare(studies).comparison.drop("n").filter(~search) for studies in pairs)

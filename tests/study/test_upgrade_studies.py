@@ -271,6 +271,7 @@ def test_the_command_says_writes_and_prints_json(places, tmp_path, cli):
     assert len(refused.err.splitlines()) == 1
 
 
+@pytest.mark.matrix
 def test_no_torch_is_needed(places):
     code = (
         "import sys, embedshift; "
@@ -280,6 +281,7 @@ def test_no_torch_is_needed(places):
     assert done.stdout == "False\n"
 
 
+@pytest.mark.matrix
 def test_the_same_encoder_is_used_as_it_is_and_an_unrelated_one_is_not(tmp_path):
     """400 images end to end, at the margin of one point that the command has."""
     old = table(tmp_path / "old.parquet", vectors(400, 16))

@@ -143,6 +143,7 @@ def test_a_table_whose_views_have_exchanged_their_names_is_another_study(model, 
         embedshift.from_vectors(exchanged, out=tmp_path / "study", model=model)
 
 
+@pytest.mark.matrix
 def test_names_of_views_that_polars_would_read_as_patterns_are_names(tmp_path):
     original, views = arrays(images=30)
     plain = {"a": views["a"], "ab": views["b"], "c": 0.5 * (views["a"] + views["b"])}
@@ -274,6 +275,7 @@ def written(tmp_path_factory):
     return file, study, pl.DataFrame(rows)
 
 
+@pytest.mark.matrix
 def test_written_views_that_something_else_embedded_give_the_study_of_their_files(written, tmp_path):
     file, study, rows = written
     found = embedshift.from_vectors(rows, views=str(file), out=tmp_path / "found")
