@@ -149,7 +149,7 @@ for line in ("--help", "run --help", "report --help", "--version"):
 @pytest.mark.parametrize(
     ("text", "not_loaded"),
     [
-        ("import embedshift; embedshift.run; import embedshift.cli.commands", HEAVY),
+        ("import embedshift; embedshift.run; import embedshift.cli", HEAVY),
         (HELP, TO_HELP),
         ("from embedshift.registry import METRICS; assert len(METRICS)", TO_MEASURE),
     ],

@@ -4,15 +4,19 @@ import dataclasses
 import re
 import shlex
 import shutil
+import sys
 import tomllib
 
+import pytest
 import typer
 import yaml
 
-from embedshift.cli import app, commands
+import embedshift
+from embedshift.cli import app
 from embedshift.cli.options import given, originals_and_variants
 from embedshift.config import AttackConfig, declared_settings, make_attack_config, make_config
-from embedshift.study.gate.rules import read_rules
+from embedshift.errors import UsageError
+from support import studies
 from support.project import ROOT
 
 NAMES = (
@@ -56,12 +60,19 @@ def test_a_command_in_the_docs_is_taken():
 def test_the_rules_and_the_workflow_in_the_docs_are_read(tmp_path):
     rules, workflow = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "check.md").read_text(), re.DOTALL)
     (tmp_path / "rules.yaml").write_text(rules)
-    tables = [rule.table for rule in read_rules(tmp_path / "rules.yaml")]
+    tables = [rule["table"] for rule in yaml.safe_load(rules)["rules"]]
     assert tables == ["search", "comparison", "agreement", "tolerance"]
+    with pytest.raises(UsageError, match=r": \d of 4 rules need a reference study"):  # so that all are read
+        embedshift.check(studies.plain(), tmp_path / "rules.yaml")
     steps = yaml.safe_load(workflow)["jobs"]["gate"]["steps"]
     found = [line for step in steps for line in COMMAND.findall(step.get("run", "").replace("\\\n", " "))]
     assert [line.split()[0] for line in found] == ["run", "check"]
     assert parse(found[1])["against"] is not None
+
+
+def command_of_pages():
+    """The module of the command `docs`, wherever it lies."""
+    return sys.modules[typer.main.get_command(app).commands["docs"].callback.__module__]
 
 
 def test_every_page_is_listed_with_its_title_and_printed_without_what_only_tests_read(cli):
@@ -81,7 +92,8 @@ def test_a_page_is_opened_and_a_mistyped_one_named(cli, monkeypatch, tmp_path):
     done = cli("docs", "serach")
     assert (done.code, "did you mean 'search'?" in done.err) == (2, True)
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    monkeypatch.setattr(commands, "FOLDERS", (tmp_path / "docs", commands.FOLDERS[1]))
+    folders = command_of_pages().FOLDERS
+    monkeypatch.setattr(command_of_pages(), "FOLDERS", (tmp_path / "docs", folders[1]))
     assert cli("docs", "app").err.strip() == f"File: {tmp_path / 'docs' / 'app.md'}", "those of the wheel come first"
 
 
@@ -89,4 +101,4 @@ def test_the_wheel_has_the_pages_beside_the_package():
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert "docs" in wheel["only-include"]
     assert wheel["sources"]["docs"] == "embedshift/docs"
-    assert commands.FOLDERS[0] == ROOT / "src" / "embedshift" / "docs"
+    assert command_of_pages().FOLDERS[0] == ROOT / "src" / "embedshift" / "docs"

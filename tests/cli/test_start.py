@@ -42,7 +42,7 @@ def test_a_list_imports_what_it_names_alone(kind, needed):
 def test_a_command_imports_neither_what_draws_nor_what_encodes_where_it_need_not(tmp_path):
     study = studies.copied(studies.plain(), tmp_path / "study")
     names = imported("-c", COMMAND, "search", str(study.folder))
-    assert "embedshift.cli.results" in names
+    assert "embedshift.cli.terminal" in names
     assert not names & {"jinja2", "matplotlib", "plotly", "torch", "transformers"}
     other = studies.copied(study, tmp_path / "other")
     compares = "import sys, embedshift; embedshift.compare(sys.argv[1:3], out=sys.argv[3])"

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from embedshift.cli.results import legend, result_tables
 from embedshift.cli.terminal import print_table
 from embedshift.statistics.strengths import in_words, interval_in_words
 from embedshift.study import Study
 from support import studies
 from support.comparing import C, three_studies
 from support.graded import CLOSER, DARKER, MADE, corruption, graded
+from support.inside import legend, result_tables
 from support.matrix import first_only
 from support.synthetic import make_study
 

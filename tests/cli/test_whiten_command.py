@@ -8,7 +8,7 @@ import pytest
 
 import embedshift
 from embedshift.figures import FigureInput
-from embedshift.questions.whitening.section import section
+from embedshift.registry import QUESTIONS
 from embedshift.report import page
 from embedshift.report.section import PageInput
 from embedshift.statistics.whitening import sentences
@@ -25,7 +25,7 @@ def study(tmp_path):
 
 def html_of(study):
     reader = study.reader()
-    made = section(PageInput(FigureInput(reader), "CLIP", {}, reader.records))
+    made = QUESTIONS["whitening"].part("section").section(PageInput(FigureInput(reader), "CLIP", {}, reader.records))
     return str(page.fill("whitening/section.html.j2", made.content))
 
 
@@ -69,9 +69,9 @@ def test_the_table_is_made_on_request_and_kept_by_a_report(cli, study, tmp_path)
     assert '<td class="number">8</td>' in html
 
 
-def test_a_map_that_is_not_recommended_is_not_written(cli, study, tmp_path, monkeypatch):
-    table = study.whitening().with_columns(recommended=False)
-    monkeypatch.setattr("embedshift.cli.finished.whitening_tables", lambda studies: [table for _ in studies])
+def test_a_map_that_is_not_recommended_is_not_written(cli, tmp_path):
+    study = make_study(tmp_path / "few", 12, ["noise"], dim=6)
+    assert not study.whitening()["recommended"].any()
     done = cli("whiten", study.folder, "--out", tmp_path / "map.npz")
     assert done.code == 0
     assert "No map helps" in done.out

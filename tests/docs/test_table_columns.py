@@ -5,17 +5,14 @@ import re
 import pytest
 
 from embedshift.augmentations import load_suite
-from embedshift.questions.codes import tables as codes
 from embedshift.questions.heads import tables as heads
-from embedshift.questions.layouts import tables as layouts
 from embedshift.questions.maps import tables as maps
 from embedshift.questions.meaning import tables as meaning
 from embedshift.questions.power import tables as power
 from embedshift.questions.text import tables as text
 from embedshift.questions.variance import tables as variance
-from embedshift.questions.whitening import tables as whitening
 from embedshift.questions.worst_case import tables as worst
-from embedshift.registry import questions
+from embedshift.registry import QUESTIONS, questions
 from embedshift.store.table import tables_of
 from support import studies
 from support.pages import ROOT
@@ -23,13 +20,14 @@ from support.pages import ROOT
 PAGE = (ROOT / "docs" / "reference" / "tables.md").read_text().partition("## Questions")[0]
 # Tables with a column for each augmentation.
 SQUARE = ("pairwise", "directions", "directions_of_images")
+LATER = {name: QUESTIONS[name].part("tables") for name in ("codes", "layouts", "whitening")}
 # Tables that no made study has, by what they are made of.
 DECLARED = {
-    "codes": codes.SCHEMA,
+    "codes": LATER["codes"].SCHEMA,
     "head_words": heads.WORDS_SCHEMA,
     "head_tokens": heads.TOKENS_SCHEMA,
-    "layout_tolerance": layouts.TOLERANCES,
-    "layouts": layouts.SCHEMA,
+    "layout_tolerance": LATER["layouts"].TOLERANCES,
+    "layouts": LATER["layouts"].SCHEMA,
     "maps": maps.MAPS,
     "map_trust": maps.TRUST,
     "meaning": meaning.SCHEMA,
@@ -37,7 +35,7 @@ DECLARED = {
     "text_search": text.SCHEMA,
     "zero_shot": text.CLASSES_SCHEMA,
     "variance": variance.SCHEMA,
-    "whitening": whitening.SCHEMA,
+    "whitening": LATER["whitening"].SCHEMA,
     "worst": worst.WORST_SCHEMA,
     "purify": worst.PURIFY_SCHEMA,
 }

@@ -13,7 +13,6 @@ from scipy import stats
 from embedshift.statistics.paired import critical_of_signs
 from embedshift.statistics.power import planned as planned_rows
 from embedshift.statistics.power import power_of_loss
-from embedshift.study.gate.proposal import propose
 from support import studies
 from support.graded import DARKER, graded
 from support.overlap import drawn_texts, overlaps
@@ -76,8 +75,9 @@ def test_pairs_of_augmentations_are_those_of_a_loop(study, tmp_path, size):
         assert less < 0.8 <= enough
 
 
-def test_margins_are_broken_by_the_change_that_is_written_behind_them(study, tmp_path):
-    text = propose(study, tmp_path / "rules.yaml").read_text()
+def test_margins_are_broken_by_the_change_that_is_written_behind_them(study, tmp_path, cli):
+    assert cli("check", study.folder, "--init", "--rules", tmp_path / "rules.yaml").code == 0
+    text = (tmp_path / "rules.yaml").read_text()
     for metric, option, name in (("relative_shift", "ratio", "blur"), ("recall@1", "recall_loss", "all")):
         change = re.search(rf'metric: "{metric}".*"{name}".*broken from -?([\d.]+)', text)[1]
         needed = of(planned(study, **{option: float(change)}), "check", metric)[name]

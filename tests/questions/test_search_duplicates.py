@@ -15,6 +15,7 @@ from embedshift.questions.search import tables as near
 from embedshift.questions.search.section import near_duplicates
 from embedshift.statistics import duplicates, search_index
 from embedshift.store import grouping
+from support.inside import galleries_in_files
 from support.revised import revise_embeddings
 from support.search_tables import html_of
 from support.synthetic import make_study
@@ -57,7 +58,7 @@ def study(tmp_path):
 @pytest.mark.parametrize("in_file", [False, True])
 def test_cosines_and_groups_are_those_of_a_loop(study, in_file, monkeypatch):
     if in_file:
-        monkeypatch.setattr("embedshift.store.gallery_file.IN_MEMORY", 16)
+        galleries_in_files(monkeypatch)
         monkeypatch.setattr("embedshift.questions.search.tables.ROWS", 7)
     revise_embeddings(study, copies(10, 4, by=1e-3))
     revise_embeddings(study, copies(30, 3, by=1e-3))

@@ -11,8 +11,8 @@ from embedshift.errors import UsageError
 from embedshift.questions.search import tables
 from embedshift.questions.search.settings import settings
 from embedshift.store.tables import update_tables
-from embedshift.study.whitening import WhitenedStudy
 from support import revised
+from support.inside import WhitenedStudy, galleries_in_files
 from support.matrix import first_only
 from support.synthetic import make_study
 
@@ -189,7 +189,7 @@ def test_what_is_no_gallery_is_one_line(study, tmp_path, case):
 
 def test_many_vectors_lie_in_a_file_while_they_are_searched(study, monkeypatch):
     before = study.search_ranks()
-    monkeypatch.setattr("embedshift.store.gallery_file.IN_MEMORY", 16)
+    galleries_in_files(monkeypatch)
     study.search(queries=19)
     study.search(queries=2000)
     assert study.search_ranks().equals(before)

@@ -6,13 +6,12 @@ import polars as pl
 import pytest
 
 import embedshift
-from embedshift.cli.results import result_tables
 from embedshift.figures import FIGURES
 from embedshift.registry import METRICS, QUESTIONS, questions
 from embedshift.statistics.summary import RADAR_METRICS
 from embedshift.store.table import tables_of
-from embedshift.study.gate.rules import TABLES
 from support import models, studies
+from support.inside import TABLES, result_tables
 
 pytestmark = pytest.mark.slow
 

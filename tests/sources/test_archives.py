@@ -18,7 +18,6 @@ from PIL import Image
 import embedshift
 from embedshift import EmbedshiftError
 from embedshift.sources import SOURCES, Roots, image_reader, open_source, select, shuffle, split
-from embedshift.study.paired import pair_studies
 from support.archives import write_parquet, write_tar
 from support.mean_colour import MeanColour
 
@@ -128,8 +127,13 @@ def test_a_comparison_of_an_archive_out_of_order_keeps_the_views_of_an_image_in_
     settings = {"model": MeanColour(), "workers": 0}
     studies = [embedshift.run(tar, out=tmp_path / f"{size}", batch_size=size, **settings) for size in (10, 7)]
     assert not studies[0].rows().collect()["image_id"].is_sorted()
-    for rows in pair_studies(studies).rows():
-        assert rows.collect()["view"].to_list() == ["original", *studies[0].augmentations] * len(names)
+    compared = embedshift.compare(studies).comparison.filter(metric="cosine_similarity")
+    compared = compared.rows_by_key("augmentation", named=True, unique=True)
+    for own in studies[0].summary().filter(metric="cosine_similarity").iter_rows(named=True):
+        row = compared[own["augmentation"]]
+        assert row["reference_mean"] == pytest.approx(own["mean"], abs=1e-9)
+        # No width: each image is compared with itself.
+        assert [row[end] for end in ("difference", "ci_low", "ci_high")] == pytest.approx([0, 0, 0], abs=1e-6)
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import shutil
 import polars as pl
 import pytest
 
+import embedshift
 from embedshift.errors import UsageError
 from embedshift.store.info import write_content
 from embedshift.store.shards import shard_path
 from embedshift.store.table import record_files, write_table
-from embedshift.study.gate import check
 from support import studies
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,7 @@ def test_a_table_that_was_altered_is_refused_until_a_report_writes_it_again(stud
     shutil.copy(tables / "ranking.parquet", tables / "summary.parquet")
     (tables / "ranking.csv").write_text("augmentation,rank\n")
     before = contents(study)
-    for use in (study.summary, lambda: check(study, [RULE])):
+    for use in (study.summary, lambda: embedshift.check(study, [RULE])):
         with pytest.raises(UsageError, match=f"summary.parquet: {NAMED}"):
             use()
     done = cli("card", study.folder)
@@ -101,4 +101,4 @@ def test_check_refuses_what_cannot_be(cells, words, study):
     record_files(study.folder, {f"tables/{name}.parquet": checksum})
     rule = RULE | ({"table": "search", "metric": "recall@1"} if name == "search" else {})
     with pytest.raises(UsageError, match=f"{words}, which cannot be"):
-        check(study, [rule])
+        embedshift.check(study, [rule])

@@ -124,6 +124,10 @@ def test_search_rows_hold_the_tables_of_both_studies(first, other, found):
         mean = np.mean([tables[1][name, metric]["value"] for name in SUITE[1:]])
         assert row_of(found, "all", metric)["mean"] == pytest.approx(mean, abs=1e-12)
     assert set(found.comparison["augmentation"]) == {"all", *SUITE}
+    cosines = found.comparison.filter(pl.col("augmentation") != "all", metric="cosine_similarity")
+    correlation = stats.spearmanr(cosines["reference_mean"], cosines["mean"])[0]
+    assert found.studies["rank_correlation_cosine"][1] == pytest.approx(correlation)
+    assert correlation < 1, "the order is another"
 
 
 def test_the_sentence_names_what_is_saturated_and_both_sides(first, found, tmp_path):

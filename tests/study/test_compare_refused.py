@@ -1,7 +1,5 @@
 """Studies that cannot stand beside each other: what is refused, and what is compared with a warning."""
 
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
@@ -9,11 +7,10 @@ import pytest
 import embedshift
 from embedshift.errors import EmbedshiftError
 from embedshift.statistics.summary import PAPER_METRICS
-from embedshift.study.paired import checks
-from support.comparing import moved, variant
+from support.comparing import A, moved, variant
 from support.matrix import first_only
 from support.revised import revise_shard, say_identity
-from support.studies import compared
+from support.studies import compared, copied
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -134,7 +131,7 @@ def test_five_levels_move_patch_similarity_by_less_than_what_is_refused():
         abs(patch_similarity(grey(0), grey(level)) - patch_similarity(grey(0), grey(level + 5))).item()
         for level in range(251)
     ]
-    assert 0.012 < max(moved_by) < 0.013 < checks.SAME_PICTURE
+    assert 0.012 < max(moved_by) < 0.013, "which is told of by nothing above"
 
 
 def test_studies_that_cannot_be_compared(first, tmp_path, cli):
@@ -174,7 +171,9 @@ def test_metrics_that_not_all_have_on_the_same_basis_are_left_out_and_named(firs
     assert "labels differ between the studies; skipping these metrics: zero_shot_flip" in caplog.text
 
 
-def test_studies_of_one_name_are_told_apart_by_their_folders():
-    names = checks.distinct(["clip", "clip", "vit"], [Path("/x/a"), Path("/x/b"), Path("/x/c")])
-    assert names == ["clip, a", "clip, b", "vit"]
-    assert checks.distinct(["clip", "clip"], [Path("/x/a"), Path("/y/a")]) == ["clip, x/a", "clip, y/a"]
+def test_studies_of_one_name_are_told_apart_by_their_folders(first, tmp_path):
+    a, b, again = (copied(first, tmp_path / place) for place in ("x/a", "x/b", "y/a"))
+    other = variant(first, tmp_path / "x" / "c", encoder={"name": "vit"})
+    names = embedshift.compare([a, b, other]).studies["study"].to_list()
+    assert names == [f"{A}, a", f"{A}, b", "vit (float32)"]
+    assert embedshift.compare([a, again]).studies["study"].to_list() == [f"{A}, x/a", f"{A}, y/a"]

@@ -8,7 +8,6 @@ from matplotlib.collections import PathCollection
 import embedshift
 from embedshift.errors import UsageError
 from embedshift.statistics.strengths import missed_tolerances
-from embedshift.study.paired.differences import CAPPED
 from support import studies
 from support.comparing import OTHER, A, C, farther, result, results, turned, variant
 from support.graded import CLOSER, DARKER, graded
@@ -16,6 +15,7 @@ from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
 
+CAPPED = "a tolerance beyond the strongest level counts as the strongest level"
 ENDS = ["value", "low", "high"]
 SHIFT, MISSED = "relative shift 0.1", "missed 5 %"
 

@@ -11,7 +11,6 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.errors import UsageError
 from embedshift.store.info import write_content
-from embedshift.study.gate import propose
 from support import studies
 from support.models import Colours
 
@@ -83,15 +82,16 @@ def test_a_wrong_tree_is_refused_before_anything_is_computed(tmp_path, monkeypat
     assert "pdist metric 'x': " in refused.line
 
 
-def test_what_is_not_finished_or_not_there_is_one_line_that_names_the_study(tmp_path):
+def test_what_is_not_finished_or_not_there_is_one_line_that_names_the_study(tmp_path, cli):
     study = studies.copied(studies.plain(), tmp_path / "a")
     with pytest.raises(UsageError, match=r"no table 'nonsense' here; it has .*summary"):
         study.table("nonsense")
     write_content(study.folder, study.info() | {"complete": False})
     unfinished = r"a: not finished; let its run end, or run the same command again first"
-    for call in (study.card, lambda: propose(study.folder, tmp_path / "rules.yaml")):
-        with pytest.raises(UsageError, match=unfinished):
-            call()
+    with pytest.raises(UsageError, match=unfinished):
+        study.card()
+    done = cli("check", study.folder, "--init", "--rules", tmp_path / "rules.yaml")
+    assert (done.code, unfinished in done.line) == (2, True)
     assert not (tmp_path / "rules.yaml").exists()
     (study.folder / "tables" / "summary.parquet").unlink()
     with pytest.raises(UsageError, match=r"not finished, no table 'summary' yet; run the same command again"):

@@ -1,10 +1,10 @@
 """`embedshift check`: exit codes, and what it prints and writes; JUnit's file is read by a parser of such files."""
 
+import dataclasses
 import html
 import json
 import os
 import re
-from pathlib import Path
 
 import junitparser
 import pytest
@@ -12,11 +12,10 @@ import yaml
 from inline_snapshot import snapshot
 
 import embedshift
-from embedshift.study.gate import Checked
-from embedshift.study.gate.result import number, to_junit, to_markdown
 from support.comparing import rule, variant
 from support.revised import without_vectors
 from support.searched import ranked, with_search
+from support.studies import copied
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
@@ -177,15 +176,25 @@ def test_a_file_that_cannot_be_written_is_named(check, tmp_path):
         assert check([KEPT], option, tmp_path / option).err.endswith(f"{option}: No such device or address\n")
 
 
-def test_strange_names_are_no_harm(study):
-    found = embedshift.check(study, [rule(BLUR) | {"name": "ü & <b> \U0001f600", "at_least": 0.5}])
-    lost = Checked(Path("no-text-\udcff"), None, found.results)
-    assert to_markdown(lost).encode().startswith(b"### no-text-? passes")
-    (case,) = next(iter(junitparser.JUnitXml.fromstring(to_junit(found, strict=True).encode())))
+def test_strange_names_are_no_harm(study, tmp_path, monkeypatch, cli):
+    files = "--junit", tmp_path / "gate.xml", "--markdown", tmp_path / "gate.md"
+    (tmp_path / "gate.yaml").write_text(f"rules: [{{{BLUR}, at_least: 0.5, name: 'ü & <b> \U0001f600'}}]")
+    lost = copied(study, tmp_path / "no\x1btext")
+    monkeypatch.chdir(tmp_path)
+    assert cli("check", lost.folder.name, "--rules", "gate.yaml", *files).code == 0
+    text = (tmp_path / "gate.md").read_bytes()
+    assert text.startswith(b"### no?text passes")
+    (case,) = next(iter(junitparser.JUnitXml.fromstring((tmp_path / "gate.xml").read_bytes())))
     assert case.name == "1. ü & <b> \U0001f600 (blur, recall@1)"
-    assert "<b>" not in to_markdown(found)
-    numbers = number(0.98765), number(0.01, signed=True), number(-7.12e-05), number(None)
-    assert numbers == ("0.9877", "+0.01", "-0.00007", "-")
+    assert b"<b>" not in text
+
+
+def test_numbers_have_four_figures_and_five_decimals(study, tmp_path):
+    found = embedshift.check(study, [rule(f"{BLUR}, at_least: 0.5"), rule(RELATIVE)], copied(study, tmp_path / "b"))
+    kept, fallen = found.results
+    results = [dataclasses.replace(kept, value=value) for value in (0.98765, -7.12e-05, None)]
+    html = type(found)(found.study, None, (*results, dataclasses.replace(fallen, value=0.01)))._repr_html_()
+    assert re.findall(r"<td>recall@1</td>|<td>([^<]+)</td>", html)[3::8] == ["0.9877", "-0.00007", "-", "+0.01"]
 
 
 def test_it_writes_rules_to_begin_with_that_the_same_numbers_keep(study, tmp_path, cli):

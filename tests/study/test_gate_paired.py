@@ -8,14 +8,13 @@ from scipy import stats
 import embedshift
 from embedshift.errors import UsageError
 from embedshift.statistics.intervals import difference_of_proportions
-from embedshift.study.gate.check import EQUAL
-from embedshift.study.paired import pair_studies
 from support.comparing import OTHER, result, results, rule, turned, variant
 from support.searched import with_search
 from support.synthetic import make_study
 
 pytestmark = pytest.mark.slow
 
+EQUAL = "equal: the stored rows of both studies are equal"
 LOST = ("image-00003.png", "image-00009.png")
 RECALL, OVERLAP, MRR = (f"table: search, metric: {metric}" for metric in ("recall@1", "knn_overlap@10", "mrr"))
 MEAN = "table: summary, metric: cosine_similarity"
@@ -180,8 +179,11 @@ def test_one_other_embedding_is_another_row(first, tmp_path):
         last = pl.int_range(pl.len()) == pl.len() - 1
         return rows.with_columns(embedding=pl.when(last).then(pl.col("embedding").reverse()).otherwise("embedding"))
 
-    assert pair_studies([first, variant(first, tmp_path / "b", one)]).same_rows == [True, False]
-    assert pair_studies([first, variant(first, tmp_path / "c", failed=LOST)]).same_rows == [True, True]
+    text = f"{MEAN}, augmentation: noise, may_fall: 0.1"
+    other, fewer = variant(first, tmp_path / "b", one), variant(first, tmp_path / "c", failed=LOST)
+    assert [(found.value, found.note) for found in (result(study, first, text) for study in (other, fewer))] == [
+        (0, ""), (0, EQUAL)
+    ]  # fmt: skip
 
 
 @pytest.mark.matrix

@@ -1,5 +1,6 @@
 """Rules to begin with: of which rows they are, that an equal study keeps them, and what is left out."""
 
+import json
 import math
 import re
 
@@ -14,10 +15,8 @@ from embedshift.statistics.halves import compared_halves, margins_of
 from embedshift.statistics.intervals import difference_of_proportions
 from embedshift.statistics.vectors import ROTATIONS, halves
 from embedshift.store.reader import Reader
-from embedshift.study.gate import propose
-from embedshift.study.gate import result as output
-from embedshift.study.gate.proposal import rounded, two_figures
-from support.comparing import OTHER, farther, rule, turned, variant
+from embedshift.study.gate.proposal import propose, rounded, two_figures
+from support.comparing import OTHER, farther, turned, variant
 from support.graded import MADE, graded
 from support.revised import without_vectors
 from support.searched import ranked, with_search
@@ -101,16 +100,21 @@ def test_a_rule_says_which_change_breaks_it(tmp_path, cli):
 
 
 @pytest.mark.matrix
-def test_what_is_kept_although_it_is_worse_is_warned_of(tmp_path):
+def test_what_is_kept_although_it_is_worse_is_warned_of(tmp_path, cli):
     study = make_study(tmp_path / "a", 50, TWO, **NEAR)
     worse = variant(study, tmp_path / "b", farther(1.18, 0.01), shard_size=64, **OTHER)
     text = "table: comparison, metric: relative_shift, column: ratio, augmentation: all, at_most:"
+
+    def checked_of(study, bound, against):
+        (tmp_path / "rules.yaml").write_text(f"rules: [{{{text} {bound}}}]")
+        arguments = ("--rules", tmp_path / "rules.yaml", "--against", against.folder, "--json")
+        return json.loads(cli("check", study.folder, *arguments).out)
+
     for bound, words in ((1.5, ["is kept, although the whole interval is worse than the reference"]), (1.1, [])):
-        checked = embedshift.check(worse, [rule(f"{text} {bound}")], study)
-        assert [line.partition(") ")[2] for line in output.warnings(checked)] == words
-        assert checked.outcome == ("kept" if words else "broken")
-    nearer = embedshift.check(study, [rule(f"{text} 1.5")], worse)
-    assert not output.warnings(nearer), "better"
+        checked = checked_of(worse, bound, study)
+        assert [line.partition(") ")[2] for line in checked["warnings"]] == words
+        assert checked["outcome"] == ("kept" if words else "broken")
+    assert not checked_of(study, 1.5, worse)["warnings"], "better"
 
 
 @pytest.mark.matrix

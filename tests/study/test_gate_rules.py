@@ -6,7 +6,6 @@ import pytest
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.study.gate.rules import as_rules, read_rules
 from support import studies
 from support.comparing import OTHER, moved, rule, variant
 from support.searched import ranked, with_search
@@ -105,11 +104,11 @@ def test_a_mistake_gives_one_line_that_names_the_rule(study, tmp_path):
             assert re.fullmatch("rule 1: .*", line), text
 
 
-def test_a_file_that_is_wrong_is_named(tmp_path):
+def test_a_file_that_is_wrong_is_named(study, tmp_path):
     file = tmp_path / "rules.yaml"
     for text, words in FILES.items():
         file.write_text(text)
-        line = refusal(lambda: read_rules(file))
+        line = refusal(lambda: embedshift.check(study, file))
         assert line.startswith(f"{file}: "), text
         assert words in line, text
 
@@ -135,11 +134,14 @@ def test_filters_choose_rows(study):
     assert criteria == ["closer, relative shift 0.1", "closer, missed 5 %"]
 
 
-def test_a_rule_has_a_title_and_its_bound_may_have_an_exponent(tmp_path):
+def test_a_rule_has_a_title_and_its_bound_may_have_an_exponent(study, tmp_path):
     (tmp_path / "rules.yaml").write_text(
         f"rules:\n  - {{{COSINE}, at_least: -1e-3}}\n  - {{{RECALL}, may_fall: 0.01}}\n"
     )
-    rules = read_rules(tmp_path / "rules.yaml")
-    assert [each.bound for each in rules] == [-0.001, 0.01]
-    assert [each.title for each in rules] == ["summary: mean at least -0.001", "search: value may fall by 0.01"]
-    assert next(as_rules([rule(f"{RECALL}, may_fall: 0.01, name: mine")])).title == "mine"
+    reference = studies.copied(study, tmp_path / "reference")
+    found = embedshift.check(study, tmp_path / "rules.yaml", reference).results
+    assert {(each.number, each.bound, each.rule) for each in found} == {
+        (1, -0.001, "summary: mean at least -0.001"), (2, 0.01, "search: value may fall by 0.01"),
+    }  # fmt: skip
+    named = embedshift.check(study, [rule(f"{RECALL}, may_fall: 0.01, name: mine")], reference).results
+    assert {each.rule for each in named} == {"mine"}

@@ -17,7 +17,6 @@ import embedshift
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources.images import ToInput, decode
 from embedshift.store.redraw import redraw
-from embedshift.study.gate import propose
 from support import command, models, studies
 from support.given_vectors import EMBEDDING, arrays, table
 from support.matrix import first_only
@@ -144,7 +143,7 @@ def test_a_table_whose_views_have_exchanged_their_names_is_another_study(model, 
 
 
 @pytest.mark.matrix
-def test_names_of_views_that_polars_would_read_as_patterns_are_names(tmp_path):
+def test_names_of_views_that_polars_would_read_as_patterns_are_names(tmp_path, cli):
     original, views = arrays(images=30)
     plain = {"a": views["a"], "ab": views["b"], "c": 0.5 * (views["a"] + views["b"])}
     odd = {"a": "*", "ab": "^a.*$", "c": "^.*$"}
@@ -156,7 +155,8 @@ def test_names_of_views_that_polars_would_read_as_patterns_are_names(tmp_path):
         texts = [column for column, kind in expected.schema.items() if kind == pl.String]
         expected = expected.with_columns(pl.col(texts).replace(odd))
         assert_frame_equal(found.table(name), expected, check_row_order=name != "ranking")
-    rules = propose(found.folder, tmp_path / "rules.yaml")
+    rules = tmp_path / "rules.yaml"
+    assert cli("check", found.folder, "--init", "--rules", rules).code == 0
     assert not embedshift.check(studies.copied(found, tmp_path / "copy"), rules, against=found).of("broken")
     assert found.report(formats=["svg"]).is_file()
 

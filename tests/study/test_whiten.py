@@ -12,8 +12,8 @@ from onnx.reference import ReferenceEvaluator
 import embedshift
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.store.info import read_content, write_content
-from embedshift.study.whitening import WhitenedStudy, whitened
 from support import studies
+from support.inside import WhitenedStudy, whitened
 from support.revised import without_vectors
 from support.synthetic import make_study
 
@@ -53,7 +53,7 @@ def test_numpy_class_and_onnx_agree(study, kind, tmp_path):
 @pytest.mark.parametrize("recommended", [[], ["centred"], ["shifts"]])
 def test_without_a_choice_it_is_the_recommended_map_or_none(study, recommended, tmp_path, monkeypatch):
     table = pl.DataFrame({"map": ["centred", "shifts"]}).with_columns(recommended=pl.col("map").is_in(recommended))
-    monkeypatch.setattr("embedshift.study.whitening.whitening_tables", lambda studies: [table])
+    monkeypatch.setattr(embedshift.Study, "whitening", lambda self: table, raising=False)
     if recommended:
         assert [embedshift.whiten(study).name] == recommended
     else:
@@ -161,13 +161,10 @@ def test_a_whitened_study_is_compared_by_its_mapped_vectors(study, tmp_path):
 
 
 @pytest.mark.slow
-def test_vectors_that_are_too_long_for_a_map(tmp_path, monkeypatch):
-    monkeypatch.setattr("embedshift.statistics.whitening.MOST_DIM", 5)
-    monkeypatch.setattr("embedshift.study.whitening.MOST_DIM", 5)
-    made = make_study(tmp_path / "long", 12, ["noise", "blur"], dim=6)
-    with pytest.raises(UsageError, match="maps are fitted to vectors of at most 5 numbers"):
+def test_vectors_that_are_too_long_for_a_map(tmp_path):
+    made = make_study(tmp_path / "long", 12, ["noise", "blur"], dim=8_193)
+    with pytest.raises(UsageError, match="maps are fitted to vectors of at most 8,192 numbers"):
         embedshift.whiten(made)
-    monkeypatch.setattr("embedshift.questions.whitening.tables.MOST_DIM", 5)
     with pytest.raises(EmbedshiftError, match="whitening"):
         made.whitening()
     made.search(threshold=-1.0)

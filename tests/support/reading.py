@@ -17,7 +17,6 @@ from PIL import Image
 
 from embedshift.cli import app
 from embedshift.config import BUNDLED
-from embedshift.study.gate import propose
 from support.command import Done
 from support.models import TinyNet
 from support.pages import PYTHON, ROOT, SHELL, Block, commands
@@ -126,7 +125,7 @@ class Reader:
             elif option == "--out" and name == "run":
                 shutil.rmtree(value, ignore_errors=True)
             elif option == "--rules" and not Path(value).exists() and "--init" not in arguments:
-                propose(arguments[0], Path(value))
+                assert self.call("check", arguments[0], "--init", "--rules", value).code == 0
         if name in ("run", "attack", "views", "lock"):
             given = _leading([each for each in arguments if each != "--pairs"])
             for place, each in enumerate(given):

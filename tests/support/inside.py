@@ -1,0 +1,14 @@
+"""What several tests take from inside the package, each from one place: where it moves, this file alone changes."""
+
+import pytest
+
+from embedshift.cli.results import legend, result_tables
+from embedshift.study.gate.rules import TABLES
+from embedshift.study.whitening import WhitenedStudy, whitened
+
+__all__ = ["TABLES", "WhitenedStudy", "galleries_in_files", "legend", "result_tables", "whitened"]
+
+
+def galleries_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search keeps the vectors of its gallery in a file, which else only large galleries need."""
+    monkeypatch.setattr("embedshift.store.gallery_file.IN_MEMORY", 16)
