@@ -32,7 +32,7 @@ def reference_vectors(encoder: ModuleEncoder, files: Sequence[bytes]) -> Floats:
     inputs, recipe = Inputs(files), recipe_of(encoder, None)
     with torch.inference_mode(), encoder.tower.block_hooks.silent():
         pixels = (torch.from_numpy(inputs(recipe, index))[None] for index in range(len(files)))
-        vectors = [encoder.embed(encoder.module, image.to(encoder.device)) for image in pixels]
+        vectors = [encoder.embed(encoder.module, image.to(encoder.device)).clone() for image in pixels]
     return np.asarray(torch.cat(vectors).float().cpu().numpy())
 
 
@@ -80,7 +80,7 @@ def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) 
         else:
             square = to_input(encoder_preprocess(encoder))
             given = encoder(np.stack([square(decode(file)) for file in files])).embedding
-        vectors = np.asarray(given, np.float32)
+        vectors = np.array(given, np.float32)  # an encoder may fill one array again and again
     except (Exception, SystemExit) as error:  # a function that ends the process must not pass a gate
         for name, file in zip(names, files, strict=True):
             with naming(name):
