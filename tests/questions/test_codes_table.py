@@ -119,7 +119,7 @@ def test_the_recommended_code_has_the_fewest_bytes_of_those_within_the_margin(ta
 
 def test_sentences_are_true_to_the_intervals(table):
     for each in verdicts(table)[1:]:
-        words = each.sentence(COUNT, "image", 0.01)
+        words = each.sentence(f"{COUNT} images", "image", 0.01)
         limit = f"at worst {100 * each.at_worst:.1f}"
         assert words.startswith(f"{each.code}: ")
         assert ("within 1 point under every change" in words) == each.is_within
@@ -146,7 +146,7 @@ def test_no_loss_in_few_images_says_how_many_a_margin_takes(tmp_path):
     # Tango's one-sided end where nothing differs: z² / (n + z²).
     z2 = stats.norm.isf(0.05) ** 2
     assert 100 * verdict.at_worst == pytest.approx(100 * z2 / (100 + z2), abs=0.05)
-    words = verdict.sentence(100, "image", 0.01)
+    words = verdict.sentence("100 images", "image", 0.01)
     assert (
         words
         == "int8: no loss seen in 100 images (0.0 points, at worst 2.6); a margin of 1 point needs about 270 images."
@@ -160,7 +160,7 @@ def test_candidates_that_are_most_of_a_gallery_are_not_recommended(tmp_path):
     found = verdicts(study.codes(codes=["binary+rescore", "int8"]))
     assert [each.is_within for each in found] == [True] * 3
     assert recommended(found).code == "int8"
-    lines = [*summary(found, 280, "image", 0.01)]
+    lines = [*summary(found, study.reader(), 0.01)]
     assert lines[0].startswith("Recommended in a search among 280: int8, 32 bytes a vector to search, 32 to store.")
     assert lines[1] == "float32 finds all: this gallery is too small to tell codes apart."
     assert lines[2].endswith("Its candidates are a large part of this gallery: more vectors would lose more.")
