@@ -166,7 +166,7 @@ def test_candidates_that_are_most_of_a_gallery_are_not_recommended(tmp_path):
     assert lines[2].endswith("Its candidates are a large part of this gallery: more vectors would lose more.")
 
 
-def test_groups_are_one_image_and_a_gallery_is_searched_too(tmp_path):
+def test_groups_are_one_image_and_a_gallery_is_searched_too(tmp_path, caplog):
     originals, views = vectors()
     study = embedshift.from_vectors(
         originals, views, ids=IDS, out=tmp_path / "study", groups=[f"g{k // 4}" for k in range(COUNT)]
@@ -184,6 +184,10 @@ def test_groups_are_one_image_and_a_gallery_is_searched_too(tmp_path):
     row = grouped.filter(code="binary", metric="recall@1", augmentation="blur").row(0, named=True)
     assert row["difference_low"] < row["difference"] < row["difference_high"]
     assert study.codes().equals(more), "kept"
+    (tmp_path / "gallery.npy").rename(tmp_path / "moved.npy")
+    study.report(figures=[])
+    assert study.codes().equals(grouped)
+    assert caplog.text.count("`gallery` of its table `codes` has moved or is gone; made without") == 1
 
 
 def test_rules_of_check_may_be_about_it(study, table, tmp_path):
@@ -233,7 +237,7 @@ def test_what_cannot_be_tried_is_one_line(tmp_path, monkeypatch, capsys, caplog)
     assert "pq-4 is left out: it is fitted to 256 originals or more, and there are 48" in caplog.text
     one = embedshift.from_vectors(originals[:2], {"crop": originals[:2]}, ids=IDS[:2], out=tmp_path / "one")
     done = call(monkeypatch, capsys, "codes", one.folder)
-    assert (done.code, done.out) == (0, "No code was tried: it takes four images, or groups.\n")
+    assert (done.code, done.line) == (2, f"error: {one.folder}: has 2 of the 4 images that this needs; measure more")
     constant = embedshift.from_vectors(
         np.ones((20, 4)), {"crop": np.ones((20, 4))}, ids=IDS[:20], out=tmp_path / "constant"
     )

@@ -307,8 +307,6 @@ def print_codes(study: Study, table: pl.DataFrame, out: Path | None, given: floa
         return say(
             json.dumps({"study": str(study.folder), "recommended": name, "sentences": lines, "codes": table.to_dicts()})
         )
-    if table.is_empty():
-        return say("No code was tried: it takes four images, or groups.")
     title = f"recall@1 among {found[0].gallery:,} over all changes; points lost (in brackets: at worst, 95 %)"
     columns = *name_columns(CODES[0]), *number_columns(*CODES[1:])
     columns[5].justify = "left"
