@@ -100,7 +100,7 @@ def _from_table(given: Any, names: Sequence[str], ids: Sequence[str] | None) -> 
     if missing := [name for name in names if name not in rows]:
         words = f"{len(missing)} of {len(names)} images have no vector (first: {missing[0]!r})"
         raise UsageError(f"{part.name}: {words}; its ids are such as {next(iter(rows), 'none')!r}")
-    matrices = [np.asarray(matrix, np.float32) for matrix in part.matrices()]
+    matrices = [*part.floats()]
     if len({matrix.shape[1] for matrix in matrices}) > 1:
         raise UsageError(f"{part.name}: its vectors differ in length")
     return part.name, np.concatenate(matrices)[[rows[name] for name in names]]

@@ -64,7 +64,7 @@ def _of_table(name: str) -> Vectors:
     ids, names = originals["image_id"], [view for view in keys["view"].unique(maintain_order=True) if view != ORIGINAL]
     if stray := keys.filter(~pl.col("image_id").is_in(ids.implode()))["image_id"].head(1).to_list():
         raise UsageError(f"{name}: image {stray[0]!r} has no row of view {ORIGINAL!r}")
-    matrices = [np.asarray(matrix, np.float32) for matrix in part.matrices()]
+    matrices = [*part.floats()]
     if len({matrix.shape[1] for matrix in matrices}) > 1:
         raise UsageError(f"{name}: its vectors have different lengths")
     draws = int(str(keys["draw"].max())) + 1
