@@ -21,6 +21,7 @@ from embedshift.config.processes import (
     wait_passively_where_busy,
     without_space,
 )
+from embedshift.config.safe_files import in_plain_words
 from embedshift.errors import EmbedshiftError, foreign_code, reason
 
 
@@ -41,7 +42,7 @@ class _Group(TyperGroup):
             if isinstance(ended, SystemExit) and isinstance(ended.__context__, BrokenPipeError):
                 raise ended from None  # rich ends the program where its reader has closed the pipe
             if isinstance(message := getattr(error, "message", None), str):  # typer's own class for them is private
-                error.message = printable(message)  # type: ignore[attr-defined]
+                error.message = in_plain_words(printable(message))  # type: ignore[attr-defined]
             raise
 
 

@@ -77,8 +77,9 @@ def metric_decimals(metric: str, largest: float | None) -> int:
 
 def count(number: int, noun: str, of: int | None = None) -> str:
     """Returns "1 image" or "2,000 images"; and "2,000 of 4,000 images" for a part of all."""
-    number, part = (number, "") if of in (None, number) else (of, f"{number:,} of ")
-    return f"{part}{number:,} {noun}" if number == 1 else f"{part}{number:,} {noun}s"
+    if of is None or of == number:
+        return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} of {count(of, noun)}"
 
 
 def listed(words: Iterable[str], most: int = 5) -> str:
