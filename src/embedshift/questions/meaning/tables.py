@@ -121,8 +121,7 @@ def chosen(reader: Reader) -> Choices:
 
 def meaning(reader: Reader) -> pl.DataFrame:
     is_enough, choices = reader.info.group_count >= LEAST, chosen(reader)
-    if not is_enough:  # what is given is read all the same, so that a wrong file is refused
-        ids = reader.ordered_ids()
+    if not is_enough and (ids := reader.ordered_ids()):  # so that a wrong file is refused all the same
         numbers_of(reader, choices.properties, ids)
         words_of(reader, choices.words, ids)
     table = _made(reader) if is_enough else pl.DataFrame(schema=SCHEMA)
