@@ -41,7 +41,7 @@ from embedshift.statistics.upgrade import (
 )
 from embedshift.statistics.upgrade_maps import Both, Fits, Moments, fit, moments_of
 from embedshift.study import Study
-from embedshift.study.paired.vectors import both_of, opened
+from embedshift.study.paired.vectors import both_of, drawn, opened
 from embedshift.study.upgrade import verdict_of
 
 FRESH, RECALL = 400, "recall@1"
@@ -70,11 +70,12 @@ def main() -> None:
     print_machine()
 
 
-def read(old: Path, new: Path) -> tuple[Both, list[str]]:
+def read(old: Path, new: Path) -> tuple[Both, Sequence[str]]:
     sides = opened(old), opened(new)
     first = sides[0]
     ids = first.reader().ordered_ids() if isinstance(first, Study) else first.ids
-    return both_of(*sides), sorted(ids)
+    seed = first.reader().info.seed if isinstance(first, Study) else 0
+    return both_of(*sides, seed), drawn(ids, seed)
 
 
 def part_of(both: Both, chosen: NDArray[np.bool_]) -> Both:
@@ -111,7 +112,7 @@ def truth(pairs: Sequence[tuple[Path, Path]], margin: float, first: str) -> None
         fitted_on, other = part_of(both, is_first), part_of(both, ~is_first)
         made, found = evaluate(fitted_on, Cut(), margin, 0)
         names = [*dict.fromkeys(both.names)]
-        verdict = verdict_of(found.recall, names, found.kind.name, margin)
+        verdict = verdict_of(found.recall, names, found.kind.name, margin, len(fitted_on.groups))
         real = beside_old(other, elsewhere(other, made))
         lost = -100 * real.difference[:-1].min()
         agrees = verdict.decision == "not decided" or (lost > 100 * margin) == (verdict.decision == "re-encode")

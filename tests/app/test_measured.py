@@ -180,6 +180,8 @@ def test_an_encoder_that_gives_no_number_is_a_line_and_one_without_attention_is_
             return super().__call__(views).without([0])
 
     class Blind(MeanColour):
+        grid = None
+
         def __call__(self, views):
             return dataclasses.replace(super().__call__(views), attention=None)
 

@@ -27,7 +27,8 @@ def test_the_suite_is_for_files_and_its_descriptions_say_how_much_is_kept():
     config = make_config({"augmentations": "copies"})
     assert (config.apply_to, config.resize) == ("file", "own")
     for name in NAMES[2:]:
-        assert f"{name[-2:]} % of the area" in SUITE[name].description
+        side = 100 * np.sqrt(int(name[-2:]) / 100)
+        assert f"{name[-2:]} % of the area ({side:.0f} % of each side)" in SUITE[name].description
 
 
 @pytest.mark.parametrize("name", NAMES[2:])

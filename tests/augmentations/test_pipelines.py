@@ -16,6 +16,8 @@ from embedshift.augmentations.augmentation import Chain
 from embedshift.augmentations.changes import Geometry
 from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.views import Canvas, make_views, view_seed
+from embedshift.config import make_config
+from embedshift.pipeline.prepare import find_suite
 from support.mean_colour import MeanColour
 from support.models import pictures
 
@@ -208,6 +210,14 @@ def test_a_name_of_two_registered_augmentations_is_refused(suite_of, monkeypatch
     monkeypatch.setitem(SUITES._filled(), "twins", lambda _: [twin])
     with pytest.raises(EmbedshiftError, match="'blur' is the name of 2 registered augmentations; write it as"):
         suite_of("a: blur")
+
+
+@pytest.mark.parametrize(("settings", "is_said"), [({}, True), ({"apply_to": "file"}, False)])
+def test_steps_of_a_suite_for_files_change_the_input_only_with_a_line(suite_of, tmp_path, caplog, settings, is_said):
+    suite_of("phone: [crop_90, jpeg@4]\nmirror: HorizontalFlip")
+    find_suite(make_config({"augmentations": str(tmp_path / "own.yaml"), **settings}))
+    words = "the steps of `augmentations` everyday change the encoder's input here, and the file in the suite"
+    assert (words in caplog.text) == is_said
 
 
 def test_families_cannot_be_chosen_of_a_file(suite_of, tmp_path):

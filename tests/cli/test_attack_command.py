@@ -64,7 +64,7 @@ def test_refusals_are_one_line_with_flags(adv, tmp_path, cli):
     wrong = {
         "attack: steps: 10 there, 3 now. Choose another --out": arguments(adv, "--steps", 3),
         "eps 0.5: linf counts whole pixel levels": ["attack", photos(), "--out", tmp_path, "--eps", "0.5"],
-        "eps.0: Input should be a valid number": ["attack", photos(), "--out", tmp_path, "--eps", "four"],
+        "--eps, value 1, must be a valid number": ["attack", photos(), "--out", tmp_path, "--eps", "four"],
         "purifier 'jpeg': jpeg needs a quality": ["attack", photos(), "--out", tmp_path, "--through", "jpeg"],
         "--target gone.png: No such file": arguments(tmp_path, "--target", "gone.png"),
         "nowhere: no such file or folder": ["attack", tmp_path / "nowhere", "--out", tmp_path / "adv"],

@@ -1,5 +1,6 @@
 """What a person mistypes, and what a machine may lack: one line or it works, never a traceback."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -39,6 +40,12 @@ def test_a_broken_rule_has_its_code_wherever_its_table_is_printed(more, shell, t
     done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=command.environment(**more))
     assert (done.returncode, done.stderr) == (3, "")
     assert ("does not pass" in done.stdout) == (not shell)
+
+
+def test_help_that_is_read_in_part_ends_without_a_word():
+    command_line = f'"$0" -m embedshift run --help | head -n 1 > {os.devnull}'
+    given = {"capture_output": True, "text": True, "check": True, "env": command.environment()}
+    assert subprocess.run(["sh", "-c", command_line, sys.executable], **given).stderr == ""
 
 
 RUN = """

@@ -30,7 +30,7 @@ def test_it_prints_recall_the_least_found_first_and_thresholds(cli, study):
     chance = next(line.split() for line in done.out.splitlines() if "by chance" in line)
     assert chance == ["by", "chance", "0.025", "0.125", "0.250"]
     assert study.thresholds().is_empty()
-    assert "No thresholds for duplicates: 40 images have too few pairs for the default false-match rates." in done.out
+    assert "No thresholds for duplicates: 40 images cannot give enough pairs for the default rates." in done.out
     assert "thresholds by false-match rate" not in done.out
     done = cli("search", study.folder, "--false-match-rate", "0.1,0.02")
     table = study.thresholds()

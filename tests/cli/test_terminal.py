@@ -105,4 +105,4 @@ def test_no_line_has_a_rate_before_an_image_is_measured(clock, caplog):
         assert len(caplog.messages) == 3
         clock.seconds += 60
         step(10)
-    assert caplog.messages[-1] == "14 of 24 images, 12.0 s/image, 120 s left"
+    assert caplog.messages[-1] == "14 of 24 images, 12.0 s/image, 120 s of measuring left"

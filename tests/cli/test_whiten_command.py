@@ -101,14 +101,14 @@ def test_groups_are_chosen_and_named(cli, study, tmp_path):
     assert set(study.whitening().filter(metric="recall@1")["gallery"]) == {7}
 
 
-def sentences_of(recommended, low, *, images=40, groups=None):
+def sentences_of(recommended, low, *, images=40, groups=None, tried=None):
     """The sentences about a table of one map, whose metrics rise from .5 to .75."""
     rows = [
         {"map": "originals", "augmentation": "all", "metric": metric, "gallery": 8, "before": 0.5, "after": 0.75,
          "difference": 0.25, "ci_low": low, "ci_high": 0.30001, "recommended": recommended}
         for metric in ("recall@1", "class_agreement", "fitted_neighbours@10")
     ]  # fmt: skip
-    return " ".join(sentences(pl.DataFrame(rows), images, 40, groups))
+    return " ".join(sentences(pl.DataFrame(rows), images, tried or images, 40, groups))
 
 
 def test_sentences_name_the_use_and_warn_of_few_images():
@@ -119,6 +119,7 @@ def test_sentences_name_the_use_and_warn_of_few_images():
     assert "Recommended for similar images, too" in sentences_of(True, 0.1, groups="folder")
     assert "Not recommended for similar images: the nearest" in sentences_of(True, -0.1, groups="folder")
     assert "no groups say" in sentences_of(True, 0.1, groups="near")
+    assert "among 8 images (30 of 40 images are tried) 0.500 → 0.750" in sentences_of(True, 0.1, tried=30)
     few = sentences_of(False, -0.1, images=39)
     assert few.startswith("No map helps: among 8 images none finds significantly more originals")
     assert "39 images are fewer than an embedding's 40 dimensions" in few

@@ -255,7 +255,7 @@ def test_more_views_of_an_image_than_memory_holds_are_refused(tmp_path, photos):
     assert caught.value.exit_code == 2
     assert (2**30 // (32 * 32 * 3) - 1) // 9 == 38836
     strength = {"augmentations": "strength", "families": ("noise",)}
-    with pytest.raises(embedshift.EmbedshiftError, match="levels: Input should be less than or equal to 1000"):
+    with pytest.raises(embedshift.EmbedshiftError, match="`levels` must be less than or equal to 1000"):
         embedshift.run(photos, out=tmp_path / "study", model=MeanColour(), levels=1_000_000, **strength)
     with study_of(photos) as study:
         config = dataclasses.replace(study.plan.config, levels=900)

@@ -285,6 +285,9 @@ def test_wrong_settings_are_one_line(photos, model, prompts, tmp_path, monkeypat
             write(photos, tmp_path / "views", model, bad)
     with pytest.raises(UsageError, match="`prompts` needs `restyle`"):
         embedshift.write_views(photos, out=tmp_path / "views", prompts=str(prompts))
+    for name, value in (("strengths", (0, 0.2)), ("steps", 9), ("batch_size", 2)):
+        with pytest.raises(UsageError, match=f"`{name}` needs `restyle`"):
+            embedshift.write_views(photos, out=tmp_path / "views", **{name: value})
     out = tmp_path / "views"
     write(photos, out, model, prompts, strengths=(0,))
     with pytest.raises(UsageError, match="contains other views: strengths"):

@@ -47,7 +47,7 @@ def test_own_augmentations(workers, photos, tmp_path):
         ({"sede": 1}, "sede"),
         ({"augmentations": "papr"}, "did you mean 'paper'"),
         ({"metrics": ["cosin_similarity"]}, "did you mean 'cosine_similarity'"),
-        ({"store": "some"}, "store: Input should be 'all' or 'metrics'"),
+        ({"store": "some"}, "`store` must be 'all' or 'metrics'"),
         ({"model": object()}, "object is not an encoder"),
         ({"images": 3}, "`images`: 3 is no path"),
         ({"pairs": {"jpeg": 3}}, "`pairs`: 3 is no path"),

@@ -119,7 +119,7 @@ def test_the_recommended_code_has_the_fewest_bytes_of_those_within_the_margin(ta
 
 def test_sentences_are_true_to_the_intervals(table):
     for each in verdicts(table)[1:]:
-        words = each.sentence(COUNT, "image", 0.01)
+        words = each.sentence(f"{COUNT} images", "image", 0.01)
         limit = f"at worst {100 * each.at_worst:.1f}"
         assert words.startswith(f"{each.code}: ")
         assert ("within 1 point under every change" in words) == each.is_within
@@ -146,7 +146,7 @@ def test_no_loss_in_few_images_says_how_many_a_margin_takes(tmp_path):
     # Tango's one-sided end where nothing differs: z² / (n + z²).
     z2 = stats.norm.isf(0.05) ** 2
     assert 100 * verdict.at_worst == pytest.approx(100 * z2 / (100 + z2), abs=0.05)
-    words = verdict.sentence(100, "image", 0.01)
+    words = verdict.sentence("100 images", "image", 0.01)
     assert (
         words
         == "int8: no loss seen in 100 images (0.0 points, at worst 2.6); a margin of 1 point needs about 270 images."
@@ -160,13 +160,13 @@ def test_candidates_that_are_most_of_a_gallery_are_not_recommended(tmp_path):
     found = verdicts(study.codes(codes=["binary+rescore", "int8"]))
     assert [each.is_within for each in found] == [True] * 3
     assert recommended(found).code == "int8"
-    lines = [*summary(found, 280, "image", 0.01)]
+    lines = [*summary(found, study.reader(), 0.01)]
     assert lines[0].startswith("Recommended in a search among 280: int8, 32 bytes a vector to search, 32 to store.")
     assert lines[1] == "float32 finds all: this gallery is too small to tell codes apart."
     assert lines[2].endswith("Its candidates are a large part of this gallery: more vectors would lose more.")
 
 
-def test_groups_are_one_image_and_a_gallery_is_searched_too(tmp_path):
+def test_groups_are_one_image_and_a_gallery_is_searched_too(tmp_path, caplog):
     originals, views = vectors()
     study = embedshift.from_vectors(
         originals, views, ids=IDS, out=tmp_path / "study", groups=[f"g{k // 4}" for k in range(COUNT)]
@@ -184,6 +184,10 @@ def test_groups_are_one_image_and_a_gallery_is_searched_too(tmp_path):
     row = grouped.filter(code="binary", metric="recall@1", augmentation="blur").row(0, named=True)
     assert row["difference_low"] < row["difference"] < row["difference_high"]
     assert study.codes().equals(more), "kept"
+    (tmp_path / "gallery.npy").rename(tmp_path / "moved.npy")
+    study.report(figures=[])
+    assert study.codes().equals(grouped)
+    assert caplog.text.count("`gallery` of its table `codes` has moved or is gone; made without") == 1
 
 
 def test_rules_of_check_may_be_about_it(study, table, tmp_path):
@@ -233,7 +237,7 @@ def test_what_cannot_be_tried_is_one_line(tmp_path, monkeypatch, capsys, caplog)
     assert "pq-4 is left out: it is fitted to 256 originals or more, and there are 48" in caplog.text
     one = embedshift.from_vectors(originals[:2], {"crop": originals[:2]}, ids=IDS[:2], out=tmp_path / "one")
     done = call(monkeypatch, capsys, "codes", one.folder)
-    assert (done.code, done.out) == (0, "No code was tried: it takes four images, or groups.\n")
+    assert (done.code, done.line) == (2, f"error: {one.folder}: has 2 of the 4 images that this needs; measure more")
     constant = embedshift.from_vectors(
         np.ones((20, 4)), {"crop": np.ones((20, 4))}, ids=IDS[:20], out=tmp_path / "constant"
     )

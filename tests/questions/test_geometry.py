@@ -138,4 +138,4 @@ def test_few_images_of_few_dimensions_stay_within_what_is_possible_and_one_has_n
     ]  # fmt: skip
     assert one.table("geometry")["ci_low"].null_count() == 7
     section = one.report(figures=[]).read_text().partition('<section id="geometry"')[2]
-    assert "use one view per augmentation of 1 image, the first" in " ".join(section.split())
+    assert "use one view per augmentation of 1 image, drawn by the seed" in " ".join(section.split())

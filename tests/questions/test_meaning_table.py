@@ -418,4 +418,7 @@ def test_a_namer_finds_the_images_that_fit_each_word(tmp_path, monkeypatch, caps
         embedshift.name_images(own, "dinov2-small-offline", words)
     (tmp_path / "words.txt").write_text("\n".join(words))
     done = call(monkeypatch, capsys, "explain", own.folder, "--namer", checkpoint, "--words", tmp_path / "words.txt")
-    assert (done.code, "there are 24 images, and at least 40 are needed" in done.out) == (0, True)
+    assert (done.code, done.line) == (2, f"error: {own.folder}: has 24 of the 40 images that this needs; measure more")
+    (tmp_path / "wrong.csv").write_text("image_id,name\n00.png,cat\n")
+    with pytest.raises(EmbedshiftError, match=r"wrong\.csv: no column word"):
+        own.meaning(words=str(tmp_path / "wrong.csv"))

@@ -1,6 +1,9 @@
 """Files of vectors from a stranger: whatever they hold, one line says what cannot be read."""
 
+import warnings
+
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -80,3 +83,14 @@ def test_long_vectors_are_read_a_few_at_a_time(kind, tmp_path):
 def test_a_name_with_a_zero_byte_is_refused_before_a_library_panics():
     with pytest.raises(UsageError, match="cannot be a name"):
         Augmentation("a\0b", lambda image, rng: image)
+
+
+def test_a_frame_of_vectors_alone_is_read_as_its_parquet_file_and_large_numbers_without_a_word_of_numpy(tmp_path):
+    frame = pl.DataFrame({"vector": [[1.0, 2.0], [1e300, 4.0]]})
+    frame.write_parquet(tmp_path / "vectors.parquet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parts = [open_part(given, "original", named=False) for given in (frame, tmp_path / "vectors.parquet")]
+        read = [np.concatenate([*part.floats()]).tolist() for part in parts]
+    assert read == [[[1, 2], [np.inf, 4]]] * 2
+    assert parts[0].keys.equals(parts[1].keys)

@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import embedshift
@@ -131,6 +133,20 @@ def test_a_relative_folder_with_a_colon_is_a_folder(name, tmp_path, monkeypatch)
     assert not study.verify().damaged
     study.report(figures=["radar"], formats=["svg"])
     assert {path.name for path in tmp_path.iterdir()} == {"photos", name.partition("/")[0]}
+
+
+def test_a_folder_above_the_current_one_is_a_folder(study, tmp_path, monkeypatch):
+    """Polars refuses an address with `..` in it."""
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    above = embedshift.load(f"../{study.folder.relative_to(tmp_path)}")
+    assert above.rows().collect().equals(study.rows().collect())
+    vectors = np.random.default_rng(0).normal(size=(2, 9, 4))
+    made = embedshift.from_vectors(vectors[0], {"crop": vectors[1]}, out="../made", groups=["a", "b", "c"] * 3)
+    assert made.folder == Path("../made")
+    assert {"tables", "shards"} < {path.name for path in (tmp_path / "made").iterdir()}
+    assert len(above.search())
+    assert not made.verify().damaged
 
 
 @pytest.mark.parametrize("inside", first_only(["tables", "figures"]))

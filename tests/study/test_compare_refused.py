@@ -101,12 +101,16 @@ def test_what_else_changes_pixels_is_told(first, tmp_path, caplog, info, words):
     assert found.studies["size"].to_list() == [32, info.get("identity", {}).get("size", 32)]
 
 
-@pytest.mark.matrix
 def test_a_crop_is_told_by_its_shortest_side(first, tmp_path, caplog):
-    one = variant(first, tmp_path / "a", identity={"resize": "crop"})
-    other = variant(first, tmp_path / "b", identity={"resize": "crop"}, encoder={"shortest": 40})
+    one, same, other = (
+        variant(first, tmp_path / str(shortest), identity={"resize": "crop"}, encoder={"shortest": shortest})
+        for shortest in (None, 32, 40)
+    )
+    embedshift.compare([one, same])
+    assert not caplog.text, "by its default"
     embedshift.compare([one, other])
-    assert f"shortest: null in {one.folder}, 40 in {other.folder}" in caplog.text
+    where = f"shortest: 32 in {one.folder}, 40 in {other.folder}"
+    assert f"{PIXELS}{where}; `embedshift parity` says what that changes" in caplog.text
 
 
 @pytest.mark.matrix

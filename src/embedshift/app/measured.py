@@ -17,7 +17,8 @@ from embedshift.config import BUNDLED, ApplyTo, StudyConfig, refuse_code
 from embedshift.encoders import TITLES
 from embedshift.encoders.base import Encoder, EncoderInfo, EncoderOutput
 from embedshift.encoders.images import ImageEncoder
-from embedshift.errors import EmbedshiftError, UsageError, foreign_code
+from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.pipeline.batches import encode_views
 from embedshift.pipeline.identity import is_of_study
 from embedshift.pipeline.plan import encoder_preprocess, to_input
 from embedshift.pipeline.prepare import encoder_spec
@@ -141,8 +142,8 @@ class PageEncoder:
         return {self.title: None} | {f"{self.title}, whitened by {one.name} (on another scale)": one for one in fitted}
 
     def encode(self, view: Pixels) -> EncoderOutput:
-        with self._lock, foreign_code():
-            output = self.encoder(np.ascontiguousarray(view)[None])  # it may be a mirrored look at other pixels
+        with self._lock:
+            output = encode_views(self.encoder, np.ascontiguousarray(view)[None])  # it may be a mirrored look
         if not np.isfinite(output.embedding).all():
             raise EmbedshiftError(f"{self.title} gives no number for this image")
         return output

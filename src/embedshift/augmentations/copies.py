@@ -153,7 +153,11 @@ def _fitted(image: Pixels, rows: slice, columns: slice) -> Pixels:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-PART = "Cut to {area:%} of the area at a drawn place, enlarged to the old size"
+SIDES = {50: 71, 30: 55, 15: 39}  # percent of the area → of each side
+PARTS = {
+    kept: f"Cut to {{area:%}} of the area ({side} % of each side) at a drawn place, enlarged to the old size"
+    for kept, side in SIDES.items()
+}
 CHANGES: dict[str, tuple[Everyday, str]] = {
     "collage": (
         Everyday(collage, {"place": tuple(QUARTERS)}, in_quarter),
@@ -163,8 +167,8 @@ CHANGES: dict[str, tuple[Everyday, str]] = {
         Everyday(overlay, fixed(area=0.3) | PLACE, below),
         "A procedural image laid over {area:%} of the area, at a drawn place",
     ),
-    "mirror_crop_50": (Everyday(None, fixed(area=0.5) | PLACE, mirrored_part), f"{PART}, mirrored left to right"),
-    **{f"crop_{kept}": (Everyday(None, fixed(area=kept / 100) | PLACE, part), PART) for kept in (50, 30, 15)},
+    "mirror_crop_50": (Everyday(None, fixed(area=0.5) | PLACE, mirrored_part), f"{PARTS[50]}, mirrored left to right"),
+    **{f"crop_{kept}": (Everyday(None, fixed(area=kept / 100) | PLACE, part), words) for kept, words in PARTS.items()},
 }
 
 

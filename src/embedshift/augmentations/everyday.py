@@ -226,7 +226,7 @@ CHANGES: dict[str, tuple[Everyday, str]] = {
     ),
     "crop_90": (
         Everyday(None, fixed(kept=0.9) | PLACE, cropped),
-        "Cut to {kept:%} of width and height at a drawn place, enlarged to the old size",
+        "Cut to {kept:%} of width and height (81 % of the area) at a drawn place, enlarged to the old size",
     ),
     "screenshot": (
         Everyday(screenshot, {"border": Range(0.05, 0.12), "colour": tuple(INTERFACE)}, framed),

@@ -135,6 +135,12 @@ class Suite:
         return tuple(self._by_name)
 
     @property
+    def step_suites(self) -> Iterator[str]:
+        """The suites of registered augmentations that are steps of a user's own."""
+        for entry in self.describe().values() if self.is_custom else ():
+            yield from (suite for step in entry.get("steps", ()) if (suite := _suite_of(step["name"])))
+
+    @property
     def has_levels(self) -> bool:
         """Whether some augmentations belong to families with levels of rising strength."""
         return any(augmentation.level for augmentation in self.augmentations)

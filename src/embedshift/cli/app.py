@@ -21,6 +21,7 @@ from embedshift.config.processes import (
     wait_passively_where_busy,
     without_space,
 )
+from embedshift.config.safe_files import in_plain_words
 from embedshift.errors import EmbedshiftError, foreign_code, reason
 
 
@@ -37,8 +38,11 @@ class _Group(TyperGroup):
             with foreign_code():
                 return super().invoke(ctx)
         except Exception as error:
+            ended = error.__cause__
+            if isinstance(ended, SystemExit) and isinstance(ended.__context__, BrokenPipeError):
+                raise ended from None  # rich ends the program where its reader has closed the pipe
             if isinstance(message := getattr(error, "message", None), str):  # typer's own class for them is private
-                error.message = printable(message)  # type: ignore[attr-defined]
+                error.message = in_plain_words(printable(message))  # type: ignore[attr-defined]
             raise
 
 
@@ -100,7 +104,7 @@ def _repair_terminal() -> None:
 
 
 def with_flags(line: str) -> str:
-    """Replaces settings between backticks in a message by flags of `run`, or of the command that runs."""
+    """Replaces settings between backticks by flags of `run`, or of the command that runs, and other names by plain."""
     commands: Any = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     running = next((name for name in sys.argv[1:] if name in commands), "run")
     flags = {
@@ -109,7 +113,7 @@ def with_flags(line: str) -> str:
         for parameter in command.params
         if parameter.opts[0].startswith("--")
     }
-    return re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), line)
+    return re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[1]), line)
 
 
 def log_lines(quiet: bool = False) -> None:

@@ -328,12 +328,13 @@ def power(
     log_lines(quiet)
     study = load(folder)
     study.regroup(groups)
+    study.reader().refuse_fewer(LEAST_IMAGES)
     table = study.table("power", measured=True, ratio=ratio, recall_loss=recall_loss, power=power)
     if as_json:
         say(json.dumps({"study": str(folder), "power": table.to_dicts()}))
         return None
     if table.is_empty():
-        return say(f"Nothing can be planned from fewer than {LEAST_IMAGES} images, or groups, or from no comparison.")
+        return say("Nothing can be planned from no comparison.")
     print_table(power_table(study, table))
     return say("Every row: `--json`. What each number means: `embedshift docs power`.")
 
@@ -363,11 +364,13 @@ def explain(
     Without options it repeats the last ones.
     """
     from embedshift.cli.finished import print_explained
+    from embedshift.statistics.meaning import LEAST
     from embedshift.study import load
 
     log_lines(quiet)
     study = load(folder)
     study.regroup(groups)
+    study.reader().refuse_fewer(LEAST)
     given: Any = None if words is None else str(words)
     if namer is not None:
         given = embedshift.name_images(study, namer, given)
@@ -393,11 +396,13 @@ def codes(
 ) -> None:
     """Say what a store may keep of the vectors - int8, signs, fewer numbers - if queries are changed images."""
     from embedshift.cli.finished import print_codes
+    from embedshift.statistics.coded_search import LEAST
     from embedshift.study import load
 
     log_lines(quiet)
     study = load(folder)
     study.regroup(groups)
+    study.reader().refuse_fewer(LEAST)
     place = None if gallery is None else str(gallery)
     table = study.table("codes", measured=True, codes=codes, gallery=place, recall_margin=recall_margin)
     print_codes(study, table, out, recall_margin, as_json)

@@ -25,12 +25,12 @@ from embedshift.report.coded import margin_of, recommended, summary, verdicts
 from embedshift.report.explained import HEADINGS as EXPLAINED
 from embedshift.report.explained import cells as explained
 from embedshift.report.explained import findings, why_nothing
-from embedshift.report.numbers import count
 from embedshift.statistics.codes import ranges_to_json
 from embedshift.statistics.power import PLANNED, planned
 from embedshift.statistics.strengths import ONE_LEVEL, with_interval_in_words
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.statistics.whitening import sentences
+from embedshift.store.embeddings import images_tried
 from embedshift.store.gallery import originals
 from embedshift.store.listing import Verification, verify
 from embedshift.study import Study, load
@@ -202,7 +202,7 @@ def whiten_and_print(
         print_table(whitening_table(study, table), ())
         info = study.reader().info
         groups = info.groups.chosen if info.groups else None
-        say_all(sentences(table, info.counts.measured, info.encoder.dim, groups))
+        say_all(sentences(table, info.counts.measured, images_tried(study.reader()), info.encoder.dim, groups))
     tried = {each for table in tables for each in table["map"]}
     if not tables:
         say("No map was tried: these studies have no views of augmentations.")
@@ -297,8 +297,7 @@ def print_explained(study: Study, table: pl.DataFrame, as_json: bool) -> None:
 def print_codes(study: Study, table: pl.DataFrame, out: Path | None, given: float | None, as_json: bool) -> None:
     reader = study.reader()
     found, margin = verdicts(table), given or margin_of(reader.kept_settings("codes"))
-    best, unit = recommended(found), "group" if reader.info.groups else "image"
-    lines = [*summary(found, reader.info.group_count, unit, margin)]
+    best, lines = recommended(found), [*summary(found, reader, margin)]
     if out is not None:
         vectors = normalised_float32(originals(reader).gallery.vectors)
         content = ranges_to_json(vectors, best.code if best else "float32")
@@ -308,8 +307,6 @@ def print_codes(study: Study, table: pl.DataFrame, out: Path | None, given: floa
         return say(
             json.dumps({"study": str(study.folder), "recommended": name, "sentences": lines, "codes": table.to_dicts()})
         )
-    if table.is_empty():
-        return say("No code was tried: it takes four images, or groups.")
     title = f"recall@1 among {found[0].gallery:,} over all changes; points lost (in brackets: at worst, 95 %)"
     columns = *name_columns(CODES[0]), *number_columns(*CODES[1:])
     columns[5].justify = "left"
@@ -321,10 +318,9 @@ def print_codes(study: Study, table: pl.DataFrame, out: Path | None, given: floa
 def print_upgrade(found: Upgrade, written: Sequence[str], as_json: bool) -> None:
     if as_json:
         return say(json.dumps(found.to_dicts() | {"written": list(written)}))
-    images = count(found.verdict.images, found.verdict.unit)
     title = (
-        f"held out, {images}; recall@1 over all changes with 95 % intervals; its difference under the worst change, in "
-        "points; false matches at the old threshold → at the carried one"
+        f"held out, {found.verdict.judged}; recall@1 over all changes with 95 % intervals; its difference under the "
+        "worst change, in points; false matches at the old threshold → at the carried one"
     )
     first, *others = UPGRADE
     columns = *name_columns(first), *number_columns(*others, no_wrap=True)

@@ -54,7 +54,7 @@ def title(study: Study) -> str:
 def summary_table(study: Study) -> Table:
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
-    title = f"{encoder.name} ({encoder.precision}), {measured} images; what a search misses, and means"
+    title = f"{encoder.name} ({encoder.precision}), {count(measured, 'image')}; what a search misses, and means"
     metrics, clusters = [m for m in PAPER_METRICS if m in reader.metrics], reader.table("clusters")
     changes = changes_of(reader, in_families=False)
     has_search = any(change.n for change in changes)
@@ -84,8 +84,8 @@ def tolerance_table(study: Study) -> Table:
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
     title = (
-        f"{encoder.name} ({encoder.precision}), {measured} images; tolerance: the strength at which the mean relative "
-        f"shift reaches {RELATIVE_SHIFT:g}"
+        f"{encoder.name} ({encoder.precision}), {count(measured, 'image')}; tolerance: the strength at which the mean "
+        f"relative shift reaches {RELATIVE_SHIFT:g}"
     )
     tolerance = study.table("tolerance")
     tolerances, missed = by_family(tolerance), by_family(tolerance, MISSED_CRITERION)
@@ -216,7 +216,7 @@ def _ends(matched: pl.DataFrame, end: int) -> str:
 
 def no_threshold(study: Study) -> str:
     images = study.info()["counts"]["measured"]
-    words = f"No thresholds for duplicates: {images:,} images have too few pairs for the default false-match rates."
+    words = f"No thresholds for duplicates: {count(images, 'image')} cannot give enough pairs for the default rates."
     return f"{words} A larger rate needs fewer, for example `--false-match-rate 0.05`."
 
 
@@ -278,7 +278,7 @@ def write_and_print(config: ViewsConfig, out: Path, *, quiet: bool, as_json: boo
         say(json.dumps({"views": str(file), "augmentations": names, "draws": views.draws, "counts": counts}))
     else:
         files = len(views.folders)
-        say(f"{counts['written']} of {sum(counts.values())} images written, each with {files} views: {file}")
+        say(f"{counts['written']} of {count(sum(counts.values()), 'image')} written, each with {files} views: {file}")
         say(f"To measure them: embedshift run --pairs {file} --out STUDY --model MODEL")
     _warn_of_failures("the views of %d of %d images could not be written", views, file)
     for first in [*views.doubtful][:1]:
@@ -315,7 +315,7 @@ def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: b
         say(json.dumps({"attack": str(out), "encoder": attack.encoder, "counts": counts, "variants": rows}))
     else:
         print_table(_attack_table(attack, rows, target=config.target is not None))
-        say(f"{counts['attacked']} of {sum(counts.values())} images attacked. Written: {file}")
+        say(f"{counts['attacked']} of {count(sum(counts.values()), 'image')} attacked. Written: {file}")
         say("To measure the attacked images with this or another encoder:")
         folders = " ".join(str(out / name) for name in (ORIGINALS, *names))
         say(f"  embedshift run --pairs {folders} --out STUDY --model MODEL")

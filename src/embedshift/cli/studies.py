@@ -190,6 +190,7 @@ def measure(
         reader = run_study(**settings, out=out, progress=step, on_start=begun)
     # After the first lines, which wait for no table.
     from embedshift.cli.results import legend, result_tables, study_json, title
+    from embedshift.report.numbers import count
     from embedshift.study import Study
 
     seconds, study = time.monotonic() - started, Study.of(reader)
@@ -207,7 +208,7 @@ def measure(
         say_all(map(with_flags, legend(study)))
         is_new = starts[0].done < starts[0].images and starts[0].state != "complete"
         when = f"in {seconds:.1f} s" if is_new else "before; nothing was left to do"
-        say(f"{counts.measured} of {counts.images} images measured {when}.")
+        say(f"{counts.measured} of {count(counts.images, 'image')} measured {when}.")
         say_all(output_lines(study.folder))
     for first in study.failures().head(1).iter_rows(named=True):
         log.warning(

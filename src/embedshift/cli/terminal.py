@@ -94,7 +94,7 @@ def progress(
         if bar.disable and new and now - logged > LINE_SECONDS:
             logged, done = now, start.done + new
             left = (start.images - done) / rate
-            log.info("%d of %d images, %s, %.0f s left", done, start.images, words, left)
+            log.info("%d of %d images, %s, %.0f s of %s left", done, start.images, words, left, doing)
 
     with bar, repeating("reading libraries, images and encoder") as end_silence:
         yield on_start, step

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, Gt, Le, MaxLen
 
-from embedshift.config.safe_files import path_text, read_yaml
+from embedshift.config.safe_files import in_plain_words, path_text, read_yaml
 from embedshift.errors import UsageError
 from embedshift.registry import CODE, Question, one_of, questions, setting, switch_kinds
 
@@ -243,10 +243,11 @@ def validated(kind: type[S], given: Mapping[str, Any]) -> S:
         return pydantic.TypeAdapter(kind).validate_python(dict(given))
     except pydantic.ValidationError as error:
         # A text after the name is an alternative of its type.
-        lines = [
-            f"{'.'.join(str(part) for n, part in enumerate(e['loc']) if not n or isinstance(part, int))}: {e['msg']}"
-            for e in error.errors()
-        ]
+        lines = list[str]()
+        for each in error.errors():
+            name, *places = each["loc"]
+            place = "".join(f", value {part + 1}," for part in places if isinstance(part, int))
+            lines.append(f"`{name}`{place} {in_plain_words(each['msg'])}")
         raise UsageError("; ".join(lines)) from error
 
 

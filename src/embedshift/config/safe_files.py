@@ -128,6 +128,12 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             hidden.unlink(missing_ok=True)
 
 
+def in_plain_words(message: str) -> str:
+    """Returns a message of pydantic as the end of a sentence about what was given."""
+    words = message.partition(", unable")[0]
+    return words.replace("Input should be", "must be").replace("Field required", "is missing")
+
+
 def typed(kind: type[T], content: Any) -> T:
     import pydantic  # a tenth of a second that `--help` does not need
 
@@ -135,7 +141,7 @@ def typed(kind: type[T], content: Any) -> T:
         return pydantic.TypeAdapter(kind).validate_python(content)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {in_plain_words(first['msg'])}") from error
 
 
 def refuse_larger(size: int, most: int) -> None:

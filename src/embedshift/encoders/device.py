@@ -48,9 +48,10 @@ def to_device(views: Pixels, device: torch.device) -> Tensor:
 
 
 def from_device(tensors: Sequence[Tensor]) -> Callable[[], list[Floats]]:
-    """Starts copying tensors back from one device; the returned function waits and returns them as arrays."""
-    asynchronous = tensors[0].device.type == "cuda"
-    on_host, copied = [tensor.to("cpu", non_blocking=asynchronous) for tensor in tensors], None
+    """Starts copying tensors back from one device; the returned function waits and returns them as float32 arrays."""
+    asynchronous, copied = tensors[0].device.type == "cuda", None
+    # A copy on a CPU, too: a module may fill the same tensor in its next pass, before this one is read.
+    on_host = [tensor.float().to("cpu", non_blocking=asynchronous, copy=True) for tensor in tensors]
     if asynchronous:
         copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         copied.record()

@@ -113,7 +113,7 @@ class ModuleEncoder:
             attention = None if row is None else self._patches.to_grid(row, len(views))
             kind = None if attention is None else self._kind
             observed = {name: hook.take(len(views), row) for name, hook in self._observations.items()}
-            read = from_device([embedding.float(), *([] if attention is None else [attention])])
+            read = from_device([embedding, *([] if attention is None else [attention])])
 
         def finish() -> EncoderOutput:
             arrays = read()
@@ -211,7 +211,8 @@ class ModuleEncoder:
 
     def _embed_pixels(self, pixels: Tensor) -> Tensor:
         with _evaluating(self.module):
-            return self.embed(self.module, pixels.to(self.device) * self._scale + self._offset)
+            # A copy, since a module may fill the same tensor in its next pass.
+            return self.embed(self.module, pixels.to(self.device) * self._scale + self._offset).clone()
 
     @contextlib.contextmanager
     def observing(self, names: Collection[str]) -> Iterator[None]:

@@ -64,7 +64,7 @@ class ModuleTextEncoder:
         tokens = {name: values.to(self.device) for name, values in self._tokenize(texts).items()}
         low = self.precision != "float32"
         with torch.inference_mode(), torch.autocast(self.device.type, DTYPES[self.precision], enabled=low):
-            return np.asarray(self._read(self.module, tokens).float().cpu().numpy())
+            return np.array(self._read(self.module, tokens).float().cpu().numpy())
 
 
 def load_huggingface_text(model: str, **settings: Any) -> ModuleTextEncoder | None:

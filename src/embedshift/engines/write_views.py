@@ -35,8 +35,10 @@ def run_views(
         if suite is not None:
             raise UsageError("`restyle` takes `prompts` and `strengths`; leave out augmentations")
         return run_restyle(config, out, progress=progress, on_start=on_start)
-    if config.prompts is not None:
-        raise UsageError("`prompts` needs `restyle`, the model that draws them")
+    defaults = ViewsConfig(images=config.images)
+    for name in ("prompts", "strengths", "steps", "batch_size"):
+        if getattr(config, name) != getattr(defaults, name):
+            raise UsageError(f"`{name}` needs `restyle`, the model that draws such views")
     suite = suite or load_suite(
         config.augmentations, families=config.families, levels=config.levels, frost_textures=config.frost_textures
     )

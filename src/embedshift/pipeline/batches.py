@@ -134,4 +134,5 @@ def _floats(name: str, array: Any, count: int, shape: tuple[int, ...] | None) ->
     expected = (count, *(numbers.shape[1:] if shape is None else shape))
     if numbers.shape != expected or numbers.dtype.kind not in "fiu":
         raise EmbedshiftError(f"its {name} is {numbers.dtype} {numbers.shape}; it must be float32 {expected}")
-    return np.array(numbers, np.float32, order="C")  # an encoder may fill one array again and again
+    with np.errstate(over="ignore"):  # what is infinite then is a failure of its image
+        return np.array(numbers, np.float32, order="C")  # an encoder may fill one array again and again

@@ -278,7 +278,7 @@ class Observer:
     def text_vectors(self, texts: Sequence[str]) -> Values:
         """Returns the vectors of N texts in the space of the embeddings, float64 `[N, D]`."""
         read: Any = getattr(self.text_tower, "encode_text", self.text_tower)
-        vectors = np.asarray(read(list(texts)), np.float64)
+        vectors = np.array(read(list(texts)), np.float64)
         if vectors.shape != (len(texts), self.encoder.dim):
             raise UsageError(
                 f"{self.encoder.name}: the text tower gives {vectors.shape} for {len(texts)} texts and the encoder "

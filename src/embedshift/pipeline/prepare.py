@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from embedshift.augmentations import Suite, Variant, load_suite, with_purified
 from embedshift.augmentations.variant import check_purifiers
-from embedshift.config import Precision, StudyConfig
+from embedshift.config import SUITE_SETTINGS, Precision, StudyConfig
 from embedshift.encoders import Encoder, check_name
 from embedshift.encoders.images import ImageEncoder
 from embedshift.encoders.spec import EncoderSpec
@@ -155,9 +155,13 @@ def find_suite(config: StudyConfig) -> Suite:
     if config.pairs:
         check_purifiers(config.purify)
         return Suite([*with_purified(find_variants(config), config.purify)])
-    return load_suite(
+    suite = load_suite(
         config.augmentations, families=config.families, levels=config.levels, frost_textures=config.frost_textures
     )
+    if config.apply_to == "input" and (named := {*suite.step_suites} & {*SUITE_SETTINGS}):
+        words = "change the encoder's input here, and the file in the suite: for its numbers use `apply_to` file"
+        log.warning("the steps of `augmentations` %s %s", min(named), words)
+    return suite
 
 
 def find_variants(config: StudyConfig) -> list[Variant]:

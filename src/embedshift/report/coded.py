@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from embedshift.report.numbers import MISSING, count, fixed
@@ -11,6 +12,8 @@ from embedshift.statistics.coded_search import PER_RESULT, RECALLS
 from embedshift.statistics.codes import FLOAT32, RESCORE
 from embedshift.statistics.equivalence import RECALL
 from embedshift.statistics.judged import EQUIVALENT, NOT_EQUIVALENT, NOT_WORSE
+from embedshift.store.embeddings import images_read
+from embedshift.store.reader import Reader
 
 HEADINGS = (
     "code", "bytes searched", "bytes stored", "recall@1", "lost, worst change", "under", "matched", "neighbours",
@@ -64,19 +67,19 @@ class Verdict:
             return self.needed.get(self.worst)
         return None if None in self.needed.values() else max((n for n in self.needed.values() if n), default=None)
 
-    def sentence(self, images: int, unit: str, margin: float) -> str:
+    def sentence(self, judged: str, unit: str, margin: float) -> str:
         """Returns what may be said of it, true to the intervals."""
         points, limit = in_points(margin), f"{100 * self.at_worst:.1f}"
         loss = f"loses {100 * self.lost:.1f} points under {self.worst}"
         if self.lost < NOTHING:
-            loss = f"no loss seen in {count(images, unit)} (0.0 points, at worst {limit})"
+            loss = f"no loss seen in {judged} (0.0 points, at worst {limit})"
         elif not self.is_beyond:
             loss += f" (at worst {limit})"
         easy = " Its candidates are a large part of this gallery: more vectors would lose more." if self.is_easy else ""
         if self.is_within:
             return f"{self.code}: {loss}, within {points} under every change.{easy}"
         if self.is_beyond:
-            return f"{self.code}: {loss} in {count(images, unit)}, more than {points}.{easy}"
+            return f"{self.code}: {loss} in {judged}, more than {points}.{easy}"
         needed = self.images_needed(margin)
         more = f"about {about(needed)} {unit}s" if needed else f"more {unit}s"
         if self.lost > margin:
@@ -134,10 +137,13 @@ def recommended(found: Sequence[Verdict]) -> Verdict | None:
     return min(within, key=lambda each: (each.searched, each.stored), default=None)
 
 
-def summary(found: Sequence[Verdict], images: int, unit: str, margin: float) -> Iterator[str]:
+def summary(found: Sequence[Verdict], reader: Reader, margin: float) -> Iterator[str]:
     """Yields the recommendation, then a sentence for each code, those of the fewest bytes first."""
     best, among = recommended(found), f"in a search among {found[0].gallery:,}" if found else ""
     others = [each for each in found if each.code != FLOAT32]
+    groups, unit = reader.first_groups(images_read(reader)), "group" if reader.info.groups else "image"
+    read = images_read(reader) if groups is None else len(np.unique(groups))
+    judged = count(read, unit, reader.info.group_count)
     if not others:
         return
     if best is None:
@@ -152,7 +158,7 @@ def summary(found: Sequence[Verdict], images: int, unit: str, margin: float) -> 
     if found[0].code == FLOAT32 and found[0].recall == 1:
         yield "float32 finds all: this gallery is too small to tell codes apart."
     for each in sorted(others, key=lambda each: (each.searched, each.stored)):
-        yield each.sentence(images, unit, margin)
+        yield each.sentence(judged, unit, margin)
 
 
 def cells(verdict: Verdict) -> tuple[str, ...]:

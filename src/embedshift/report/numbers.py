@@ -75,8 +75,11 @@ def metric_decimals(metric: str, largest: float | None) -> int:
     return min(6, max(0, 3 - math.floor(math.log10(largest))))
 
 
-def count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def count(number: int, noun: str, of: int | None = None) -> str:
+    """Returns "1 image" or "2,000 images"; and "2,000 of 4,000 images" for a part of all."""
+    if of is None or of == number:
+        return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} of {count(of, noun)}"
 
 
 def listed(words: Iterable[str], most: int = 5) -> str:

@@ -58,13 +58,13 @@ def rows_of(given: Any, name: str, every: str | int | None = None) -> Iterator[R
 
     def blocks() -> Iterator[Rows]:
         start = 0
-        for matrix in part.matrices():
+        for matrix in part.floats():
             block = slice(start, start + len(matrix))
             for label in dict.fromkeys(labels[block]):
                 kept = is_original[block] & (labels[block] == label)
                 if kept.any():
                     mine = None if own is None else own[block][kept]
-                    yield Rows(label, np.asarray(matrix[kept], np.float32), ids[block][kept], mine)
+                    yield Rows(label, matrix[kept], ids[block][kept], mine)
             start += len(matrix)
 
     # The images of a group belong together, wherever the file is cut.

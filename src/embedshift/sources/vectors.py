@@ -49,6 +49,13 @@ class Part:
     matrices: Callable[[], Iterator[NDArray[Any]]]
     numbered: bool = False  # the ids are the numbers of the rows
 
+    def floats(self) -> Iterator[Floats]:
+        """Yields the vectors as float32; a number that is too large for it becomes infinite."""
+        for matrix in self.matrices():
+            with np.errstate(over="ignore"):
+                vectors = np.ascontiguousarray(matrix, np.float32)
+            yield vectors
+
 
 def open_part(
     given: Any,
@@ -59,10 +66,10 @@ def open_part(
     named: bool = True,
     used: Sequence[str] = (),
 ) -> Part:
-    """Opens vectors: the path of a Parquet or npy file, a frame with the column `image_id`, or an array.
+    """Opens vectors: the path of a Parquet or npy file, a frame with one of its columns, or an array.
 
     Rows without a view are of `view`; `ids` and `groups` are those of an array's rows, None = their numbers, and none.
-    Without `named`, a Parquet file may lack the column `image_id`. Columns that the caller reads are `used`.
+    Without `named`, a frame or file may lack the column `image_id`. Columns that the caller reads are `used`.
     """
     name = os.path.expanduser(given) if isinstance(given, str | os.PathLike) else f"the vectors of {view!r}"
     with _readable(name):
@@ -77,10 +84,11 @@ def open_part(
                     name, view, schema, keys, lambda column: _column(path, column), groups, named=named, used=used
                 )
             return _array(name, view, lambda: np.load(path, mmap_mode="r", allow_pickle=False), ids, groups)
-        if "image_id" in map(str, getattr(given, "columns", ())):
+        if {"image_id", *VECTOR_COLUMNS} & {*map(str, getattr(given, "columns", ()))}:
             frame = pa.table(given)
             keys = frame.select([column for column in _COLUMNS if column in frame.column_names])
-            return _table(name, view, frame.schema, keys, lambda column: iter(frame[column].chunks), groups, used=used)
+            settings: Any = {"named": named, "used": used}
+            return _table(name, view, frame.schema, keys, lambda column: iter(frame[column].chunks), groups, **settings)
         array = _as_array(given)
         return _array(name, view, lambda: array, ids, groups)
 
@@ -342,9 +350,7 @@ class VectorSource(ListedImages):
         row = 0
         try:
             for part in parts:
-                for given in part.matrices():
-                    with np.errstate(over="ignore"):  # an infinite number is a failure of its image
-                        vectors = np.ascontiguousarray(given, np.float32)
+                for vectors in part.floats():  # an infinite number is a failure of its image
                     self.dim = self.dim or vectors.shape[1]
                     if vectors.shape[1] != self.dim:
                         words = f"has {vectors.shape[1]} numbers, but others have {self.dim}"

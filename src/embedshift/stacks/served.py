@@ -32,7 +32,7 @@ def reference_vectors(encoder: ModuleEncoder, files: Sequence[bytes]) -> Floats:
     inputs, recipe = Inputs(files), recipe_of(encoder, None)
     with torch.inference_mode(), encoder.tower.block_hooks.silent():
         pixels = (torch.from_numpy(inputs(recipe, index))[None] for index in range(len(files)))
-        vectors = [encoder.embed(encoder.module, image.to(encoder.device)) for image in pixels]
+        vectors = [encoder.embed(encoder.module, image.to(encoder.device)).clone() for image in pixels]
     return np.asarray(torch.cat(vectors).float().cpu().numpy())
 
 
@@ -80,7 +80,7 @@ def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) 
         else:
             square = to_input(encoder_preprocess(encoder))
             given = encoder(np.stack([square(decode(file)) for file in files])).embedding
-        vectors = np.asarray(given, np.float32)
+        vectors = np.array(given, np.float32)  # an encoder may fill one array again and again
     except (Exception, SystemExit) as error:  # a function that ends the process must not pass a gate
         for name, file in zip(names, files, strict=True):
             with naming(name):
@@ -100,7 +100,7 @@ def _from_table(given: Any, names: Sequence[str], ids: Sequence[str] | None) -> 
     if missing := [name for name in names if name not in rows]:
         words = f"{len(missing)} of {len(names)} images have no vector (first: {missing[0]!r})"
         raise UsageError(f"{part.name}: {words}; its ids are such as {next(iter(rows), 'none')!r}")
-    matrices = [np.asarray(matrix, np.float32) for matrix in part.matrices()]
+    matrices = [*part.floats()]
     if len({matrix.shape[1] for matrix in matrices}) > 1:
         raise UsageError(f"{part.name}: its vectors differ in length")
     return part.name, np.concatenate(matrices)[[rows[name] for name in names]]

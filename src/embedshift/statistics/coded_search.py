@@ -16,6 +16,8 @@ from embedshift.statistics.thresholds import MATCHED, RATE, least_false_match_ra
 from embedshift.statistics.vectors import normalised_float32
 
 RECALLS = (1, 10)
+# Images, or groups, that make two folds.
+LEAST = 4
 # Candidates of a code that is rescored, for each of the ten results.
 PER_RESULT = 10
 NEIGHBOURS, LEAD = "neighbours@10", "lead"

@@ -16,8 +16,9 @@ BLOCK = 512
 
 
 def scan(paths: Sequence[Path]) -> pl.LazyFrame:
-    # Addresses, since polars asks for the state of every path before it opens it.
-    return pl.scan_parquet([path.absolute().as_uri() for path in paths], glob=False)
+    # Addresses, since polars asks for the state of every path before it opens it; it refuses those with `..`.
+    folders = {folder: folder.resolve() for folder in {path.parent for path in paths}}
+    return pl.scan_parquet([(folders[path.parent] / path.name).as_uri() for path in paths], glob=False)
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Both:
 
     @functools.cached_property
     def judged(self) -> list[NDArray[np.intp]]:
-        """The images of each fold that are judged: all, or the first."""
+        """The images of each fold that are judged: all, or the first; their order is drawn."""
         most = min(JUDGED, int((2**26 / FOLDS / len(self.there[0])) ** 0.5))
         there = self.there[:, 0]
         return [np.flatnonzero(fold & there)[:most] for fold in self.split.judged()]

@@ -119,16 +119,18 @@ def shift_map(study: ImageRows) -> Whitening | None:
     return moments.by_shifts() if moments is not None and moments.shift_products.any() else None
 
 
-def sentences(table: pl.DataFrame, images: int, dim: int, groups: str | None) -> list[str]:
+def sentences(table: pl.DataFrame, images: int, tried: int, dim: int, groups: str | None) -> list[str]:
     """Returns what the table `whitening` answers: whether a map is recommended, for which use, and a warning.
 
-    `groups` says how the study's groups were chosen; None = images are independent.
+    Maps are tried on `tried` of the study's `images`. `groups` says how its groups were chosen; None = images are
+    independent.
     """
     if table.is_empty():
         return ["No map was tried: it takes four images, or groups of images."]
     means = {(row["map"], row["metric"]): row for row in table.filter(augmentation="all").iter_rows(named=True)}
     best = next((name for (name, _), row in means.items() if row["recommended"]), None)
     among = f"among {table.filter(metric='recall@1')['gallery'][0]:,} images"
+    among += "" if tried == images else f" ({tried:,} of {images:,} images are tried)"
     lines = [f"No map helps: {among} none finds significantly more originals than the embeddings as they are."]
     if best is not None:
         lines = [f"Recommended for copies of an image: {best}, recall@1 {among} {_change(means[best, 'recall@1'])}."]

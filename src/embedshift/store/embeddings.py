@@ -10,12 +10,20 @@ from embedshift.store.reader import Reader
 
 # Images whose views are read, where there are few augmentations; the least number; and the most views of them.
 MOST_IMAGES, FEW_IMAGES, MOST_VIEWS = KEPT, 256, 20_000
+# Images on which maps are tried, and numbers of their vectors.
+TRIED, NUMBERS = 2_000, 2**28
 
 
 def images_read(reader: Reader) -> int:
     """Returns of how many images the views are read: of fewer, where each has many."""
     order = reader.image_rows.layout
     return min(order.images, MOST_IMAGES, max(FEW_IMAGES, MOST_VIEWS // max(1, len(order.views) - 1)))
+
+
+def images_tried(reader: Reader) -> int:
+    """Returns on how many images maps are tried, whose vectors take at most 1 GiB."""
+    order = reader.image_rows.layout
+    return min(order.images, TRIED, max(1, NUMBERS // (len(order.views) * reader.info.encoder.dim)))
 
 
 def vectors_of(reader: Reader) -> tuple[Floats, Floats]:

@@ -90,9 +90,7 @@ def _checked(part: Part, keys: pl.DataFrame) -> Blocks:
     """Yields the vectors of a file and refuses wrong content, which is known only during reading."""
     row = 0
     try:
-        for matrix in part.matrices():
-            with np.errstate(over="ignore"):
-                vectors = np.asarray(matrix, np.float32)
+        for vectors in part.floats():
             usable = np.isfinite(vectors).all(axis=-1) & (np.abs(vectors) > 0).any(axis=-1)
             if not usable.all():
                 raise UsageError(f"{part.name}: row {row + int(np.argmin(usable))} is no vector: not finite, or all 0")

@@ -167,6 +167,11 @@ class Reader:
         if not self.info.has_vectors:
             raise UsageError(f"{self.folder}: stores no embeddings; run it with `store` all")
 
+    def refuse_fewer(self, least: int) -> None:
+        if (images := self.info.group_count) < least:
+            unit = "groups of images" if self.info.groups else "images"
+            raise UsageError(f"{self.folder}: has {images} of the {least} {unit} that this needs; measure more")
+
     @property
     def shows_images(self) -> bool:
         """Whether figures and reports show images: they may, and their place is known."""

@@ -52,8 +52,9 @@ class Verdict:
         at_worst: The largest loss that the one-sided 95 % intervals leave open, of any change.
         needed: About how many images, or groups, would decide; None = decided, or no number would.
         margin: How much of recall@1 may be lost.
-        images: The number of images, or groups, that are judged.
+        images: The number of images, or groups, that are judged, drawn by the seed.
         unit: What is counted: image or group.
+        available: The number of images, or groups, with vectors of both encoders.
     """
 
     decision: str
@@ -65,14 +66,18 @@ class Verdict:
     margin: float
     images: int
     unit: str
+    available: int
+
+    @property
+    def judged(self) -> str:
+        return count(self.images, self.unit, self.available)
 
     def sentence(self) -> str:
         points, limit = in_points(self.margin), f"{100 * self.at_worst:.1f}"
         how = "as they are" if self.map == IDENTITY else f"through the map {self.map}"
-        seen = f"in {count(self.images, self.unit)}"
-        loss = f"lose {100 * self.lost:.1f} points of recall@1 under {self.worst} (at worst {limit})"
+        loss = f"lose {100 * self.lost:.1f} points of recall@1 in {self.judged} under {self.worst} (at worst {limit})"
         if self.lost < NOTHING:
-            loss = f"lose nothing of recall@1 {seen} (at worst {limit} points)"
+            loss = f"lose nothing of recall@1 in {self.judged} (at worst {limit} points)"
         if self.decision == RE_ENCODE:
             return f"Re-encode: {how}, new queries in the old index {loss}, more than {points}."
         if self.decision != UNDECIDED:
@@ -82,7 +87,7 @@ class Verdict:
         return f"Not decided: {more}. {how[0].upper()}{how[1:]}, new queries {loss}; the margin is {points}."
 
 
-def verdict_of(recall: Judged, names: Sequence[str], kind: str, margin: float) -> Verdict:
+def verdict_of(recall: Judged, names: Sequence[str], kind: str, margin: float, available: int) -> Verdict:
     """Judges recall@1 through a map beside old queries, change by change.
 
     It is within the margin if it is so under every change, each at one-sided 95 %; beyond it if it is so under one, at
@@ -109,7 +114,7 @@ def verdict_of(recall: Judged, names: Sequence[str], kind: str, margin: float) -
     at_worst = max(0.0, -min(-1.0 if math.isnan(found.low) else found.low for found in each.values()))
     unit = "group" if recall.is_grouped else "image"
     number = None if decision != UNDECIDED else number
-    return Verdict(decision, kind, lost, names[worst], at_worst, number, margin, recall.groups, unit)
+    return Verdict(decision, kind, lost, names[worst], at_worst, number, margin, recall.groups, unit, available)
 
 
 @dataclass(frozen=True, repr=False)
@@ -237,7 +242,7 @@ def upgrade(
     cut = _cut(threshold, false_match_rate)
     sides = opened(old), opened(new)
     seed = sides[0].reader().info.seed if isinstance(sides[0], Study) else 0
-    both = both_of(*sides, groups)
+    both = both_of(*sides, seed, groups)
     fitted, found = evaluate(both, cut, margin, seed)
     if isinstance(sides[1], Study):
         encoder = sides[1].reader().info.encoder
@@ -248,7 +253,8 @@ def upgrade(
         write_onnx(fitted, output_path(onnx))
     if out is not None:
         fitted.save(out)
-    verdict = verdict_of(found.recall, [*dict.fromkeys(both.names)], found.kind.name, margin)
+    available = int(both.groups.max()) + 1
+    verdict = verdict_of(found.recall, [*dict.fromkeys(both.names)], found.kind.name, margin, available)
     curve = _curve_table(found.curve)
     lines = tuple(sentences(verdict, found, curve, both.new.shape[2], cut))
     return Upgrade(found.table, found.thresholds, curve, found.calibration, fitted, verdict, lines)

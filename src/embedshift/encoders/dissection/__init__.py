@@ -145,7 +145,9 @@ def _last(anatomy: Anatomy, pixels: Tensor) -> tuple[AttendedTensor, Tensor]:
     mode, last_block = AttentionInterceptor(), anatomy.readout.blocks[-1]
     with keeping_outputs(last_block) as outputs, anatomy.tower.block_hooks.silent(), mode:
         anatomy.tower.embed(pixels)
-    return mode.attended[len(anatomy.layers) - 1], tokens_of(outputs[-1])
+    attended = mode.attended[len(anatomy.layers) - 1]
+    # Copies, since a module may fill the same tensors in its next pass.
+    return AttendedTensor(*(tensor.clone() for tensor in vars(attended).values())), tokens_of(outputs[-1]).clone()
 
 
 class HeadsObservation:

@@ -99,8 +99,8 @@ class BlockParts(BlockHook):
             self._clear()
 
     def _keep(self, tokens: Tensor) -> Tensor:
-        # The first alone is a copy, so that the rest can be freed.
-        return tokens[:, :1].detach().clone() if self.first else tokens.detach()
+        # A copy: the rest can be freed, and a block may fill the same tensor again.
+        return (tokens[:, :1] if self.first else tokens).detach().clone()
 
 
 def _head_outputs(module: nn.MultiheadAttention, queries: Tensor, tokens: Tensor, mask: Tensor | None) -> Tensor:

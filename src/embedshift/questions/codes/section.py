@@ -18,8 +18,7 @@ def section(page: PageInput) -> Section | None:
 def _content(page: PageInput) -> Json:
     table, margin = page.reader.need("codes"), margin_of(page.reader.kept_settings("codes"))
     found = verdicts(table)
-    images, unit = page.data.group_count, page.data.group_word
-    first, *others = [*summary(found, images, unit, margin)] or ["Nothing was tried: it takes four images, or groups."]
+    first, *others = [*summary(found, page.reader, margin)] or ["Nothing was tried: it takes four images, or groups."]
     return {"first": first, "others": others, "percent": 100 * margin, "best": recommended(found)}
 
 

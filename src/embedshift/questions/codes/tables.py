@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,8 @@ def chosen(reader: Reader) -> tuple[tuple[str, ...], str, float]:
     codes = [name.strip() for text in names for name in text.split(",") if name.strip()]
     margin = given.recall_margin
     if not codes and given.gallery is None and margin is None and kept:
-        return tuple(json.loads(kept["codes"])), kept["gallery"], float(kept["margin"])
+        place = kept["gallery"] if Path(kept["gallery"]).exists() else ""
+        return tuple(json.loads(kept["codes"])), place, float(kept["margin"])
     margin = MARGIN if margin is None else margin
     if not 0 < margin < 1:
         raise UsageError(f"`recall_margin` {margin:g}: give a number above 0 and below 1")
@@ -51,6 +53,9 @@ def chosen(reader: Reader) -> tuple[tuple[str, ...], str, float]:
 
 def codes(reader: Reader) -> pl.DataFrame:
     names, path, margin = chosen(reader)
+    is_as_kept = replace(reader.choice(Choices), measured=False) == Choices()
+    if is_as_kept and not path and reader.kept_settings("codes").get("gallery"):
+        log.warning("%s: `gallery` of its table `codes` has moved or is gone; made without", reader.folder)
     searched = originals(reader, path)
     _, views = vectors_of(reader)
     of_views = None if reader.groups is None else group_numbers(reader.groups, len(views))

@@ -18,6 +18,7 @@ def section(page: PageInput) -> Section | None:
         "columns": columns,
         "rows": [{"views": name, "cells": row} for name, row in rows.items() if any(row.values())],
         "read": min(OF_A_SET, page.data.images),
+        "images": page.data.images,
         "has_vectors": page.info.has_vectors,
     }
     return Section("geometry", "The set as a whole", {"geometry": content})

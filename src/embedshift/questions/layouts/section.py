@@ -7,11 +7,12 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.questions.layouts.tables import ALL, RECALL
-from embedshift.report.numbers import MISSING, fixed
+from embedshift.report.numbers import MISSING, count, fixed
 from embedshift.report.section import Answer, PageInput, Part, Section
 from embedshift.statistics.strengths import outward, with_interval_in_words
 from embedshift.statistics.thresholds import MATCHED
 from embedshift.statistics.vector_layouts import LAYOUTS, ONE, TILES
+from embedshift.store.embeddings import images_read
 
 HEADINGS = ("layout", "vectors an image", "recall@1", "gained, points", "matched", "gained, points", "gains most under")
 
@@ -22,6 +23,7 @@ def section(page: PageInput) -> Section | None:
         return None
     tolerance, figure = page.reader.table("layout_tolerance"), page.figures.get("layouts")
     content = _content(table) | {"headings": HEADINGS, "rows": [*_rows(table)], "figure": figure}
+    content["searched"] = count(images_read(page.reader), "image", page.data.images)
     content |= {
         "layouts": table["layout"].unique(maintain_order=True).to_list(),
         "tolerances": [*_tolerances(tolerance)],

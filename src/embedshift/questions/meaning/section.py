@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
+from embedshift.questions.meaning.directions import MOST_IMAGES
 from embedshift.report.explained import HEADINGS, STAR, Finding, cells, findings, why_nothing
+from embedshift.report.numbers import count
 from embedshift.report.section import Answer, PageInput, Part, Section
 from embedshift.report.thumbnails import Key, thumbnails
 
@@ -27,7 +29,7 @@ def section(page: PageInput) -> Section | None:
         "sentences": [finding.sentence for finding in found if finding.is_found],
         "strips": [(finding.direction, *_strips(finding, images)) for finding in shown],
         "figure": page.figures.get("meaning"),
-        "images": page.data.images,
+        "images": count(min(MOST_IMAGES, page.data.images), "image", page.data.images),
         "left_out": len(found) - len(shown),
     }
     return Section("meaning", "Meaning", {"meaning": content})

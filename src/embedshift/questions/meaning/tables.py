@@ -120,9 +120,13 @@ def chosen(reader: Reader) -> Choices:
 
 
 def meaning(reader: Reader) -> pl.DataFrame:
-    table = _made(reader) if reader.info.group_count >= LEAST else pl.DataFrame(schema=SCHEMA)
+    is_enough, choices = reader.info.group_count >= LEAST, chosen(reader)
+    if not is_enough and (ids := reader.ordered_ids()):  # so that a wrong file is refused all the same
+        numbers_of(reader, choices.properties, ids)
+        words_of(reader, choices.words, ids)
+    table = _made(reader) if is_enough else pl.DataFrame(schema=SCHEMA)
     if table.is_empty():
-        log.warning("%s", why_nothing(reader, str(chosen(reader).features)))
+        log.warning("%s", why_nothing(reader, str(choices.features)))
     return table
 
 

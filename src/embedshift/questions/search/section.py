@@ -207,6 +207,7 @@ def recall_summary(page: PageInput, table: pl.DataFrame) -> Json:
         "recall": recall_extremes(table),
         "chance": in_percent(chance)[0] if chance >= CHANCE else "",
         "images": page.data.images,
+        "queried": min(settings(page.reader).queries or page.data.images, page.data.images),
         "gallery": gallery and page.reader.naming.setting(gallery),
         "layout": settings(page.reader).layout,
         "encoder": page.encoder,

@@ -3,9 +3,10 @@
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.questions.whitening.tables import ALL, FITTED, IMAGES, KEPT, RECALL
+from embedshift.questions.whitening.tables import ALL, FITTED, KEPT, RECALL
 from embedshift.report.section import Answer, PageInput, Part, Section
 from embedshift.statistics.whitening import sentences
+from embedshift.store.embeddings import images_tried
 
 TITLES = {
     "mrr": "mean reciprocal rank",
@@ -32,7 +33,8 @@ def measured_maps(page: PageInput) -> Json | None:
     table, info = page.data.table("whitening"), page.info
     if table is None:
         return {"rows": {}, "sentences": []}
-    answers = sentences(table, page.data.images, info.encoder.dim, info.groups.chosen if info.groups else None)
+    groups, tried = info.groups.chosen if info.groups else None, images_tried(page.reader)
+    answers = sentences(table, page.data.images, tried, info.encoder.dim, groups)
     if table.is_empty():
         return {"rows": {}, "sentences": answers}
     means = table.filter(augmentation=ALL)
@@ -43,7 +45,8 @@ def measured_maps(page: PageInput) -> Json | None:
         "by": "family, mean over levels" if page.reader.families else "augmentation",
         "sentences": answers,
         "groups": info.groups,
-        "images": min(IMAGES, page.data.images),
+        "images": images_tried(page.reader),
+        "of": page.data.images,
     }
 
 

@@ -20,6 +20,7 @@ from embedshift.statistics.strengths import MISSED
 from embedshift.statistics.thresholds import threshold_at
 from embedshift.statistics.vectors import normalised
 from embedshift.statistics.whitening import MOST_DIM, ShiftMoments, Whitening, moments_of
+from embedshift.store.embeddings import images_tried
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table, rules_of_gains, table_path
 
@@ -149,8 +150,6 @@ def _thresholds(cosines: Values) -> dict[float, float]:
     return {rate: least for rate, least in thresholds.items() if not np.isnan(least)}
 
 
-# Images at most, and numbers of their vectors: 1 GiB.
-IMAGES, NUMBERS = 2_000, 2**28
 ALL, HUB = "all", "hub"
 SCHEMA = pl.Schema(
     {"map": str, "augmentation": str, "metric": str, "gallery": int}
@@ -168,8 +167,7 @@ PROPORTIONS = ("recall", "matched", CLASS)
 
 
 def images_of(reader: Reader) -> Images:
-    order, dim = reader.image_rows.layout, reader.info.encoder.dim
-    count = min(order.images, IMAGES, max(1, NUMBERS // (len(order.views) * dim)))
+    order, dim, count = reader.image_rows.layout, reader.info.encoder.dim, images_tried(reader)
     rows = reader.image_rows.head(count).frame.select("embedding").collect()
     vectors = np.nan_to_num(rows["embedding"].to_numpy()).reshape(count, len(order.views), dim)
     return Images(

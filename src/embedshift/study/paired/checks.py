@@ -63,7 +63,8 @@ def check_same_views(readers: Sequence[Reader]) -> list[bool]:
         drawn_by = [{name: reader.info.identity["versions"][name] for name in DRAWN_BY} for reader in (first, other)]
         geometry += differences(drawn_by[0], drawn_by[1], words=words)
         if geometry:
-            log.warning("the views of the studies do not have the same pixels: %s", "; ".join(geometry))
+            words = f"{'; '.join(geometry)}; `embedshift parity` says what that changes"
+            log.warning("the views of the studies do not have the same pixels: %s", words)
     return same
 
 
@@ -72,8 +73,9 @@ def _settings(info: StudyInfo, names: Iterable[str]) -> Json:
 
 
 def _geometry(info: StudyInfo) -> Json:
-    crop = {"shortest": info.encoder.shortest, "resample": info.encoder.resample}
-    return {"size": info.identity["size"], **(crop if info.identity["resize"] == "crop" else {})}
+    size = info.identity["size"]
+    crop = {"shortest": info.encoder.shortest or size, "resample": info.encoder.resample}
+    return {"size": size, **(crop if info.identity["resize"] == "crop" else {})}
 
 
 def _other_images(first: set[str], other: set[str], words: tuple[str, str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The vectors of two encoders for the same views of the same images: of two studies, or of tables of vectors."""
 
 import logging
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def _of_table(name: str) -> Vectors:
     ids, names = originals["image_id"], [view for view in keys["view"].unique(maintain_order=True) if view != ORIGINAL]
     if stray := keys.filter(~pl.col("image_id").is_in(ids.implode()))["image_id"].head(1).to_list():
         raise UsageError(f"{name}: image {stray[0]!r} has no row of view {ORIGINAL!r}")
-    matrices = [np.asarray(matrix, np.float32) for matrix in part.matrices()]
+    matrices = [*part.floats()]
     if len({matrix.shape[1] for matrix in matrices}) > 1:
         raise UsageError(f"{name}: its vectors have different lengths")
     draws = int(str(keys["draw"].max())) + 1
@@ -101,10 +102,14 @@ def _of_study(study: Study, ids: Sequence[str] | None = None) -> Vectors:
 
 def of_pair(paired: PairedStudies) -> Both:
     """Returns the vectors of a study and of its reference, whose images, views and groups are known to be the same."""
-    dims, known = [reader.info.encoder.dim for reader in paired.readers[:2]], {*paired.ids}
-    common = [image_id for image_id in paired.reference.ordered_ids() if image_id in known]
-    ids = _that_fit(common, max(dims) * len(paired.reference.image_rows.layout.views))
-    return _joined([_of_study(study, ids) for study in paired.studies[:2]], sorted(ids), paired.reference.family_of)
+    dims, ids = [reader.info.encoder.dim for reader in paired.readers[:2]], drawn(paired.ids, paired.seed)
+    ids = _that_fit(ids, max(dims) * len(paired.reference.image_rows.layout.views))
+    return _joined([_of_study(study, ids) for study in paired.studies[:2]], ids, paired.reference.family_of)
+
+
+def drawn(ids: Sequence[str], seed: int) -> Sequence[str]:
+    """Returns all ids in an order drawn by the seed, since only the first of a fold are judged."""
+    return random.Random(seed).sample(sorted(ids), len(ids))
 
 
 def _that_fit(ids: Sequence[str], numbers: int) -> Sequence[str]:
@@ -113,8 +118,8 @@ def _that_fit(ids: Sequence[str], numbers: int) -> Sequence[str]:
     return ids[:most]
 
 
-def both_of(old: Study | Vectors, new: Study | Vectors, groups: Choice | None = None) -> Both:
-    """Returns the vectors of both, refusing other images, or other changes.
+def both_of(old: Study | Vectors, new: Study | Vectors, seed: int, groups: Choice | None = None) -> Both:
+    """Returns the vectors of both, in an order drawn by the seed, refusing other images, or other changes.
 
     Raises:
         UsageError: Images or changes differ, vectors are missing or all the same, or there are fewer than 8 images.
@@ -135,7 +140,7 @@ def both_of(old: Study | Vectors, new: Study | Vectors, groups: Choice | None = 
         if only := sorted({*one} ^ {*other}):
             where = f"only in {first.name if only[0] in {*one} else second.name}"
             raise UsageError(f"{second.name} has other {word} than {first.name}: {only[0]!r} is {where}")
-    return _joined(sides, sorted(first.ids), {}, is_grouped=groups is None)
+    return _joined(sides, drawn(first.ids, seed), {}, is_grouped=groups is None)
 
 
 def _joined(
@@ -179,7 +184,7 @@ def _groups(first: Vectors, second: Vectors, ids: Sequence[str]) -> Mapping[str,
 
 
 def _in_order(groups: np.ndarray) -> np.ndarray:
-    """Numbers groups as they come, so that folds are of images from all over the study."""
+    """Numbers groups as they come."""
     _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
     return np.asarray(np.argsort(np.argsort(first))[inverse])
 
