@@ -8,7 +8,18 @@ from scipy import stats
 
 from embedshift.statistics.intervals import difference_of_proportions
 from embedshift.study.gate.check import proportion_interval
-from embedshift.study.gate.result import AT_BOUND, BEYOND, FEW, MORE, NO_INTERVAL, NO_VALUE, decide, images_needed
+from embedshift.study.gate.result import (
+    AT_BOUND,
+    BEYOND,
+    BY_CHANCE,
+    FEW,
+    MORE,
+    NO_INTERVAL,
+    NO_VALUE,
+    Paired,
+    decide,
+    images_needed,
+)
 from embedshift.study.paired import Estimate
 from embedshift.study.paired.estimate import mover, proportion_difference
 
@@ -56,6 +67,29 @@ def test_the_safe_end_decides_or_the_value(cases, by_interval):
                 words = f"{decision.note}, {images}" if decision.note == FEW else decision.note or outcome
                 assert words == said, (number, bound)
                 assert (images is not None) == (said == "undecided" or found is SEVEN), (number, bound)
+
+
+def test_a_paired_rule_is_worse_or_broken_where_its_p_value_says_so():
+    for ends, bound, p, wanted in (
+        ((-0.04, -0.005), -0.01, 0.01, "worse"),
+        ((-0.04, -0.005), -0.01, 0.06, BY_CHANCE),
+        ((-0.04, -0.015), -0.01, 0.01, "broken"),
+        ((-0.04, -0.015), -0.01, 0.06, BY_CHANCE),
+        ((-0.04, 0.001), -0.01, 0.01, "undecided"),
+        ((-0.009, -0.005), -0.01, 0.01, "kept"),
+        ((0.001, 0.04), 0.05, 0.01, "broken"),  # a gain is asked for
+    ):
+        for sign in (1, -1):
+            value, low, high = sorted((sign * sum(ends) / 2, *(sign * end for end in ends)))[1:2] + sorted(
+                sign * end for end in ends
+            )
+            decision = decide(Estimate(value, low, high, 100), sign * bound, least=sign > 0, paired=Paired(0.0, p))
+            assert decision.outcome == ("undecided" if wanted == BY_CHANCE else wanted), (ends, sign)
+            assert (decision.note == BY_CHANCE) == (wanted == BY_CHANCE)
+    # Certainly worse, in four of five studies, as the largest of all rules must be.
+    found, critical = Estimate(-0.1, -0.3, 0.1, 100), 1.5
+    needed = images_needed(found, -0.1, least=True, paired=Paired(0.0, critical=critical))
+    assert needed == math.ceil(IN_80 * math.ceil(100 * (0.2 * critical / 0.1) ** 2))
 
 
 # Lehr: images for a power of 80 %, over those whose interval just leaves out the bound.

@@ -188,10 +188,10 @@ def test_one_other_embedding_is_another_row(first, tmp_path):
 def test_images_that_would_decide_a_ratio_by_the_root_on_the_scale_of_logarithms(first, second):
     ratio = "table: comparison, metric: relative_shift, column: ratio, augmentation: noise, at_most:"
     found = result(second, first, f"{ratio} 9")
-    bound = np.sqrt(found.value * found.high)
+    bound = np.sqrt(found.value * found.low)
     in_80 = ((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) / stats.norm.ppf(0.975)) ** 2
-    wanted = in_80 * 40 * (np.log(found.high / found.value) / np.log(bound / found.value)) ** 2
-    undecided = result(second, first, f"{ratio} {float(bound)!r}")
+    wanted = in_80 * 40 * (np.log(found.low / found.value) / np.log(bound / found.value)) ** 2
+    undecided = result(second, first, f"{ratio.replace('at_most', 'at_least')} {float(bound)!r}")
     assert (undecided.outcome, undecided.images_needed) == ("undecided", pytest.approx(wanted, abs=3))
 
 

@@ -10,17 +10,19 @@ import numpy as np
 from scipy.special import ndtri
 
 from embedshift.errors import UsageError
-from embedshift.statistics.intervals import LEAST_IMAGES, mean_interval
+from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, mean_interval
 from embedshift.statistics.judged import (
     EQUIVALENT,
     NOT_EQUIVALENT,
     NOT_WORSE,
     ONE_SIDED,
     UNDECIDED,
+    WORSE,
     Judged,
+    p_of_mean,
     verdict,
 )
-from embedshift.statistics.power import images_for_equivalence, least_images, times_more
+from embedshift.statistics.power import images_for_equivalence, images_to_decide, times_more
 from embedshift.statistics.sample import Estimates
 from embedshift.statistics.shift_ratios import t_interval
 
@@ -64,11 +66,12 @@ class Equivalence:
         value: The ratio, or the difference.
         low: Its lower end, one-sided at 95 %.
         high: Its upper end, likewise.
-        outcome: equivalent, not worse, not equivalent, or undecided.
+        outcome: equivalent, not worse, not equivalent, worse (certainly, but perhaps within the margin), or undecided.
         within: The margin in words.
         groups: Number of images, or groups.
         needed: How many would decide with a power of 80 %, if the truth is as measured; None = no number would.
         unit: What is counted: images or groups.
+        p: The two-sided p-value of no difference; NaN = not known.
     """
 
     metric: str
@@ -80,6 +83,7 @@ class Equivalence:
     groups: int
     needed: int | None = None
     unit: str = "images"
+    p: float = math.nan
 
     def in_words(self) -> str:
         if self.outcome == EQUIVALENT:
@@ -88,6 +92,8 @@ class Equivalence:
             return f"not worse by more than {self.within}"
         if self.outcome == NOT_EQUIVALENT:
             return f"not equivalent within {self.within}"
+        if self.outcome == WORSE:
+            return f"worse, but not by certainly more than {self.within}"
         more = f"about {self.needed:,} {self.unit}" if self.needed else "more images would not decide"
         return f"equivalence within {self.within} is undecided: {more}"
 
@@ -101,11 +107,13 @@ def of_ratio(log_ratio: Estimates, margins: Margins, *, seed: int, unit: str = "
     margin, value, groups = math.log(margins.shift), log_ratio.mean.item(), log_ratio.group_count
     student, drawn = t_interval(log_ratio, ONE_SIDED), mean_interval(log_ratio, seed=seed, level=ONE_SIDED)
     low, high = np.fmin(student[0], drawn[0]).item(), np.fmax(student[1], drawn[1]).item()
-    outcome, needed = verdict(low, high, margin, gains_count=True), None
+    outcome, needed, p = verdict(low, high, margin, gains_count=True), None, p_of_mean(log_ratio).item()
+    if outcome == UNDECIDED and value > 0 and p <= 1 - CONFIDENCE:
+        outcome = WORSE
     if outcome == UNDECIDED and log_ratio.error.item() > 0:
         needed = images_for_equivalence(value, log_ratio.error.item() * math.sqrt(groups), margin)
     ends = math.exp(value), math.exp(low), math.exp(high)
-    return Equivalence(RELATIVE_SHIFT, *ends, outcome, margins.within(RELATIVE_SHIFT), groups, needed, unit)
+    return Equivalence(RELATIVE_SHIFT, *ends, outcome, margins.within(RELATIVE_SHIFT), groups, needed, unit, p)
 
 
 def of_interval(metric: str, value: float, low: float, high: float, groups: int, margins: Margins) -> Equivalence:
@@ -130,11 +138,14 @@ def of_recall(judged: Judged, margins: Margins) -> Equivalence:
         return verdict(low, high, margin, gains_count=False), low, high
 
     outcome, low, high = outcome_of()
-    value, needed = judged.difference.item(), None
+    value, needed, p = judged.difference.item(), None, judged.p_values().item()
+    if outcome == UNDECIDED and value < 0 and p <= 1 - CONFIDENCE:
+        outcome = WORSE
     if math.isnan(low):
         needed = LEAST_IMAGES
     elif outcome == UNDECIDED and abs(value + margin) > 1e-12:
-        enough = least_images(lambda images: outcome_of(images)[0] != UNDECIDED, judged.groups)
-        needed = enough and math.ceil(enough * (times_more(_Z) if value else 1.0))
+        needed = images_to_decide(
+            lambda images: outcome_of(images)[0] != UNDECIDED, judged.groups, _Z, is_certain=not value
+        )
     unit = "groups" if judged.is_grouped else "images"
-    return Equivalence(RECALL, value, low, high, outcome, margins.within(RECALL), judged.groups, needed, unit)
+    return Equivalence(RECALL, value, low, high, outcome, margins.within(RECALL), judged.groups, needed, unit, p)

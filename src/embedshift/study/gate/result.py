@@ -4,7 +4,7 @@ import math
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -12,16 +12,18 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.report.numbers import count
-from embedshift.statistics.intervals import LEAST_IMAGES
-from embedshift.statistics.power import least_images, times_more
+from embedshift.statistics import judged
+from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
+from embedshift.statistics.judged import ROUNDING
+from embedshift.statistics.power import images_to_decide
 from embedshift.study.paired import Estimate
+from embedshift.study.paired.estimate import Interval
 from embedshift.study.shown import Shown, escaped, markdown_table, printable
 
-Outcome = Literal["kept", "broken", "undecided"]
+Outcome = Literal["kept", "worse", "broken", "undecided"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-
-# How far rounding may carry a number over its bound.
-ROUNDING = 1e-12
+# Of a margin, and of an interval beside it.
+OF_MARGINS: Mapping[str, Outcome] = {judged.WITHIN: "kept", judged.WORSE: "worse", judged.BEYOND: "broken"}
 
 FEW = f"no interval with fewer than {LEAST_IMAGES} images"
 NO_INTERVAL = "no interval: too few images differ"
@@ -29,6 +31,7 @@ AT_BOUND = "more images do not help: the value equals the bound"
 BEYOND = "the study has no stronger levels: measure stronger levels"
 MORE = "more images would decide it; their number is unknown, because the value lies beyond the strongest level"
 NO_VALUE = "no value"
+BY_CHANCE = "worse alone, but not where all paired rules are tested (Holm)"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,24 @@ class Decision:
     note: str = ""
 
 
-def decide(estimate: Estimate, bound: float, *, least: bool, by_interval: bool = True) -> Decision:
+@dataclass(frozen=True)
+class Paired:
+    """What a rule about a difference from a reference is tested by.
+
+    Args:
+        same: The number that means no difference, 0 or 1.
+        p: The two-sided p-value of no difference, corrected for all paired rules.
+        critical: What the largest of all differences must exceed, as a multiple of the half-width of its own interval.
+    """
+
+    same: float
+    p: float = 0.0
+    critical: float = 1.0
+
+
+def decide(
+    estimate: Estimate, bound: float, *, least: bool, by_interval: bool = True, paired: Paired | None = None
+) -> Decision:
     """Decides by its interval whether a number keeps a bound; without one, or with `by_interval` off, by its value."""
     slack = ROUNDING * max(1.0, abs(bound))
     if math.isnan(estimate.value):
@@ -48,7 +68,7 @@ def decide(estimate: Estimate, bound: float, *, least: bool, by_interval: bool =
     # Without an interval: the value itself, or anything beyond the last measured number.
     span = sorted((estimate.value, estimate.edge if math.isinf(estimate.value) else estimate.value))
     low, high = (estimate.low, estimate.high) if by_interval else span
-    outcome = _outcome(low, high, bound, least, slack)
+    outcome = outcome_of((low, high), bound, least=least, paired=paired)
     if outcome != "undecided":
         return Decision(outcome, note=estimate.note)
     if math.isnan(low) or math.isnan(high):
@@ -56,7 +76,9 @@ def decide(estimate: Estimate, bound: float, *, least: bool, by_interval: bool =
         return Decision("undecided", LEAST_IMAGES if few else None, estimate.note or (FEW if few else NO_INTERVAL))
     if math.isinf(estimate.value):
         return Decision("undecided", note=BEYOND if (bound - estimate.edge) * estimate.value > 0 else MORE)
-    needed = images_needed(estimate, bound, least=least)
+    needed = images_needed(estimate, bound, least=least, paired=paired)
+    if outcome_of((low, high), bound, least=least, paired=paired and replace(paired, p=0.0)) != "undecided":
+        return Decision("undecided", needed, BY_CHANCE)
     remark = AT_BOUND if abs(estimate.value - bound) <= slack else BEYOND if math.isinf(low) or math.isinf(high) else ""
     return Decision("undecided", needed, estimate.note or ("" if needed is not None else remark))
 
@@ -66,25 +88,33 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _outcome(low: float, high: float, bound: float, least: bool, slack: float) -> Outcome:
-    if low >= bound - slack if least else high <= bound + slack:
-        return "kept"
-    return "broken" if (high < bound - slack if least else low > bound + slack) else "undecided"
+def outcome_of(interval: Interval, bound: float, *, least: bool, paired: Paired | None = None) -> Outcome:
+    """Returns what an interval says of a bound; a rule that is paired fails by its p-value, too."""
+    same, scale = bound if paired is None else paired.same, math.copysign(max(1.0, abs(bound)), 1 if least else -1)
+    low, high = ((end - same) / scale for end in (interval if least else interval[::-1]))
+    found = judged.decide((low, high), (same - bound) / scale)
+    if found != judged.WITHIN and paired is not None and paired.p > 1 - CONFIDENCE:
+        return "undecided"
+    return OF_MARGINS.get(found, "undecided")
 
 
-def images_needed(estimate: Estimate, bound: float, *, least: bool) -> int | None:
+def images_needed(estimate: Estimate, bound: float, *, least: bool, paired: Paired | None = None) -> int | None:
     """Returns how many images would decide in 80 % of studies, if the truth is as measured."""
+    value, same, far = estimate.value, bound, 1.0
+    if paired is not None:
+        paired, same, far = replace(paired, p=0.0), paired.same, paired.critical
 
     def decides(images: int) -> bool:
-        return _outcome(*estimate.interval(images), bound, least, ROUNDING) != "undecided"
+        low, high = estimate.interval(images)
+        # A failure is one of all paired rules.
+        ends = (low, value + far * (high - value)) if least else (value - far * (value - low), high)
+        return outcome_of(ends, bound, least=least, paired=paired) != "undecided"
 
-    if not math.isfinite(estimate.value) or abs(estimate.value - bound) <= ROUNDING * max(1.0, abs(bound)):
-        return None
-    enough = least_images(decides, max(1, estimate.images))
-    if enough is None:
+    at_bound = abs(value - bound) <= ROUNDING * max(1.0, abs(bound)) and abs(value - same) <= ROUNDING
+    if not math.isfinite(value) or at_bound:
         return None
     # Of a proportion of 1, every study would find 1.
-    return math.ceil(enough * times_more()) if estimate.low < estimate.value < estimate.high else enough
+    return images_to_decide(decides, estimate.images, is_certain=not estimate.low < value < estimate.high)
 
 
 MISSING = "-"
@@ -121,6 +151,7 @@ class Result:
     images: int | None
     images_needed: int | None
     note: str
+    p: float | None = None
 
     @property
     def place(self) -> str:
@@ -140,11 +171,13 @@ class Checked(Shown):
         study: The study's folder.
         against: The reference study's folder; None = no reference.
         results: One result per rule and row.
+        allow_worse: Whether what is worse than the reference, but may be within the margin, passes.
     """
 
     study: Path
     against: Path | None
     results: tuple[Result, ...]
+    allow_worse: bool = False
 
     def _lines(self) -> list[str]:
         return [headline(self)]
@@ -158,12 +191,17 @@ class Checked(Shown):
 
     @property
     def outcome(self) -> Outcome:
-        """The worst outcome: "broken" before "undecided" before "kept"."""
-        return "broken" if self.of("broken") else "undecided" if self.of("undecided") else "kept"
+        """The worst outcome: "broken" before "worse" before "undecided" before "kept"."""
+        return next((each for each in ("broken", "worse", "undecided") if self.of(each)), "kept")
+
+    def failed(self, *, strict: bool = False) -> list[Result]:
+        """Returns the results that are broken or worse; with `strict`, those that are undecided, too."""
+        failing = {"broken", *([] if self.allow_worse else ["worse"]), *(["undecided"] if strict else [])}
+        return [result for result in self.results if result.outcome in failing]
 
     def passes(self, *, strict: bool = False) -> bool:
-        """Returns whether no rule is broken; with `strict`, whether every rule is also decided."""
-        return self.outcome == "kept" or (self.outcome == "undecided" and not strict)
+        """Returns whether no rule is broken or worse; with `strict`, whether every rule is also decided."""
+        return not self.failed(strict=strict)
 
     def to_dicts(self) -> list[Json]:
         """Returns all results as dicts, ready for JSON."""
@@ -174,12 +212,16 @@ def headline(checked: Checked, *, strict: bool = False) -> str:
     """Returns the verdict in one sentence; it names what is broken, or how many images would decide."""
     against = "" if checked.against is None else f" against {checked.against}"
     words = f"{checked.study}{against}"
-    if checked.outcome == "undecided":
+    if failed := checked.failed():
+        fails = {
+            outcome: named([each for each in failed if each.outcome == outcome]) for outcome in ("broken", "worse")
+        }
+        reasons = "; ".join(f"{outcome}: {'; '.join(each)}" for outcome, each in fails.items() if each)
+        return f"{words} does not pass: {counted(checked)}; {reasons}"
+    if checked.of("undecided"):
         refused = "; with `strict` that does not pass" if strict else ""
         return f"INCONCLUSIVE: {words}: {counted(checked)}; {what_decides(checked)}{refused}"
-    if checked.outcome == "kept":
-        return f"{words} passes: {counted(checked)}"
-    return f"{words} does not pass: {counted(checked)}; broken: {'; '.join(named(checked.of('broken')))}"
+    return f"{words} passes: {counted(checked)}"
 
 
 def named(results: Sequence[Result]) -> list[str]:
@@ -201,9 +243,9 @@ def what_decides(checked: Checked) -> str:
 
 
 def counted(checked: Checked) -> str:
-    """Returns how many results are kept, broken and undecided, as text."""
+    """Returns how many results are kept, worse (if any), broken and undecided, as text."""
     counts = Counter(result.outcome for result in checked.results)
-    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES)
+    return ", ".join(f"{counts[each]} {each}" for each in OUTCOMES if each != "worse" or counts[each])
 
 
 def cells(result: Result) -> Sequence[str]:
@@ -274,7 +316,7 @@ def to_json(checked: Checked, *, strict: bool) -> Json:
 def to_markdown(checked: Checked, *, strict: bool = False, head: Sequence[str] = ()) -> str:
     """Returns a summary for a pull request: broken and undecided rules, the head of the studies, kept rules folded."""
     parts = [f"### {escaped(headline(checked, strict=strict))}"]
-    not_kept = [*checked.of("broken"), *checked.of("undecided")]
+    not_kept = [*checked.of("broken"), *checked.of("worse"), *checked.of("undecided")]
     if not_kept:
         parts.append(_table(not_kept))
     if lines := warnings(checked):
@@ -291,8 +333,8 @@ def _table(results: Sequence[Result]) -> str:
 
 
 def to_junit(checked: Checked, *, strict: bool) -> str:
-    """Returns JUnit XML with a test case per result: broken = failure, undecided = skipped (`strict`: failure)."""
-    failed = checked.of("broken") + (checked.of("undecided") if strict else [])
+    """Returns JUnit XML with a case per result: broken or worse = failure, undecided = skipped (`strict`: failure)."""
+    failed = checked.failed(strict=strict)
     numbers = {"tests": len(checked.results), "failures": len(failed), "errors": 0}
     numbers["skipped"] = 0 if strict else len(checked.of("undecided"))
     counts = {name: str(count) for name, count in numbers.items()} | {"time": "0"}
@@ -304,8 +346,8 @@ def to_junit(checked: Checked, *, strict: bool) -> str:
         words = printable(
             "; ".join(f"{heading}: {cell}" for heading, cell in zip(HEADINGS, cells(result), strict=True))
         )
-        if result.outcome == "broken" or (strict and result.outcome == "undecided"):
-            message = words if result.outcome == "broken" else printable(explanation(result))
+        if result in failed:
+            message = printable(explanation(result)) if result.outcome == "undecided" else words
             ET.SubElement(case, "failure", {"type": result.outcome, "message": message}).text = words
         elif result.outcome == "undecided":
             ET.SubElement(case, "skipped", {"message": f"warning: {printable(explanation(result))}"})
