@@ -41,7 +41,7 @@ from embedshift.statistics.judged import Judged, Outcomes, judge, p_of_mean
 from embedshift.statistics.paired import found_first
 from embedshift.statistics.sample import Estimates, estimates_from_values
 from embedshift.study.gate.proposal import RATIO, RECALL_LOSS
-from embedshift.study.gate.result import Outcome, Paired, outcome_of
+from embedshift.study.gate.result import Outcome, outcome_of
 from embedshift.study.paired.estimate import judged_estimate
 
 # Relative sizes of shifts, from hardly any to saturated; dimension, and the spectrum of the images.
@@ -101,10 +101,10 @@ def outcomes(ratios: Estimates, in_all: np.ndarray, recall: Judged, *, at_once: 
     for rule in np.flatnonzero(failing).tolist():
         if rule < count:
             low, high = np.exp(ends[:, rule]).tolist()
-            found.append(outcome_of((low, high), RATIO, least=False, paired=Paired(1.0)))
+            found.append(outcome_of((low, high), RATIO, least=False, same=1.0))
         else:
             each = judged_estimate(recall, rule - count)
-            found.append(outcome_of((each.low, each.high), -RECALL_LOSS, least=True, paired=Paired(0.0)))
+            found.append(outcome_of((each.low, each.high), -RECALL_LOSS, least=True, same=0.0))
     return found
 
 

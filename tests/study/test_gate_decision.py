@@ -16,9 +16,11 @@ from embedshift.study.gate.result import (
     MORE,
     NO_INTERVAL,
     NO_VALUE,
-    Paired,
+    Result,
+    corrected,
     decide,
     images_needed,
+    outcome_of,
 )
 from embedshift.study.paired import Estimate
 from embedshift.study.paired.estimate import mover, proportion_difference
@@ -69,27 +71,28 @@ def test_the_safe_end_decides_or_the_value(cases, by_interval):
                 assert (images is not None) == (said == "undecided" or found is SEVEN), (number, bound)
 
 
-def test_a_paired_rule_is_worse_or_broken_where_its_p_value_says_so():
-    for ends, bound, p, wanted in (
-        ((-0.04, -0.005), -0.01, 0.01, "worse"),
-        ((-0.04, -0.005), -0.01, 0.06, BY_CHANCE),
-        ((-0.04, -0.015), -0.01, 0.01, "broken"),
-        ((-0.04, -0.015), -0.01, 0.06, BY_CHANCE),
-        ((-0.04, 0.001), -0.01, 0.01, "undecided"),
-        ((-0.009, -0.005), -0.01, 0.01, "kept"),
-        ((0.001, 0.04), 0.05, 0.01, "broken"),  # a gain is asked for
+def test_a_paired_rule_may_be_worse_and_rules_that_fail_by_chance_are_undecided():
+    for ends, bound, wanted in (
+        ((-0.04, -0.005), -0.01, "worse"),
+        ((-0.04, -0.015), -0.01, "broken"),
+        ((-0.04, 0.001), -0.01, "undecided"),
+        ((-0.009, -0.005), -0.01, "kept"),
+        ((0.001, 0.04), 0.05, "broken"),  # a gain is asked for
     ):
-        for sign in (1, -1):
-            value, low, high = sorted((sign * sum(ends) / 2, *(sign * end for end in ends)))[1:2] + sorted(
-                sign * end for end in ends
-            )
-            decision = decide(Estimate(value, low, high, 100), sign * bound, least=sign > 0, paired=Paired(0.0, p))
-            assert decision.outcome == ("undecided" if wanted == BY_CHANCE else wanted), (ends, sign)
-            assert (decision.note == BY_CHANCE) == (wanted == BY_CHANCE)
-    # Certainly worse, in four of five studies, as the largest of all rules must be.
-    found, critical = Estimate(-0.1, -0.3, 0.1, 100), 1.5
-    needed = images_needed(found, -0.1, least=True, paired=Paired(0.0, critical=critical))
-    assert needed == math.ceil(IN_80 * math.ceil(100 * (0.2 * critical / 0.1) ** 2))
+        turned = tuple(-end for end in ends[::-1])
+        assert outcome_of(ends, bound, least=True, same=0.0) == wanted, (ends, bound)
+        assert outcome_of(turned, -bound, least=False, same=0.0) == wanted, (ends, bound)
+    of = {"number": 1, "table": "search", "row": {}, "column": "value", "unit": "", "operator": "may_fall", "bound": 0}
+    of |= {"judge": "interval", "value": -0.1, "low": -0.2, "high": -0.01, "images": 100, "note": ""}
+    p = {"a": 0.01, "b": 0.04, "c": 0.02, "d": 0.5, "no test": None}
+    found = [Result(rule=name, outcome="broken", images_needed=None, p=each, **of) for name, each in p.items()]
+    made = {each.rule: each for each in corrected(found)}
+    assert {name: each.outcome for name, each in made.items() if each.outcome == "broken"} == dict.fromkeys(
+        ("a", "no test"), "broken"
+    )
+    assert [each.p for each in made.values()] == [0.04, 0.08, 0.06, 0.5, None], "Holm"
+    z = stats.norm.ppf([1 - 0.025 / 4, 0.8, 1 - 0.02 / 2])
+    assert (made["c"].note, made["c"].images_needed) == (BY_CHANCE, math.ceil(100 * ((z[0] + z[1]) / z[2]) ** 2))
 
 
 # Lehr: images for a power of 80 %, over those whose interval just leaves out the bound.

@@ -226,4 +226,5 @@ def test_images_of_a_group_count_once():
     alone = next(compared_halves(originals, views, in_all, 7))
     twice = next(compared_halves(originals[groups], views[groups], in_all, 7, groups))
     assert twice.log_ratios.error == pytest.approx(alone.log_ratios.error, rel=1e-4)
-    assert discordance([twice], 0, 0) == discordance([alone], 0, 0)
+    both = (discordance([each], 0, 5) for each in (alone, twice))
+    assert len({(each.fraction, each.pilot, each.others) for each in both}) == 1

@@ -102,10 +102,7 @@ class Judged:
         return mean_interval(self.own, seed=self.seed, low=0.0, high=1.0)
 
     def p_values(self) -> Values:
-        """Returns two-sided p-values of no difference, `[A + 1]`: of the exact sign test at the independent images.
-
-        With groups, Student's where it is larger; 1 for fewer than 8 images, or groups.
-        """
+        """Returns two-sided p-values of no difference: of the exact sign test, or Student's of groups if larger."""
         more, fewer = (self.number * choose(self.gained, self.lost) for choose in (np.maximum, np.minimum))
         exact = np.where(more > 0, np.minimum(1.0, 2 * betainc(more, fewer + 1, 0.5)), 1.0)
         p = np.fmax(exact, p_of_mean(self.sample)) if self.is_grouped else exact
@@ -228,14 +225,7 @@ def _independent(sample: Estimates, spread: Values, most: Values) -> Values:
 
 
 def decide(interval: tuple[float, float], margin: float) -> str:
-    """Returns what an interval of a difference says of a loss of at most `margin`.
-
-    Args:
-        interval: Both ends; a loss is below 0.
-        margin: The largest loss that does not matter; below 0, the least gain that is required.
-
-    Returns:
-        "within" the margin, "beyond" it, "worse" where a loss is certain but not that it is within, else "undecided".
+    """Returns what an interval of a difference says of a loss of `margin`: a loss is below 0.
 
     Example:
         >>> [decide(ends, 0.01) for ends in ((-0.002, 0.1), (-0.02, 0.1), (-0.02, -0.005), (-0.03, -0.02))]

@@ -109,14 +109,7 @@ def least_images(is_enough: Callable[[int], bool], first: int = LEAST_IMAGES) ->
 def images_to_decide(
     decides: Callable[[int], bool], images: int, critical: float = OF_ONE, *, is_certain: bool = False
 ) -> int | None:
-    """Returns about how many images decide in 80 % of studies, if the truth is as measured; None = no number does.
-
-    Args:
-        decides: Whether the interval that as many images give leaves out a bound.
-        images: Number of images that were measured.
-        critical: The half-width of the interval in standard errors.
-        is_certain: Whether every study would measure the same.
-    """
+    """Returns about how many images decide in 80 % of studies, if the truth is as measured; None = no number does."""
     enough = least_images(decides, max(1, images))
     return enough if enough is None or is_certain else math.ceil(enough * times_more(critical))
 
@@ -170,14 +163,9 @@ def _images_for_mean(effect: float, sd: float, level: float, power: float) -> in
 
 @dataclass(frozen=True)
 class Discordance:
-    """Images that one of two alternatives finds and the other does not, where both find equally many.
+    """Images that one of two alternatives finds and the other does not, where both find equally many, in a pilot.
 
-    Args:
-        fraction: Twice the smaller of the fractions that only one finds.
-        pilot: Number of images of the pilot, or of equal groups.
-        growth: By how much of itself the fraction grows where the gallery is e times as large.
-        gallery: Number of images that the pilot was searched among; None = its own.
-        others: Images of every gallery that are none of the study.
+    The fraction grows by `growth` of itself where the gallery is e times as large; `others` are not of the study.
     """
 
     fraction: float

@@ -103,8 +103,7 @@ def _pairs_by_ratio(reader: Reader, find: Wanted) -> Iterator[Plan]:
             yield "differences", name, COSINE, find.ratio, plan
 
 
-def _plans_of_pairs(reader: Reader, find: Wanted) -> Iterator[tuple[str, Planned]]:
-    """Yields for each pair of augmentations how many images, or groups, find a loss of recall."""
+def _pairs_by_recall(reader: Reader, find: Wanted) -> Iterator[Plan]:
     table = reader.table("search_ranks")
     if table is None or table.is_empty() or not reader.compares_all or len(reader.augmentations) < 2:
         return
@@ -119,7 +118,8 @@ def _plans_of_pairs(reader: Reader, find: Wanted) -> Iterator[tuple[str, Planned
             growth, per_image = discordance_growth(ranks[..., first], ranks[..., second]), alike / len(gains.sums)
             both = float(gains.gained[column]), float(gains.lost[column])
             pilot = Discordance.of(*both, pilot=alike, growth=growth, others=others * per_image)
-            yield name, plan_for_loss(pilot, find.recall_loss, critical, find.power).times(1 / per_image)
+            plan = plan_for_loss(pilot, find.recall_loss, critical, find.power).times(1 / per_image)
+            yield "differences", name, RECALL, find.recall_loss, plan
 
 
 def _others(reader: Reader, images: int) -> float:
@@ -127,11 +127,6 @@ def _others(reader: Reader, images: int) -> float:
     sizes = reader.table("gallery_sizes")
     searched = [] if sizes is None else sizes.filter(kind="measured")["images"].to_list()
     return max(0, max(searched, default=0) - images) * reader.info.group_count / images
-
-
-def _pairs_by_recall(reader: Reader, find: Wanted) -> Iterator[Plan]:
-    for name, plan in _plans_of_pairs(reader, find):
-        yield "differences", name, RECALL, find.recall_loss, plan
 
 
 def halves_of(reader: Reader) -> list[ComparedHalves]:
@@ -211,7 +206,7 @@ def measure_more(reader: Reader) -> Step | None:
     if not recalls or groups < LEAST_IMAGES or (min(recalls) < 1 and groups >= LEAST_SAFE):
         return None
     find, more, unit = Wanted(**DEFAULTS), "", "group" if reader.info.groups else "image"
-    if plans := [plan.n or MOST_IMAGES for _, plan in _plans_of_pairs(reader, find)]:
+    if plans := [plan.n or MOST_IMAGES for *_, plan in _pairs_by_recall(reader, find)]:
         needed = sorted(plans)[len(plans) // 2]
         if needed <= groups:
             return None

@@ -3,24 +3,32 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from scipy.special import ndtri
 
 from embedshift.config import Json
 from embedshift.config.safe_files import YAML_BYTES, read_file
 from embedshift.errors import UsageError
 from embedshift.statistics.equivalence import Margins
-from embedshift.statistics.intervals import CONFIDENCE, OF_ONE, clopper_pearson, holm
+from embedshift.statistics.intervals import clopper_pearson
 from embedshift.statistics.judged import ROUNDING
 from embedshift.store.groups import Choice
 from embedshift.store.info import RulesRecord, read_info
 from embedshift.store.table import Row, Rules
-from embedshift.study.gate.margins import corrected, margin_results
-from embedshift.study.gate.result import OUTCOMES, WORSE, Checked, Paired, Result, decide, finite, named, what_decides
+from embedshift.study.gate.margins import margin_results
+from embedshift.study.gate.result import (
+    OUTCOMES,
+    WORSE,
+    Checked,
+    Result,
+    corrected,
+    decide,
+    finite,
+    named,
+    what_decides,
+)
 from embedshift.study.gate.rules import DIFFERENCES, OF_BOTH, Rule, as_rules, chosen_rows, read_rules
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
 from embedshift.study.paired.differences import RECALL, ratio_p_value, search_difference
@@ -92,73 +100,49 @@ def check(
     # A study beside itself tries a pipeline out.
     paired = None if reference is None else pair_studies([reference, study], groups, may_repeat=True)
     tables: dict[str, pl.DataFrame] = {}
-    rows: list[Judged] = []
+    results: list[Result] = []
     for rule in parsed:
         try:
             if rule.table not in tables:
                 of_both = OF_BOTH.get(rule.table)
                 tables[rule.table] = of_both(paired) if of_both and paired else study.table(rule.table)
-            rows += _judged(rule, study, paired, tables[rule.table])
+            results += _results(rule, study, paired, tables[rule.table])
         except UsageError as error:
             raise UsageError(f"{file}rule {rule.number}: {error}") from error
-    of_margins = [*margin_results(study, paired, margins, len(parsed))]
-    p = [result.p for result in of_margins if result.p is not None]
-    adjusted = holm([row.p for row in rows if row.p is not None] + p).tolist()
-    of_rows, of_equivalence = iter(adjusted), iter(adjusted[len(adjusted) - len(p) :])
-    results = [_result(row, None if row.p is None else next(of_rows), len(adjusted)) for row in rows]
-    results += [each if each.p is None else corrected(each, next(of_equivalence)) for each in of_margins]
+    results += margin_results(study, paired, margins, len(parsed))
     folder = None if reference is None else reference.folder
-    return Checked(study.folder, folder, tuple(results), allow_worse=allow_worse)
+    return Checked(study.folder, folder, tuple(corrected(results)), allow_worse)
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A row that a rule chooses, its number, and the p-value that this is as good as the reference; None = no test."""
-
-    rule: Rule
-    row: Row
-    estimate: Estimate
-    p: float | None
-
-
-def _judged(rule: Rule, study: Study, paired: PairedStudies | None, table: pl.DataFrame) -> Iterator[Judged]:
+def _results(rule: Rule, study: Study, paired: PairedStudies | None, table: pl.DataFrame) -> Iterator[Result]:
     for row in chosen_rows(table, rule.table, rule.where):
         rule.check_row(row)
-        estimate = _estimate(rule, study, paired, row)
-        p = None
-        if rule.same is not None and rule.judge == "interval" and estimate.note != EQUAL:
+        estimate, by_interval, p = _estimate(rule, study, paired, row), rule.judge == "interval", None
+        decision = decide(estimate, rule.limit, least=rule.is_least, by_interval=by_interval, same=rule.same)
+        if rule.same is not None and by_interval and estimate.note != EQUAL:
             # A rule that asks for a gain fails without one.
             worst = (max if rule.is_least else min)(rule.limit, rule.same)
             is_worse = estimate.value < worst if rule.is_least else estimate.value > worst
             p = estimate.p_value(worst, rule.same) if is_worse else 1.0
-        yield Judged(rule, row, estimate, p)
-
-
-def _result(judged: Judged, p: float | None, tests: int) -> Result:
-    rule, row, estimate = judged.rule, judged.row, judged.estimate
-    paired = None
-    if p is not None and rule.same is not None:
-        paired = Paired(rule.same, p, float(ndtri(1 - (1 - CONFIDENCE) / 2 / tests)) / OF_ONE)
-    decision = decide(estimate, rule.limit, least=rule.is_least, by_interval=rule.judge == "interval", paired=paired)
-    return Result(
-        rule=rule.title,
-        number=rule.number,
-        outcome=decision.outcome,
-        table=rule.table,
-        row={key: row[key] for key in rule.checked_table.keys},
-        column=rule.column,
-        unit=rule.checked_table.unit(rule.column, row),
-        operator=rule.operator,
-        bound=rule.bound,
-        judge=rule.judge,
-        value=finite(estimate.value),
-        low=finite(estimate.low),
-        high=finite(estimate.high),
-        images=estimate.images or None,
-        images_needed=decision.images_needed,
-        note=WORSE if decision.outcome == "kept" and _is_worse(rule, row, estimate) else decision.note,
-        p=p,
-    )
+        yield Result(
+            rule=rule.title,
+            number=rule.number,
+            outcome=decision.outcome,
+            table=rule.table,
+            row={key: row[key] for key in rule.checked_table.keys},
+            column=rule.column,
+            unit=rule.checked_table.unit(rule.column, row),
+            operator=rule.operator,
+            bound=rule.bound,
+            judge=rule.judge,
+            value=finite(estimate.value),
+            low=finite(estimate.low),
+            high=finite(estimate.high),
+            images=estimate.images or None,
+            images_needed=decision.images_needed,
+            note=WORSE if decision.outcome == "kept" and _is_worse(rule, row, estimate) else decision.note,
+            p=p,
+        )
 
 
 def _estimate(rule: Rule, study: Study, paired: PairedStudies | None, row: Json) -> Estimate:

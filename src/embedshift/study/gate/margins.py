@@ -2,14 +2,12 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from embedshift.errors import UsageError
 from embedshift.statistics.equivalence import RECALL, RELATIVE_SHIFT, Equivalence, Margins, of_interval
-from embedshift.statistics.intervals import CONFIDENCE
 from embedshift.statistics.judged import EQUIVALENT, NOT_EQUIVALENT, NOT_WORSE, UNDECIDED, WORSE
 from embedshift.statistics.summary import COSINE
-from embedshift.study.gate.result import AT_BOUND, BY_CHANCE, Outcome, Result, finite
+from embedshift.study.gate.result import AT_BOUND, Outcome, Result, finite
 from embedshift.study.paired import PairedStudies
 from embedshift.study.paired.differences import ALL, equivalences
 from embedshift.study.study import Study
@@ -69,10 +67,3 @@ def _result(found: Equivalence, number: int, margin: float, table: str, row: Map
         # Rows that are equal bit by bit need no test.
         p=None if table != "comparison" or math.isnan(found.p) or found.low == found.high else found.p,
     )
-
-
-def corrected(result: Result, p: float) -> Result:
-    """Returns a result whose p-value is corrected for all paired rules, by which it may be undecided."""
-    if result.outcome in ("worse", "broken") and p > 1 - CONFIDENCE:
-        return replace(result, p=p, outcome="undecided", note=BY_CHANCE)
-    return replace(result, p=p)

@@ -3,19 +3,20 @@
 import math
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 import polars as pl
+from scipy.special import ndtri
 
 from embedshift.config import Json
 from embedshift.report.numbers import count
 from embedshift.statistics import judged
-from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
+from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, holm
 from embedshift.statistics.judged import ROUNDING
-from embedshift.statistics.power import images_to_decide
+from embedshift.statistics.power import POWER, images_to_decide
 from embedshift.study.paired import Estimate
 from embedshift.study.paired.estimate import Interval
 from embedshift.study.shown import Shown, escaped, markdown_table, printable
@@ -43,32 +44,20 @@ class Decision:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Paired:
-    """What a rule about a difference from a reference is tested by.
-
-    Args:
-        same: The number that means no difference, 0 or 1.
-        p: The two-sided p-value of no difference, corrected for all paired rules.
-        critical: What the largest of all differences must exceed, as a multiple of the half-width of its own interval.
-    """
-
-    same: float
-    p: float = 0.0
-    critical: float = 1.0
-
-
 def decide(
-    estimate: Estimate, bound: float, *, least: bool, by_interval: bool = True, paired: Paired | None = None
+    estimate: Estimate, bound: float, *, least: bool, by_interval: bool = True, same: float | None = None
 ) -> Decision:
-    """Decides by its interval whether a number keeps a bound; without one, or with `by_interval` off, by its value."""
+    """Decides by its interval whether a number keeps a bound; without one, or with `by_interval` off, by its value.
+
+    `same` is the number of no difference from a reference, 0 or 1; None = there is no reference.
+    """
     slack = ROUNDING * max(1.0, abs(bound))
     if math.isnan(estimate.value):
         return Decision("undecided", note=estimate.note or NO_VALUE)
     # Without an interval: the value itself, or anything beyond the last measured number.
     span = sorted((estimate.value, estimate.edge if math.isinf(estimate.value) else estimate.value))
     low, high = (estimate.low, estimate.high) if by_interval else span
-    outcome = outcome_of((low, high), bound, least=least, paired=paired)
+    outcome = outcome_of((low, high), bound, least=least, same=same)
     if outcome != "undecided":
         return Decision(outcome, note=estimate.note)
     if math.isnan(low) or math.isnan(high):
@@ -76,9 +65,7 @@ def decide(
         return Decision("undecided", LEAST_IMAGES if few else None, estimate.note or (FEW if few else NO_INTERVAL))
     if math.isinf(estimate.value):
         return Decision("undecided", note=BEYOND if (bound - estimate.edge) * estimate.value > 0 else MORE)
-    needed = images_needed(estimate, bound, least=least, paired=paired)
-    if outcome_of((low, high), bound, least=least, paired=paired and replace(paired, p=0.0)) != "undecided":
-        return Decision("undecided", needed, BY_CHANCE)
+    needed = images_needed(estimate, bound, least=least, same=same)
     remark = AT_BOUND if abs(estimate.value - bound) <= slack else BEYOND if math.isinf(low) or math.isinf(high) else ""
     return Decision("undecided", needed, estimate.note or ("" if needed is not None else remark))
 
@@ -88,29 +75,21 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def outcome_of(interval: Interval, bound: float, *, least: bool, paired: Paired | None = None) -> Outcome:
-    """Returns what an interval says of a bound; a rule that is paired fails by its p-value, too."""
-    same, scale = bound if paired is None else paired.same, math.copysign(max(1.0, abs(bound)), 1 if least else -1)
+def outcome_of(interval: Interval, bound: float, *, least: bool, same: float | None = None) -> Outcome:
+    """Returns what an interval says of a bound, and of no difference from a reference."""
+    same, scale = bound if same is None else same, math.copysign(max(1.0, abs(bound)), 1 if least else -1)
     low, high = ((end - same) / scale for end in (interval if least else interval[::-1]))
-    found = judged.decide((low, high), (same - bound) / scale)
-    if found != judged.WITHIN and paired is not None and paired.p > 1 - CONFIDENCE:
-        return "undecided"
-    return OF_MARGINS.get(found, "undecided")
+    return OF_MARGINS.get(judged.decide((low, high), (same - bound) / scale), "undecided")
 
 
-def images_needed(estimate: Estimate, bound: float, *, least: bool, paired: Paired | None = None) -> int | None:
+def images_needed(estimate: Estimate, bound: float, *, least: bool, same: float | None = None) -> int | None:
     """Returns how many images would decide in 80 % of studies, if the truth is as measured."""
-    value, same, far = estimate.value, bound, 1.0
-    if paired is not None:
-        paired, same, far = replace(paired, p=0.0), paired.same, paired.critical
 
     def decides(images: int) -> bool:
-        low, high = estimate.interval(images)
-        # A failure is one of all paired rules.
-        ends = (low, value + far * (high - value)) if least else (value - far * (value - low), high)
-        return outcome_of(ends, bound, least=least, paired=paired) != "undecided"
+        return outcome_of(estimate.interval(images), bound, least=least, same=same) != "undecided"
 
-    at_bound = abs(value - bound) <= ROUNDING * max(1.0, abs(bound)) and abs(value - same) <= ROUNDING
+    value, rounding = estimate.value, ROUNDING * max(1.0, abs(bound))
+    at_bound = all(abs(value - each) <= rounding for each in (bound, bound if same is None else same))
     if not math.isfinite(value) or at_bound:
         return None
     # Of a proportion of 1, every study would find 1.
@@ -151,7 +130,7 @@ class Result:
     images: int | None
     images_needed: int | None
     note: str
-    p: float | None = None
+    p: float | None = None  # of no difference from the reference
 
     @property
     def place(self) -> str:
@@ -161,6 +140,20 @@ class Result:
     def to_dict(self) -> Json:
         """Returns the fields as a dict, ready for JSON."""
         return asdict(self)
+
+
+def corrected(results: Sequence[Result]) -> Iterator[Result]:
+    """Corrects p-values for all paired rules (Holm); what fails by chance is undecided."""
+    p = [result.p for result in results if result.p is not None]
+    adjusted, critical = iter(holm(p).tolist()), ndtri(1 - (1 - CONFIDENCE) / 2 / max(1, len(p)))
+    for result in results:
+        own = None if result.p is None else next(adjusted)
+        if own is None or own <= 1 - CONFIDENCE or result.outcome not in ("worse", "broken"):
+            yield replace(result, p=own)
+            continue
+        away = (critical + ndtri(POWER)) / ndtri(1 - (result.p or 0.0) / 2)
+        needed = math.ceil((result.images or 0) * away**2)
+        yield replace(result, p=own, outcome="undecided", images_needed=needed, note=BY_CHANCE)
 
 
 @dataclass(frozen=True, repr=False)
