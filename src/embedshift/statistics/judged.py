@@ -241,18 +241,7 @@ def decide(interval: tuple[float, float], margin: float) -> str:
 
 
 def verdict(low: float, high: float, margin: float, *, gains_count: bool) -> str:
-    """Returns what the one-sided 95 % ends of a difference say of a margin: two tests, or one where gains do not count.
-
-    Args:
-        low: The lower end at 95 %.
-        high: The upper end at 95 %: both are an interval at 90 %.
-        margin: The largest difference that does not matter, above 0.
-        gains_count: Whether a difference above the margin counts against, as of a ratio; of recall it does not.
-
-    Example:
-        >>> [verdict(low, 0.005, 0.01, gains_count=False) for low in (-0.002, -0.02)]
-        ['equivalent', 'undecided']
-    """
+    """Returns what the one-sided 95 % ends of a difference say of a margin; two tests if gains count."""
     loss, gain = decide((low, high), margin), decide((-high, -low), margin)
     if loss == gain == WITHIN:
         return EQUIVALENT

@@ -31,32 +31,12 @@ _PILOT_Z = float(ndtri(0.9875))
 
 
 def times_more(critical: float = OF_ONE, power: float = POWER) -> float:
-    """Returns how many times as many images decide with a power as those whose interval just ends at the bound.
-
-    Args:
-        critical: The half-width of the interval in standard errors.
-        power: The probability that it leaves out the bound.
-
-    Example:
-        >>> round(times_more(), 3)
-        2.043
-    """
+    """Returns how many times as many images decide with a power as those whose interval just ends at the bound."""
     return float(((critical + ndtri(power)) / critical) ** 2)
 
 
 def power_of_mean(images: float, effect: float, sd: float, level: float) -> float:
-    """Returns the probability that a mean's interval leaves out 0.
-
-    Args:
-        images: Number of images, or groups, n.
-        effect: The true mean, such as the logarithm of a ratio.
-        sd: The standard deviation between images, or groups.
-        level: The two-sided level of the test, such as .05.
-
-    Example:
-        >>> round(power_of_mean(34, 0.5, 1.0, 0.05), 3)
-        0.808
-    """
+    """Returns the probability that a mean's interval leaves out 0."""
     critical = stdtrit(images - 1, 1 - level / 2)
     away = abs(effect) * math.sqrt(images) / sd
     if images > _NORMAL:
@@ -65,18 +45,7 @@ def power_of_mean(images: float, effect: float, sd: float, level: float) -> floa
 
 
 def power_of_loss(images: int, loss: float, differing: float, critical: float = OF_ONE) -> float:
-    """Returns the probability that the exact test of paired outcomes finds a loss of recall.
-
-    Args:
-        images: Number of images n.
-        loss: The true loss, above 0.
-        differing: The fraction of images that only one of both finds, at least `loss`.
-        critical: The critical value in standard errors, 1.96 for one comparison.
-
-    Example:
-        >>> round(power_of_loss(400, 0.05, 0.1), 3)
-        0.874
-    """
+    """Returns the probability that the exact test of paired outcomes finds a loss of recall."""
     differing = max(differing, loss)
     if images * differing > _MANY:
         away = math.sqrt(images) * loss - critical * math.sqrt(differing)
@@ -128,18 +97,7 @@ class Planned:
 
 
 def plan_for_mean(values: Values, effect: float, critical: float, power: float = POWER) -> Planned:
-    """Plans a test of a mean.
-
-    Args:
-        values: A pilot's images, or groups, `[m]`; or several such samples, `[m, R]`, whose variances are averaged.
-        effect: The true mean that is to be found.
-        critical: What the pilot's family of comparisons asks of each deviation, in standard errors.
-        power: With what probability.
-
-    Example:
-        >>> plan_for_mean(np.tile([-1.5, -0.5, 0.5, 1.5], 10), 0.5, 2.023)
-        Planned(n=43, n_low=32, n_high=64)
-    """
+    """Plans a test of a mean."""
     level = 2 * float(stdtr(len(values) - 1, -critical))
     return Planned(*(_images_for_mean(effect, sd, level, power) for sd in sd_with_ends(values)))
 
@@ -187,18 +145,7 @@ class Discordance:
 
 
 def plan_for_loss(pilot: Discordance, loss: float, critical: float = OF_ONE, power: float = POWER) -> Planned:
-    """Plans a test of a loss of recall.
-
-    Args:
-        pilot: The images that differ in a pilot.
-        loss: The true loss that is to be found.
-        critical: What the family of comparisons asks of each, in standard errors.
-        power: With what probability.
-
-    Example:
-        >>> plan_for_loss(Discordance(0.05, 200), 0.02)
-        Planned(n=1446, n_low=923, n_high=2241)
-    """
+    """Plans a test of a loss of recall."""
     low, high = clopper_pearson(pilot.fraction * pilot.pilot, pilot.pilot)
     each = (replace(pilot, fraction=fraction) for fraction in (pilot.fraction, float(low), float(high)))
     return Planned(*(_images_for_loss(one, loss, critical, power) for one in each))
@@ -209,17 +156,7 @@ def _images_for_loss(pilot: Discordance, loss: float, critical: float, power: fl
 
 
 def images_for_equivalence(effect: float, sd: float, margin: float) -> int | None:
-    """Returns how many images show by two one-sided tests, in 80 % of studies, whether a mean is within a margin of 0.
-
-    Args:
-        effect: The true mean.
-        sd: The standard deviation between images, or groups.
-        margin: The largest mean that does not matter, above 0.
-
-    Example:
-        >>> images_for_equivalence(0.0, 0.5, 0.1), images_for_equivalence(0.1, 0.5, 0.1)
-        (216, None)
-    """
+    """Returns how many images decide by two one-sided tests, in 80 % of studies, if a mean is within a margin of 0."""
 
     def is_shown(images: int) -> bool:
         error, critical = sd / math.sqrt(images), float(stdtrit(images - 1, CONFIDENCE))

@@ -20,7 +20,6 @@ from embedshift.store.table import Row, Rules
 from embedshift.study.gate.margins import margin_results
 from embedshift.study.gate.result import (
     OUTCOMES,
-    WORSE,
     Checked,
     Result,
     corrected,
@@ -140,7 +139,7 @@ def _results(rule: Rule, study: Study, paired: PairedStudies | None, table: pl.D
             high=finite(estimate.high),
             images=estimate.images or None,
             images_needed=decision.images_needed,
-            note=WORSE if decision.outcome == "kept" and _is_worse(rule, row, estimate) else decision.note,
+            note=decision.note,
             p=p,
         )
 
@@ -217,12 +216,6 @@ def proportion_interval(value: float) -> Callable[[int], Interval]:
 def _with_ends(table: Rules, column: str, row: Row) -> tuple[float, ...]:
     names = (column, *(table.columns[column] or (None, None)))
     return tuple(math.nan if name is None or row[name] is None else float(row[name]) for name in names)
-
-
-def _is_worse(rule: Rule, row: Row, estimate: Estimate) -> bool:
-    if rule.same is None or not row.get("significant", True):
-        return False
-    return estimate.high < rule.same if rule.is_least else estimate.low > rule.same
 
 
 def record_rules(

@@ -148,12 +148,15 @@ def corrected(results: Sequence[Result]) -> Iterator[Result]:
     adjusted, critical = iter(holm(p).tolist()), ndtri(1 - (1 - CONFIDENCE) / 2 / max(1, len(p)))
     for result in results:
         own = None if result.p is None else next(adjusted)
-        if own is None or own <= 1 - CONFIDENCE or result.outcome not in ("worse", "broken"):
+        is_significant = own is not None and own <= 1 - CONFIDENCE
+        if result.outcome == "kept" and is_significant:
+            yield replace(result, p=own, note=WORSE)
+        elif own is None or is_significant or result.outcome not in ("worse", "broken"):
             yield replace(result, p=own)
-            continue
-        away = (critical + ndtri(POWER)) / ndtri(1 - (result.p or 0.0) / 2)
-        needed = math.ceil((result.images or 0) * away**2)
-        yield replace(result, p=own, outcome="undecided", images_needed=needed, note=BY_CHANCE)
+        else:
+            away = (critical + ndtri(POWER)) / ndtri(1 - (result.p or 0.0) / 2)
+            needed = math.ceil((result.images or 0) * away**2)
+            yield replace(result, p=own, outcome="undecided", images_needed=needed, note=BY_CHANCE)
 
 
 @dataclass(frozen=True, repr=False)
