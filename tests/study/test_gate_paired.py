@@ -170,6 +170,10 @@ def test_equal_rows_are_equal_whatever_the_encoders_are_called(first, tmp_path):
     assert checked.passes(strict=True)
     assert {(result.note, result.low == result.high) for result in checked.results} == {(EQUAL, True)}
     assert "no difference; search finds the same originals" in embedshift.compare([first, twin]).verdict
+    margins = {"shift_margin": 1.05, "recall_margin": 0.01}
+    verdict = embedshift.compare([first, twin], **margins).verdict
+    assert "search finds the same originals: equivalent within 1 point" in verdict
+    assert embedshift.check(twin, [], first, **margins).outcome == "kept"
     searched = with_search(variant(first, tmp_path / "c"), {"blur": [[9, 9]] * 40, "noise": [[1, 1]] * 40})
     assert embedshift.check(searched, EVERY_TABLE, first).of("broken"), "equal rows, another search"
 

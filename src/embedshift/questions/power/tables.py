@@ -26,7 +26,6 @@ from embedshift.statistics.paired import (
     ranks_by_view,
 )
 from embedshift.statistics.power import (
-    MOST_IMAGES,
     POWER,
     Discordance,
     Planned,
@@ -103,23 +102,28 @@ def _pairs_by_ratio(reader: Reader, find: Wanted) -> Iterator[Plan]:
             yield "differences", name, COSINE, find.ratio, plan
 
 
-def _pairs_by_recall(reader: Reader, find: Wanted) -> Iterator[Plan]:
+def _pilots_of_pairs(reader: Reader) -> Iterator[tuple[str, Discordance, float, float]]:
+    """Yields pairs of augmentations: what differs in their searches, the critical value, and images as one of it."""
     table = reader.table("search_ranks")
     if table is None or table.is_empty() or not reader.compares_all or len(reader.augmentations) < 2:
         return
     ranks = ranks_by_view(table, reader.augmentations, reader.info.draws)
     found = image_means(found_first(ranks))
     gains = paired_gains(found, reader.first_groups(len(found)), seed=reader.info.seed)
-    # That of the planned study, which has more images that differ than a pilot.
+    # That of the planned study, in which more images differ than in a pilot.
     critical, others = critical_of_signs(gains.sums, seed=reader.info.seed, is_large=True), _others(reader, len(found))
     pairs = zip(_pair_names(reader), itertools.combinations(range(len(reader.augmentations)), 2), strict=True)
     for column, (name, (first, second)) in enumerate(pairs):
         if np.isfinite(alike := float(gains.number[column])):
             growth, per_image = discordance_growth(ranks[..., first], ranks[..., second]), alike / len(gains.sums)
             both = float(gains.gained[column]), float(gains.lost[column])
-            pilot = Discordance.of(*both, pilot=alike, growth=growth, others=others * per_image)
-            plan = plan_for_loss(pilot, find.recall_loss, critical, find.power).times(1 / per_image)
-            yield "differences", name, RECALL, find.recall_loss, plan
+            yield name, Discordance.of(*both, alike, growth, others * per_image), critical, 1 / per_image
+
+
+def _pairs_by_recall(reader: Reader, find: Wanted) -> Iterator[Plan]:
+    for name, pilot, critical, times in _pilots_of_pairs(reader):
+        plan = plan_for_loss(pilot, find.recall_loss, critical, find.power).times(times)
+        yield "differences", name, RECALL, find.recall_loss, plan
 
 
 def _others(reader: Reader, images: int) -> float:
@@ -206,11 +210,12 @@ def measure_more(reader: Reader) -> Step | None:
     if not recalls or groups < LEAST_IMAGES or (min(recalls) < 1 and groups >= LEAST_SAFE):
         return None
     find, more, unit = Wanted(**DEFAULTS), "", "group" if reader.info.groups else "image"
-    if plans := [plan.n or MOST_IMAGES for *_, plan in _pairs_by_recall(reader, find)]:
-        needed = sorted(plans)[len(plans) // 2]
-        if needed <= groups:
+    if pilots := sorted(_pilots_of_pairs(reader), key=lambda pair: pair[1].fraction):
+        _, pilot, critical, times = pilots[len(pilots) // 2]
+        needed = plan_for_loss(pilot, find.recall_loss, critical, find.power).times(times).n
+        if needed is not None and needed <= groups:
             return None
-        more = f": about {needed:,} show a loss of {100 * find.recall_loss:g} %" if needed < MOST_IMAGES else ""
+        more = f": about {needed:,} show a loss of {100 * find.recall_loss:g} %" if needed else ""
     return Step(f"{count(groups, unit)} are few{more}", MORE_IMAGES)
 
 
