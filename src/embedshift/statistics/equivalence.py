@@ -33,12 +33,7 @@ _Z = float(ndtri((1 + ONE_SIDED) / 2))
 
 @dataclass(frozen=True)
 class Margins:
-    """The largest differences that do not matter to a user; None = not asked.
-
-    Args:
-        shift: How many times as far, or as near, views may move, above 1.
-        recall: How much of recall@1 may be lost, above 0 and below 1; gains never count against.
-    """
+    """The largest differences that do not matter: a ratio of shifts, a loss of recall@1; None = not asked."""
 
     shift: float | None = None
     recall: float | None = None
@@ -59,20 +54,7 @@ class Margins:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """A difference beside its margin: the ratio of relative shifts, or the difference in recall@1, over augmentations.
-
-    Args:
-        metric: `relative_shift` or `recall@1`.
-        value: The ratio, or the difference.
-        low: Its lower end, one-sided at 95 %.
-        high: Its upper end, likewise.
-        outcome: equivalent, not worse, not equivalent, worse (certainly, but perhaps within the margin), or undecided.
-        within: The margin in words.
-        groups: Number of images, or groups.
-        needed: How many would decide with a power of 80 %, if the truth is as measured; None = no number would.
-        unit: What is counted: images or groups.
-        p: The two-sided p-value of no difference; NaN = not known.
-    """
+    """A ratio of relative shifts, or a difference in recall@1, over augmentations beside its margin; one-sided ends."""
 
     metric: str
     value: float
@@ -81,9 +63,9 @@ class Equivalence:
     outcome: str
     within: str
     groups: int
-    needed: int | None = None
+    needed: int | None = None  # would decide in 80 % of studies
     unit: str = "images"
-    p: float = math.nan
+    p: float = math.nan  # of no difference, two-sided
 
     def in_words(self) -> str:
         if self.outcome == EQUIVALENT:
