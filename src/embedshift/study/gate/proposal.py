@@ -32,8 +32,8 @@ RATIO, RECALL_LOSS = 1.05, 0.01
 _HEAD = """\
 # Rules for `embedshift check`, against {study}, from {study}: {encoder}, {images} images.
 #
-# Behind a rule stands how many {unit} decide it: so many show in 80 % of studies that an equal encoder is within the
-# margin. Equal encoders are taken to differ as random halves of this encoder's dimensions do.
+# Behind a rule stands how many {unit} decide it: so many show in 80 % of studies, or more, that an equal encoder is
+# within the margin. Equal encoders are taken to differ as random halves of this encoder's dimensions do.
 # A row is kept if its 95 % interval is within the bound. It is broken if the whole interval is beyond it, and worse if
 # the whole interval is worse than {study}, both corrected for all rules (Holm); else it is undecided.
 # Widen or narrow the margins as your product needs.
