@@ -22,12 +22,14 @@ from embedshift.statistics.intervals import critical_value, simultaneous_interva
 from embedshift.statistics.judged import EQUIVALENT, NOT_WORSE, Outcomes, judge
 from embedshift.statistics.paired import paired_gains
 from embedshift.statistics.power import (
+    Discordance,
     plan_for_loss,
     plan_for_mean,
     power_of_loss,
     power_of_mean,
 )
 from embedshift.statistics.sample import estimates_from_values
+from embedshift.study.paired.estimate import judged_estimate
 from simulated import holds, rate
 
 SIZES = (20, 50, 200)
@@ -139,8 +141,8 @@ def power(repetitions: int) -> None:
             gains = np.where(
                 drawn < (differing + loss) / 2, -1.0, np.where(drawn > 1 - (differing - loss) / 2, 1.0, 0.0)
             )
-            _, high = judge(Outcomes(np.zeros_like(gains)), Outcomes(gains), seed=seed).only(0).interval()
-            return bool(high[0] < 0)
+            judged = judge(Outcomes(np.zeros_like(gains)), Outcomes(gains), seed=seed)
+            return judged_estimate(judged, 0).high < 0
 
         row("recall of two encoders", n, f"-{loss:g} of {differing:g}", power_of_loss(n, loss, differing), one)
     many = found(np.random.default_rng(1), 1_000_000, UNEQUAL)[0]
@@ -198,13 +200,13 @@ def pilots(repetitions: int) -> None:
 
         print_row(f"ratio, {kind}", truth, *(f"{float(rate(ratio, n, repetitions)):.1f}" for n in (50, 200)))
     for differing in (0.02, 0.1, 0.3):
-        wanted = plan_for_loss(differing, 10**7, 0.02).n
+        wanted = plan_for_loss(Discordance(differing, 10**7), 0.02).n
         assert wanted is not None
 
         def loss(
             rng: np.random.Generator, n: int, seed: int, differing: float = differing, wanted: int = wanted
         ) -> bool:
-            plan = plan_for_loss(rng.binomial(n, differing) / n, n, 0.02)
+            plan = plan_for_loss(Discordance(rng.binomial(n, differing) / n, n), 0.02)
             return plan.n_low is not None and plan.n_high is not None and plan.n_low <= wanted <= plan.n_high
 
         print_row(

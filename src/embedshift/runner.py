@@ -190,9 +190,10 @@ class _Run:
         chosen = choose(self.reader.now(), self.groups) or INDEPENDENT
         self.write_info()
         self.reader = self.reader.now()
-        made = write_tables(replace(self.reader, grouped=chosen))
+        grouped = replace(self.reader, grouped=chosen)
+        made = write_tables(grouped)
         self.files = replace(made, files=made.files | self._write_failures())
-        if copied := copies(self.reader):
+        if copied := copies(grouped):
             log.warning(copies_line(copied))
         self.write_info(complete=True)
 

@@ -211,7 +211,7 @@ def test_what_now_has_at_most_three_commands_in_their_order(tmp_path):
                 "embedshift search 'my study' --groups near",
             ),
             ("a linear map may find more", "embedshift whiten 'my study' --out map.npz"),
-            ("24 images are few: about 29,431 show a loss of 1 %", "embedshift power 'my study'"),
+            ("24 images are few: about 16,929 show a loss of 1 %", "embedshift power 'my study'"),
         ]
     )
     page = screen(study.report(figures=[]).read_text())

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from embedshift.statistics.intervals import mean_interval
-from embedshift.statistics.judged import ONE_SIDED, Outcomes, Split, judge, verdict
+from embedshift.statistics.judged import ONE_SIDED, Outcomes, Split, decide, judge, verdict
 from embedshift.statistics.sample import estimates_from_values
 from support.matrix import first_only
 from support.tango import slow_tango
@@ -45,6 +45,34 @@ def test_every_number_is_that_of_a_loop(draws):
     assert judged.n[3] == judged.n[:2].sum()
     assert judged.difference[3] == pytest.approx(judged.difference[:2].mean(), abs=1e-12)
     assert ends_of(judged.only(-1)).tolist() == [ends_of(judged)[3].tolist()]
+
+
+def test_p_values_are_those_of_the_exact_sign_test_and_of_student():
+    for gained, lost in ((0, 4), (0, 6), (3, 15), (9, 9), (12, 2), (0, 0)):
+        gains = np.array([1.0] * gained + [-1.0] * lost + [0.0] * (40 - gained - lost))[:, None, None]
+        alone = judge(Outcomes(np.zeros_like(gains)), Outcomes(gains), seed=0)
+        wanted = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+        assert alone.p_values()[0] == pytest.approx(wanted, abs=1e-12)
+    groups = np.arange(40) // 4
+    gains[:, 0, 0] = np.random.default_rng(0).choice([-1.0, 0.0, 1.0], 40, p=[0.5, 0.3, 0.2])
+    grouped = judge(Outcomes(np.zeros_like(gains)), Outcomes(gains), groups, seed=0)
+    student = stats.ttest_1samp(gains[:, 0, 0].reshape(10, 4).mean(axis=1), 0).pvalue
+    assert grouped.p_values()[0] >= student * (1 - 1e-9)
+    few = judge(Outcomes(np.zeros((7, 1, 1))), Outcomes(-np.ones((7, 1, 1))), seed=0)
+    assert few.p_values().tolist() == [1.0, 1.0]
+
+
+def test_a_margin_is_kept_worse_broken_or_open():
+    for low, high, margin, wanted in (
+        (-0.01, 0.2, 0.01, "within"),
+        (-0.009, -0.002, 0.01, "within"),
+        (-0.02, 0.01, 0.01, "undecided"),
+        (-0.02, -0.002, 0.01, "worse"),
+        (-0.03, -0.02, 0.01, "beyond"),
+        (0.01, 0.02, -0.03, "beyond"),
+        (np.nan, np.nan, 0.01, "undecided"),
+    ):
+        assert decide((low, high), margin) == wanted
 
 
 def test_over_augmentations_as_many_images_count_as_have_the_same_error():

@@ -9,7 +9,7 @@ from scipy import stats
 
 from embedshift.statistics import paired
 from embedshift.statistics.intervals import simultaneous_intervals
-from embedshift.statistics.paired import critical_of_signs, paired_gains
+from embedshift.statistics.paired import critical_of_signs, discordance_growth, paired_gains
 from embedshift.statistics.sample import estimates_from_values
 from support.matrix import first_only
 from support.tango import slow_tango
@@ -120,3 +120,16 @@ def test_where_nothing_is_gained_one_family_in_twenty_says_otherwise(monkeypatch
         outcomes = found(len(sizes), 4, seed, 0.8)[groups]
         said += paired_gains(outcomes, groups if max(sizes) > 1 else None, seed=seed).intervals.significant.any()
     assert said <= 15 + 3 * (300 * 0.05 * 0.95) ** 0.5
+
+
+def test_discordance_grows_as_from_half_of_the_gallery():
+    rng = np.random.default_rng(0)
+    first, second = (rng.choice([1, 1, 1, 2, 3, 9], (200, 1)).astype(float) for _ in range(2))
+    first[7] = np.nan
+    kept = [np.delete(ranks, 7) - 1 for ranks in (first, second)]
+    half = np.mean(
+        [np.not_equal(*(rng.binomial(better.astype(int), 0.5) == 0 for better in kept)).sum() for _ in range(3_000)]
+    )
+    wanted = np.log2(np.not_equal(kept[0] == 0, kept[1] == 0).sum() / half)
+    assert discordance_growth(first, second) == pytest.approx(max(0.0, wanted), abs=0.01)
+    assert discordance_growth(first * 0 + 1, first * 0 + 1) == 0.0

@@ -4,12 +4,13 @@ import itertools
 import math
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import integrate, stats
 
 from embedshift.statistics import power
 from embedshift.statistics.intervals import difference_of_proportions
-from embedshift.statistics.power import Planned, power_of_loss, power_of_mean, sd_with_ends
+from embedshift.statistics.power import Discordance, Planned, power_of_loss, power_of_mean, sd_with_ends
 
 Z95 = stats.norm.ppf(0.975)
 SAMPLES = {
@@ -31,7 +32,7 @@ def slow_power_of_loss(images, loss, differing, critical):
     for b in range(images + 1):
         c = np.arange(images - b + 1)
         others = stats.binom.pmf(c, images - b, gained / (1 - lost))
-        is_found = b - c > critical * np.sqrt(b + c) * (1 + 1e-12)
+        is_found = stats.binom.sf(b - 1, b + c, 0.5) <= stats.norm.sf(critical)  # of the exact sign test
         total += stats.binom.pmf(b, images, lost) * others[is_found].sum()
     return total
 
@@ -112,10 +113,37 @@ def test_a_plan_is_a_search_over_images():
     assert power.plan_for_mean(values, math.log(1.2), critical, 0.9) == Planned(*wanted)
     assert power.plan_for_mean(1e-3 * values, math.log(1.2), critical) == Planned(8, 8, 8), "no interval of fewer"
 
-    fractions = (max(each, 0.28) for each in (0.3, stats.beta.ppf(0.025, 27, 64), stats.beta.ppf(0.975, 28, 63)))
-    wanted = [next(n for n in range(8, 300) if slow_power_of_loss(n, 0.28, each, 2.2) >= 0.8) for each in fractions]
-    assert power.plan_for_loss(0.3, 90, 0.28, 2.2) == Planned(*wanted)
-    assert power.plan_for_loss(0.3, 90, 0.28, 2.2).times(2.5) == Planned(*(math.ceil(2.5 * n) for n in wanted))
+    fractions = 0.3, stats.beta.ppf(0.025, 27, 64), stats.beta.ppf(0.975, 28, 63)
+    for growth, others in ((0.0, 0), (0.4, 0), (0.4, 500)):
+        pilot = Discordance(0.3, 90, growth, 90 + others, others)
+        wanted = []
+        for each in fractions:
+            differing = (each * (1 + growth * math.log((n + others) / (90 + others))) + 0.28 for n in range(8, 300))
+            powers = enumerate((slow_power_of_loss(n, 0.28, p, 2.2) for n, p in enumerate(differing, 8)), 8)
+            wanted.append(next(n for n, chance in powers if chance >= 0.8))
+        found = power.plan_for_loss(pilot, 0.28, 2.2)
+        assert found == Planned(*wanted)
+    assert found.times(2.5) == Planned(*(math.ceil(2.5 * n) for n in wanted))
+    six = power.plan_for_loss(Discordance(0.0, 200), 0.01).n
+    assert stats.binom.sf(5, [six - 1, six], 0.01) == pytest.approx(0.8, abs=1e-3), "where all are lost, six are"
+
+
+def test_a_fraction_that_differs_by_chance_is_not_too_small():
+    rng, both = np.random.default_rng(0), (0.05, 0.03)
+    drawn = rng.multinomial(400, [*both, 1 - sum(both)], 4_000)[:, :2] / 400
+    found = [Discordance.of(*each, pilot=400, growth=0.0, others=0).fraction for each in drawn]
+    assert np.mean(found) == pytest.approx(2 * min(both), rel=0.12)
+    equal = rng.multinomial(400, [0.04, 0.04, 0.92], 4_000)[:, :2] / 400
+    found = [Discordance.of(*each, pilot=400, growth=0.0, others=0).fraction for each in equal]
+    assert np.mean(found) == pytest.approx(0.08, rel=0.12)
+    assert np.mean(2 * equal.min(axis=1)) < 0.95 * np.mean(found)
+
+
+def test_a_range_of_one_number_is_none():
+    names = ("table", "augmentation", "metric", "effect", "power", "n", "n_low", "n_high")
+    rows = [("comparison", "a", "recall@1", 0.01, 0.8, 110, *ends) for ends in ((110, 110), (100, 120))]
+    said = [next(power.planned(pl.DataFrame([row], names, orient="row")))[-1] for row in rows]
+    assert said == ["-", "100 to 120"]
 
 
 @pytest.mark.slow

@@ -70,6 +70,11 @@ def test_copies_are_counted_and_named_in_log_and_report(photos, study, tmp_path,
     with caplog.at_level(logging.WARNING, logger="embedshift"):
         embedshift.run(photos, out=tmp_path / "s", model=MeanColour(), augmentations=SUITE, workers=0, draws=2)
     assert [record.message for record in caplog.records] == [f"3 images {words}"]
+    caplog.clear()
+    asked = {"model": MeanColour(), "augmentations": SUITE, "workers": 0}
+    with caplog.at_level(logging.WARNING, logger="embedshift"):
+        embedshift.run(photos, out=tmp_path / "grouped", groups="near", **asked)
+    assert not [record.message for record in caplog.records if words in record.message], "they are in one group"
     study.report(figures=[])
     assert words in (study.folder / "report.html").read_text()
 

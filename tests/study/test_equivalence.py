@@ -164,8 +164,9 @@ def test_check_judges_the_same_margins_without_rules(trio, cli, tmp_path, monkey
     assert (shift["value"], *np.clip(wanted[1:], shift["low"], shift["high"])) == pytest.approx(wanted, rel=1e-9)
     assert recall["value"] == pytest.approx(-6 / 160)
     assert [recall[name] for name in ("number", "operator", "bound")] == [2, "at_least", -0.01]
-    assert [shift["outcome"], recall["outcome"], done.code] == ["undecided", "undecided", 0]
-    assert cli(*given, "--strict").code == 3
+    assert [shift["outcome"], recall["outcome"], done.code] == ["worse", "undecided", 3]
+    assert cli(*given, "--allow-worse").code == 0
+    assert cli(*given, "--allow-worse", "--strict").code == 3
     assert cli("check", trio[2].folder, *given[2:6]).code == 3, "broken"
 
 
@@ -199,6 +200,7 @@ def test_mistakes_of_margins_are_one_line(trio, cli, tmp_path, monkeypatch):
         ("check", ("--rules", "no.yaml", "--recall-margin", 0.1), "no.yaml: no such file"),
         ("check", (), "rules.yaml: no such file"),
         ("check", ("--init", "--recall-margin", 0.1), "--init writes rules and checks nothing"),
+        ("check", ("--init", "--shift-margin", 0), "--init writes rules and checks nothing"),
     ):
         done = cli(command, trio[0].folder, *arguments)
         assert (done.code, done.line.startswith(f"error: {words}")) == (2, True), done.line

@@ -12,7 +12,7 @@ import yaml
 from inline_snapshot import snapshot
 
 import embedshift
-from support.comparing import rule, variant
+from support.comparing import OTHER, rule, variant
 from support.revised import without_vectors
 from support.searched import ranked, with_search
 from support.studies import copied
@@ -84,6 +84,39 @@ def test_rules_have_an_exit_code_and_a_verdict(check, tmp_path, rules, plain, st
     )  # fmt: skip
     first = (tmp_path / "gate.md").read_text().splitlines()[0]
     assert ("INCONCLUSIVE" in first, "does not pass" in first) == (is_open, strict == 3)
+
+
+def test_a_checkpoint_that_loses_twenty_points_fails_and_an_equal_one_passes(study, tmp_path, cli):
+    """200 images; the proposed margins are the user's question, and not the noise of the images."""
+    old = with_search(make_study(tmp_path / "old", 200, ["blur", "noise"]), {name: ranked(200) for name in RANKS})
+    rules = tmp_path / "rules.yaml"
+    assert cli("check", old.folder, "--init", "--rules", rules).code == 0
+    margins = {
+        (each["metric"], each.get("at_least", each.get("at_most")))
+        for each in yaml.safe_load(rules.read_text())["rules"][:6]
+    }
+    assert margins == {("relative_shift", 1.05), ("recall@1", -0.01)}
+    gate = ("--rules", rules, "--against", old.folder)
+    itself = cli("check", old.folder, *gate, "--strict")
+    assert (itself.code, "8 kept" in itself.out.splitlines()[-1]) == (0, True), "a study beside itself"
+    for lost, code in ((40, 3), (12, 3), (0, 0)):
+        ranks = {"blur": ranked(200, lost=lost), "noise": ranked(200)}
+        done = cli("check", with_search(variant(old, tmp_path / f"new{lost}", **OTHER), ranks).folder, *gate, "--json")
+        outcomes = {result["outcome"] for result in json.loads(done.out)["results"]}
+        assert (done.code, outcomes >= {"broken"}) == (code, lost > 0), lost
+
+
+def test_a_rule_that_is_worse_fails_unless_it_is_allowed(study, tmp_path, cli):
+    new = with_search(variant(study, tmp_path / "new", **OTHER), RANKS | {"blur": ranked(60, lost=8)})
+    rules, xml = tmp_path / "gate.yaml", tmp_path / "gate.xml"
+    rules.write_text("rules:\n- {table: search, metric: recall@1, augmentation: blur, may_fall: 0.1}\n")
+    gate = ("check", new.folder, "--rules", rules, "--against", study.folder)
+    done, allowed = cli(*gate, "--junit", xml), cli(*gate, "--allow-worse")
+    assert (done.code, allowed.code) == (3, 0)
+    said = "does not pass: 0 kept, 1 worse, 0 broken, 0 undecided; worse: blur, recall@1 is -0.1333, required: fall by"
+    assert said in done.out.splitlines()[-1]
+    assert junitparser.JUnitXml.fromfile(str(xml)).failures == 1
+    assert "passes: 0 kept, 1 worse" in allowed.out
 
 
 def test_people_read_a_table_and_warnings(check):

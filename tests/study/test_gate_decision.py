@@ -8,7 +8,20 @@ from scipy import stats
 
 from embedshift.statistics.intervals import difference_of_proportions
 from embedshift.study.gate.check import proportion_interval
-from embedshift.study.gate.result import AT_BOUND, BEYOND, FEW, MORE, NO_INTERVAL, NO_VALUE, decide, images_needed
+from embedshift.study.gate.result import (
+    AT_BOUND,
+    BEYOND,
+    BY_CHANCE,
+    FEW,
+    MORE,
+    NO_INTERVAL,
+    NO_VALUE,
+    Result,
+    corrected,
+    decide,
+    images_needed,
+    outcome_of,
+)
 from embedshift.study.paired import Estimate
 from embedshift.study.paired.estimate import mover, proportion_difference
 
@@ -56,6 +69,30 @@ def test_the_safe_end_decides_or_the_value(cases, by_interval):
                 words = f"{decision.note}, {images}" if decision.note == FEW else decision.note or outcome
                 assert words == said, (number, bound)
                 assert (images is not None) == (said == "undecided" or found is SEVEN), (number, bound)
+
+
+def test_a_paired_rule_may_be_worse_and_rules_that_fail_by_chance_are_undecided():
+    for ends, bound, wanted in (
+        ((-0.04, -0.005), -0.01, "worse"),
+        ((-0.04, -0.015), -0.01, "broken"),
+        ((-0.04, 0.001), -0.01, "undecided"),
+        ((-0.009, -0.005), -0.01, "kept"),
+        ((0.001, 0.04), 0.05, "broken"),  # a gain is asked for
+    ):
+        turned = tuple(-end for end in ends[::-1])
+        assert outcome_of(ends, bound, least=True, same=0.0) == wanted, (ends, bound)
+        assert outcome_of(turned, -bound, least=False, same=0.0) == wanted, (ends, bound)
+    of = {"number": 1, "table": "search", "row": {}, "column": "value", "unit": "", "operator": "may_fall", "bound": 0}
+    of |= {"judge": "interval", "value": -0.1, "low": -0.2, "high": -0.01, "images": 100, "note": ""}
+    p = {"a": 0.01, "b": 0.04, "c": 0.02, "d": 0.5, "no test": None}
+    found = [Result(rule=name, outcome="broken", images_needed=None, p=each, **of) for name, each in p.items()]
+    made = {each.rule: each for each in corrected(found)}
+    assert {name: each.outcome for name, each in made.items() if each.outcome == "broken"} == dict.fromkeys(
+        ("a", "no test"), "broken"
+    )
+    assert [each.p for each in made.values()] == [0.04, 0.08, 0.06, 0.5, None], "Holm"
+    z = stats.norm.ppf([1 - 0.025 / 4, 0.8, 1 - 0.02 / 2])
+    assert (made["c"].note, made["c"].images_needed) == (BY_CHANCE, math.ceil(100 * ((z[0] + z[1]) / z[2]) ** 2))
 
 
 # Lehr: images for a power of 80 %, over those whose interval just leaves out the bound.

@@ -169,6 +169,10 @@ def test_equal_rows_are_equal_whatever_the_encoders_are_called(first, tmp_path):
     assert checked.passes(strict=True)
     assert {(result.note, result.low == result.high) for result in checked.results} == {(EQUAL, True)}
     assert "no difference; search finds the same originals" in embedshift.compare([first, twin]).verdict
+    margins = {"shift_margin": 1.05, "recall_margin": 0.01}
+    verdict = embedshift.compare([first, twin], **margins).verdict
+    assert "search finds the same originals: equivalent within 1 point" in verdict
+    assert embedshift.check(twin, [], first, **margins).outcome == "kept"
     searched = with_search(variant(first, tmp_path / "c"), {"blur": [[9, 9]] * 40, "noise": [[1, 1]] * 40})
     assert embedshift.check(searched, EVERY_TABLE, first).of("broken"), "equal rows, another search"
 
@@ -190,10 +194,10 @@ def test_one_other_embedding_is_another_row(first, tmp_path):
 def test_images_that_would_decide_a_ratio_by_the_root_on_the_scale_of_logarithms(first, second):
     ratio = "table: comparison, metric: relative_shift, column: ratio, augmentation: noise, at_most:"
     found = result(second, first, f"{ratio} 9")
-    bound = np.sqrt(found.value * found.high)
+    bound = np.sqrt(found.value * found.low)
     in_80 = ((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) / stats.norm.ppf(0.975)) ** 2
-    wanted = in_80 * 40 * (np.log(found.high / found.value) / np.log(bound / found.value)) ** 2
-    undecided = result(second, first, f"{ratio} {float(bound)!r}")
+    wanted = in_80 * 40 * (np.log(found.low / found.value) / np.log(bound / found.value)) ** 2
+    undecided = result(second, first, f"{ratio.replace('at_most', 'at_least')} {float(bound)!r}")
     assert (undecided.outcome, undecided.images_needed) == ("undecided", pytest.approx(wanted, abs=3))
 
 

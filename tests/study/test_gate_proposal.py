@@ -1,18 +1,14 @@
 """Rules to begin with: of which rows they are, that an equal study keeps them, and what is left out."""
 
-import json
-import math
 import re
 
 import numpy as np
 import pytest
 import yaml
-from scipy import stats
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.statistics.halves import compared_halves, margins_of
-from embedshift.statistics.intervals import difference_of_proportions
+from embedshift.statistics.halves import agreement_floors, compared_halves, discordance
 from embedshift.statistics.vectors import ROTATIONS, halves
 from embedshift.store.reader import Reader
 from embedshift.study.gate.proposal import propose, rounded, two_figures
@@ -91,12 +87,18 @@ def test_groups_are_for_the_proposal_alone(tmp_path, kept):
     assert propose(grouped, tmp_path / "kept.yaml").read_text() == found, "as a study that has them"
 
 
-def test_a_rule_says_which_change_breaks_it(tmp_path, cli):
+def test_the_number_of_images_behind_a_rule_is_that_of_power(tmp_path, cli):
     study = make_study(tmp_path / "a", 50, TWO, **NEAR)
     done = cli("check", study.folder, "--init", "--rules", tmp_path / "rules.yaml")
-    found = re.findall(r'metric: "(\S+)".* augmentation: "(\w+)", at_\w+: (\S+)}  # broken from (\S+)', done.out)
-    assert [row[:2] for row in found[:3]] == [("relative_shift", name) for name in ("all", *TWO)]
-    assert all(abs(float(change)) > abs(float(bound)) for *_, bound, change in found)
+    found = re.findall(r'metric: "(\S+)".* augmentation: "(\w+)", at_\w+: (\S+)}  # about (\S+) images', done.out)
+    assert [row[:3] for row in found] == [
+        (metric, name, bound)
+        for metric, bound in (("relative_shift", "1.05"), ("recall@1", "-0.01"))
+        for name in ("all", *TWO)
+    ]
+    planned = study.table("power", measured=True, ratio=1.05, recall_loss=0.01).filter(table="comparison")
+    numbers = {row[:2]: row[2] for row in planned.select("metric", "augmentation", "n").iter_rows()}
+    assert {row[:2]: int(row[3].replace(",", "")) for row in found} == numbers
 
 
 @pytest.mark.matrix
@@ -182,29 +184,6 @@ def cosine(a, b):
     return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
-def explicit_errors(pairs):
-    """By the jackknife: every image left out of the mean and of both baselines; mean square over rotations."""
-    squares = []
-    for pair in pairs:
-        tables = []
-        for originals, views in pair:
-            others = np.array([[1 - cosine(one, other) for other in originals] for one in originals])
-            own = [[[1 - cosine(originals[i], v) for v in views[i, a]] for i in range(IMAGES)] for a in (0, 1)]
-            tables.append((others, np.array(own)))
-        numbers = []
-        for left in (None, *range(IMAGES)):
-            some = [image for image in range(IMAGES) if image != left]
-            logs = []
-            for others, own in tables:
-                baseline = others[np.ix_(some, some)][~np.eye(len(some), dtype=bool)].mean()
-                logs.append(np.log(own[:, some] / baseline + 1e-6).mean(axis=(1, 2)))
-            by_view = logs[1] - logs[0]
-            numbers.append([*by_view, by_view[0]])
-        without = np.array(numbers[1:])
-        squares.append((IMAGES - 1) / IMAGES * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
-    return np.sqrt(np.mean(squares, axis=0))
-
-
 def pairs_of(originals, views, seed=7):
     flat = np.concatenate([originals, views.reshape(-1, DIM)])
     for pair in halves(flat, seed=seed):
@@ -212,51 +191,32 @@ def pairs_of(originals, views, seed=7):
         yield [(part[:IMAGES], part[IMAGES:].reshape(*views.shape[:3], -1)) for part in parts]
 
 
-def margins(originals, views, in_all, images, seed, groups=None):
-    return margins_of([*compared_halves(originals, views, in_all, seed, groups)], images)
-
-
-def test_ratios_are_twice_the_half_width_of_equal_encoders():
-    originals, views = made()
-    errors = explicit_errors(pairs_of(originals, views))
-    found, broken = margins(originals, views, np.array([True, False]), IMAGES, 7)[0]
-    of_each, of_all = stats.t(IMAGES - 1).ppf([1 - 0.025 / 2, 1 - 0.025])
-    assert np.log(found) == pytest.approx(2 * np.array([of_each, of_each, of_all]) * errors, rel=0.02)
-    assert (found > 1.1).all()
-    # Beyond the bound by the half-width of an interval, and by what a study in five is below its truth.
-    per_error = (1 + stats.norm.ppf(0.8) / stats.norm.ppf(0.975)) * np.array([of_each, of_each, of_all])
-    assert np.log(broken / found) == pytest.approx(per_error * errors, rel=0.02)
-    # Of which these images are a part: errors fall with the root.
-    many = margins(originals, views, np.array([True, False]), 100 * IMAGES, 7)[0][0]
-    t = stats.t(100 * IMAGES - 1).ppf(1 - 0.025 / 2)
-    assert math.log(many[0]) == pytest.approx(max(math.log(1.1), 2 * t * errors[0] / 10), rel=0.02)
-    nearly = margins(originals, views, np.array([True, False]), 10**6 * IMAGES, 7)[0][0]
-    assert nearly.tolist() == [1.1, 1.1, 1.05]
-
-
-def test_recall_is_the_worst_end_of_halves_and_agreement_four_deviations_below():
+def test_discordance_and_agreement_are_those_of_loops_over_halves():
     originals, views = made((0.5, 1.0))
-    _, (falls, _), floors = margins(originals, views, np.array([True, True]), IMAGES, 11)
-    worst = [0.0, 0.0]
-    kept = []
+    differing, growth, kept = [], [], []
     for pair in pairs_of(originals, views, 11):
-        found = np.zeros((2, IMAGES, AUGMENTATIONS, DRAWS))
+        better = np.zeros((2, IMAGES, AUGMENTATIONS, DRAWS))
         for half, (own, changed) in enumerate(pair):
             for i, a, d in np.ndindex(IMAGES, AUGMENTATIONS, DRAWS):
                 cosines = [cosine(changed[i, a, d], original) for original in own]
-                found[half, i, a, d] = cosines[i] > max(np.delete(cosines, i))
-        gains = (found[1] - found[0]).mean(axis=-1)
-        for a in range(AUGMENTATIONS):
-            gained, lost = (np.maximum(side * gains[:, a], 0).sum() for side in (1, -1))
-            low, high = difference_of_proportions(gained, lost, IMAGES)
-            worst[a] = max(worst[a], -low, high)
+                better[half, i, a, d] = (np.delete(cosines, i) >= cosines[i]).sum()
+        gains = ((better[1] == 0).astype(float) - (better[0] == 0)).mean(axis=-1)
+        differing.append(np.abs(gains).mean(axis=0))
+        both = [(1 - p[0]) * p[1] + (1 - p[1]) * p[0] for p in (better == 0, 0.5**better)]
+        whole, half = (each.sum(axis=(0, 2)) for each in both)
+        growth.append(np.where(whole > 0, np.log2(np.maximum(whole, 1e-9) / np.maximum(half, 1e-9)), 0).clip(0, 1))
         nearest = []
         for own, _ in pair:
             cosines = own @ own.T - 9 * np.eye(IMAGES)
             nearest.append([set(np.argsort(-row)[:6]) for row in cosines])  # half of the 13 others
         kept.append(np.mean([len(a & b) / 6 for a, b in zip(*nearest, strict=True)]))
-    least = -difference_of_proportions(0, 1, IMAGES)[0]
-    assert falls[:2] == pytest.approx([max(each, least) for each in worst])
+    compared = [*compared_halves(originals, views, np.array([True, True]), 11)]
+    for a in range(AUGMENTATIONS):
+        found = discordance(compared, a, 5)
+        assert (found.pilot, found.gallery, found.others) == (IMAGES, IMAGES, 5)
+        assert found.fraction == pytest.approx(np.mean(differing, axis=0)[a])
+        assert found.growth == pytest.approx(np.mean(growth, axis=0)[a])
+    floors = agreement_floors(compared)
     assert floors[0] == pytest.approx(np.mean(kept) - 4 * np.std(kept, ddof=1))
     assert len(kept) == ROTATIONS
     assert floors[1] < 1
@@ -265,8 +225,9 @@ def test_recall_is_the_worst_end_of_halves_and_agreement_four_deviations_below()
 def test_images_of_a_group_count_once():
     """Each image twice, as a group of two: the numbers of the images alone."""
     originals, views = made()
-    alone = margins(originals, views, np.array([True, True]), IMAGES, 7)
-    groups = np.repeat(np.arange(IMAGES), 2)
-    twice = margins(originals[groups], views[groups], np.array([True, True]), IMAGES, 7, groups)
-    assert twice[0] == pytest.approx(alone[0], rel=1e-4)
-    assert twice[1][0, :2] == pytest.approx(alone[1][0, :2], rel=0.2)
+    groups, in_all = np.repeat(np.arange(IMAGES), 2), np.array([True, True])
+    alone = next(compared_halves(originals, views, in_all, 7))
+    twice = next(compared_halves(originals[groups], views[groups], in_all, 7, groups))
+    assert twice.log_ratios.error == pytest.approx(alone.log_ratios.error, rel=1e-4)
+    both = (discordance([each], 0, 5) for each in (alone, twice))
+    assert len({(each.fraction, each.pilot, each.others) for each in both}) == 1

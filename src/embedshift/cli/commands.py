@@ -23,7 +23,7 @@ from embedshift.registry import one_of, questions
 SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates")
 # In the wheel, or else in a clone of the repository.
 FOLDERS = (Path(embedshift.__file__).parent / "docs", Path(embedshift.__file__).parents[2] / "docs")
-# The exit code of `check` where a rule is broken.
+# The exit code of `check` where a rule is broken or worse.
 BROKEN = 3
 LISTED = "encoders|augmentations|metrics|figures|questions"
 OnnxOption = Annotated[Path | None, typer.Option(help="Write the map as an ONNX graph, too.")]
@@ -456,12 +456,15 @@ def check(
     recall_margin: RecallMargin = None,
     groups: GroupOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with code 3 also if a rule is undecided.")] = False,
+    allow_worse: Annotated[
+        bool, typer.Option("--allow-worse", help="Let a rule pass that is worse, not broken.")
+    ] = False,
     as_json: AsJson = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write a pull request summary to this file.")] = None,
     init: Annotated[bool, typer.Option("--init", help="Propose rules from this study; check nothing.")] = False,
 ) -> None:
-    """Check a study against rules; exit with code 3 if one is broken. A gate for continuous integration."""
+    """Check a study against rules; exit with code 3 if one is broken or worse. A gate for continuous integration."""
     from embedshift.cli.finished import print_checked, say_rules
     from embedshift.store.naming import tails
     from embedshift.study.gate import propose
@@ -469,15 +472,16 @@ def check(
     from embedshift.study.head import head
 
     log_lines()
+    has_margin = shift_margin is not None or recall_margin is not None
     if init:
-        if against or strict or as_json or junit or markdown or shift_margin or recall_margin:
+        if any((against, strict, allow_worse, as_json, junit, markdown, has_margin)):
             raise UsageError("--init writes rules and checks nothing: use it alone or with --rules only")
         return say_rules(propose(folder, rules, groups))
-    has_margin = shift_margin is not None or recall_margin is not None
     if not rules.exists() and not (has_margin and rules == Path("rules.yaml")):
         raise UsageError(f"{rules}: no such file; `embedshift check {folder} --init` writes rules to start with")
     margins = {"shift_margin": shift_margin, "recall_margin": recall_margin}
-    checked = embedshift.check(folder, rules if rules.exists() else [], against, groups=groups, **margins)
+    given = rules if rules.exists() else []
+    checked = embedshift.check(folder, given, against, groups=groups, allow_worse=allow_worse, **margins)
     print_checked(checked, strict=strict, as_json=as_json)
     if junit is not None:
         write_text(junit, to_junit(checked, strict=strict))

@@ -48,7 +48,7 @@ from embedshift.study.upgrade import Upgrade, deployment_cells
 from embedshift.study.whitening import check_studies, recommendation, whitening_tables
 
 log = logging.getLogger("embedshift")
-_STYLES = {"broken": "bold red", "undecided": "yellow", "kept": ""}
+_STYLES = {"broken": "bold red", "worse": "red", "undecided": "yellow", "kept": ""}
 # What follows a file that is loaded.
 LINES = (
     'x = vectors / np.linalg.norm(np.float64(vectors), axis=1, keepdims=True) - file["mean"]',
@@ -158,7 +158,7 @@ def print_checked(checked: Checked, *, strict: bool, as_json: bool) -> None:
 
 def say_rules(file: Path) -> None:
     say(f"Written: {file}")
-    say("A rule is broken by the change behind it in 80 % of studies:")
+    say("About as many images as stand behind a rule decide it:")
     say_all(line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("  - "))
 
 

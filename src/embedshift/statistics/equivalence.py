@@ -10,17 +10,19 @@ import numpy as np
 from scipy.special import ndtri
 
 from embedshift.errors import UsageError
-from embedshift.statistics.intervals import LEAST_IMAGES, mean_interval
+from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, mean_interval
 from embedshift.statistics.judged import (
     EQUIVALENT,
     NOT_EQUIVALENT,
     NOT_WORSE,
     ONE_SIDED,
     UNDECIDED,
+    WORSE,
     Judged,
+    p_of_mean,
     verdict,
 )
-from embedshift.statistics.power import images_for_equivalence, least_images, times_more
+from embedshift.statistics.power import images_for_equivalence, images_to_decide, times_more
 from embedshift.statistics.sample import Estimates
 from embedshift.statistics.shift_ratios import t_interval
 
@@ -31,12 +33,7 @@ _Z = float(ndtri((1 + ONE_SIDED) / 2))
 
 @dataclass(frozen=True)
 class Margins:
-    """The largest differences that do not matter to a user; None = not asked.
-
-    Args:
-        shift: How many times as far, or as near, views may move, above 1.
-        recall: How much of recall@1 may be lost, above 0 and below 1; gains never count against.
-    """
+    """The largest differences that do not matter: a ratio of shifts, a loss of recall@1; None = not asked."""
 
     shift: float | None = None
     recall: float | None = None
@@ -57,19 +54,7 @@ class Margins:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """A difference beside its margin: the ratio of relative shifts, or the difference in recall@1, over augmentations.
-
-    Args:
-        metric: `relative_shift` or `recall@1`.
-        value: The ratio, or the difference.
-        low: Its lower end, one-sided at 95 %.
-        high: Its upper end, likewise.
-        outcome: equivalent, not worse, not equivalent, or undecided.
-        within: The margin in words.
-        groups: Number of images, or groups.
-        needed: How many would decide with a power of 80 %, if the truth is as measured; None = no number would.
-        unit: What is counted: images or groups.
-    """
+    """A ratio of relative shifts, or a difference in recall@1, over augmentations beside its margin; one-sided ends."""
 
     metric: str
     value: float
@@ -78,8 +63,9 @@ class Equivalence:
     outcome: str
     within: str
     groups: int
-    needed: int | None = None
+    needed: int | None = None  # would decide in 80 % of studies
     unit: str = "images"
+    p: float = math.nan  # of no difference, two-sided
 
     def in_words(self) -> str:
         if self.outcome == EQUIVALENT:
@@ -88,6 +74,8 @@ class Equivalence:
             return f"not worse by more than {self.within}"
         if self.outcome == NOT_EQUIVALENT:
             return f"not equivalent within {self.within}"
+        if self.outcome == WORSE:
+            return f"worse, but not by certainly more than {self.within}"
         more = f"about {self.needed:,} {self.unit}" if self.needed else "more images would not decide"
         return f"equivalence within {self.within} is undecided: {more}"
 
@@ -101,11 +89,13 @@ def of_ratio(log_ratio: Estimates, margins: Margins, *, seed: int, unit: str = "
     margin, value, groups = math.log(margins.shift), log_ratio.mean.item(), log_ratio.group_count
     student, drawn = t_interval(log_ratio, ONE_SIDED), mean_interval(log_ratio, seed=seed, level=ONE_SIDED)
     low, high = np.fmin(student[0], drawn[0]).item(), np.fmax(student[1], drawn[1]).item()
-    outcome, needed = verdict(low, high, margin, gains_count=True), None
+    outcome, needed, p = verdict(low, high, margin, gains_count=True), None, p_of_mean(log_ratio).item()
+    if outcome == UNDECIDED and value > 0 and p <= 1 - CONFIDENCE:
+        outcome = WORSE
     if outcome == UNDECIDED and log_ratio.error.item() > 0:
         needed = images_for_equivalence(value, log_ratio.error.item() * math.sqrt(groups), margin)
     ends = math.exp(value), math.exp(low), math.exp(high)
-    return Equivalence(RELATIVE_SHIFT, *ends, outcome, margins.within(RELATIVE_SHIFT), groups, needed, unit)
+    return Equivalence(RELATIVE_SHIFT, *ends, outcome, margins.within(RELATIVE_SHIFT), groups, needed, unit, p)
 
 
 def of_interval(metric: str, value: float, low: float, high: float, groups: int, margins: Margins) -> Equivalence:
@@ -130,11 +120,14 @@ def of_recall(judged: Judged, margins: Margins) -> Equivalence:
         return verdict(low, high, margin, gains_count=False), low, high
 
     outcome, low, high = outcome_of()
-    value, needed = judged.difference.item(), None
+    value, needed, p = judged.difference.item(), None, judged.p_values().item()
+    if outcome == UNDECIDED and value < 0 and p <= 1 - CONFIDENCE:
+        outcome = WORSE
     if math.isnan(low):
         needed = LEAST_IMAGES
     elif outcome == UNDECIDED and abs(value + margin) > 1e-12:
-        enough = least_images(lambda images: outcome_of(images)[0] != UNDECIDED, judged.groups)
-        needed = enough and math.ceil(enough * (times_more(_Z) if value else 1.0))
+        needed = images_to_decide(
+            lambda images: outcome_of(images)[0] != UNDECIDED, judged.groups, _Z, is_certain=not value
+        )
     unit = "groups" if judged.is_grouped else "images"
-    return Equivalence(RECALL, value, low, high, outcome, margins.within(RECALL), judged.groups, needed, unit)
+    return Equivalence(RECALL, value, low, high, outcome, margins.within(RECALL), judged.groups, needed, unit, p)

@@ -208,6 +208,15 @@ def _upper_difference(gained: Values, lost: Values, number: Values, z: float) ->
     return np.asarray(np.where(value >= 1, 1.0, high))
 
 
+def holm(p: ArrayLike) -> Values:
+    """Returns p-values adjusted for all of them, of the same shape (Holm 1979)."""
+    values = np.asarray(p, np.float64)
+    order = np.argsort(values, axis=None, kind="stable")
+    adjusted = np.empty(values.size)
+    adjusted[order] = np.maximum.accumulate(values.ravel()[order] * np.arange(values.size, 0, -1))
+    return np.minimum(adjusted, 1.0).reshape(values.shape)
+
+
 def jackknife_interval(
     full: Values, without: Iterable[Values], *, ratios: Values | None = None, deciding: bool = False
 ) -> tuple[Values, Values]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
+from scipy.special import betainc, ndtri, stdtr, stdtrit
 
 from embedshift.arrays import GroupNumbers, Values
 from embedshift.statistics.intervals import (
@@ -26,6 +26,9 @@ from embedshift.statistics.sample import Estimates, gather
 # The confidence of an interval each of whose ends holds at 95 %: a margin is tested at one end, or by two such tests.
 ONE_SIDED = 2 * CONFIDENCE - 1
 EQUIVALENT, NOT_WORSE, NOT_EQUIVALENT, UNDECIDED = "equivalent", "not worse", "not equivalent", "undecided"
+WITHIN, WORSE, BEYOND = "within", "worse", "beyond"
+# How far rounding may carry a number over its bound.
+ROUNDING = 1e-12
 FOLDS = 5
 # The columns of a table of judged alternatives.
 NUMBERS = ("value", "ci_low", "ci_high", "difference", "difference_low", "difference_high")
@@ -98,6 +101,13 @@ class Judged:
             return proportion_interval(self.own)
         return mean_interval(self.own, seed=self.seed, low=0.0, high=1.0)
 
+    def p_values(self) -> Values:
+        """Returns two-sided p-values of no difference: of the exact sign test, or Student's of groups if larger."""
+        more, fewer = (self.number * choose(self.gained, self.lost) for choose in (np.maximum, np.minimum))
+        exact = np.where(more > 0, np.minimum(1.0, 2 * betainc(more, fewer + 1, 0.5)), 1.0)
+        p = np.fmax(exact, p_of_mean(self.sample)) if self.is_grouped else exact
+        return np.where(np.isnan(self.number), 1.0, p)
+
     def interval(self, level: float = CONFIDENCE, images: int | None = None) -> tuple[Values, Values]:
         """Returns the interval of `difference`, `[A + 1]` each, with `images` images, or groups, in place of its own.
 
@@ -117,6 +127,13 @@ class Judged:
             return np.fmin(low, drawn_low), np.fmax(high, drawn_high)
         has_ends = np.isfinite(drawn_low) & (self.sample.variance > 0)
         return np.where(has_ends, drawn_low, low), np.where(has_ends, drawn_high, high)
+
+
+def p_of_mean(sample: Estimates) -> Values:
+    """Returns two-sided p-values of means of 0, by Student's t, `[K]`; 1 for a mean of 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        away = np.where(sample.mean == 0, 0.0, np.abs(sample.mean) / sample.error)
+    return np.asarray(2 * stdtr(max(sample.group_count - 1, 1), -away))
 
 
 def pseudovalues(values: Values, lost: Values) -> Values:
@@ -207,24 +224,30 @@ def _independent(sample: Estimates, spread: Values, most: Values) -> Values:
     return np.where(has_spread, np.minimum(alike, most) * student, float(groups))
 
 
-def verdict(low: float, high: float, margin: float, *, gains_count: bool) -> str:
-    """Returns what the one-sided 95 % ends of a difference say of a margin: two tests, or one where gains do not count.
-
-    Args:
-        low: The lower end at 95 %.
-        high: The upper end at 95 %: both are an interval at 90 %.
-        margin: The largest difference that does not matter, above 0.
-        gains_count: Whether a difference above the margin counts against, as of a ratio; of recall it does not.
+def decide(interval: tuple[float, float], margin: float) -> str:
+    """Returns what an interval of a difference says of a loss of `margin`: a loss is below 0.
 
     Example:
-        >>> [verdict(low, 0.005, 0.01, gains_count=False) for low in (-0.002, -0.02)]
-        ['equivalent', 'undecided']
+        >>> [decide(ends, 0.01) for ends in ((-0.002, 0.1), (-0.02, 0.1), (-0.02, -0.005), (-0.03, -0.02))]
+        ['within', 'undecided', 'worse', 'beyond']
     """
-    if low > -margin and high < margin:
+    low, high = interval
+    slack = ROUNDING * max(1.0, abs(margin))
+    if low >= -margin - slack:
+        return WITHIN
+    if high < -margin - slack:
+        return BEYOND
+    return WORSE if high < -slack else UNDECIDED
+
+
+def verdict(low: float, high: float, margin: float, *, gains_count: bool) -> str:
+    """Returns what the one-sided 95 % ends of a difference say of a margin; two tests if gains count."""
+    loss, gain = decide((low, high), margin), decide((-high, -low), margin)
+    if loss == gain == WITHIN:
         return EQUIVALENT
-    if high < -margin or (gains_count and low > margin):
+    if loss == BEYOND or (gains_count and gain == BEYOND):
         return NOT_EQUIVALENT
-    return NOT_WORSE if low > -margin and not gains_count else UNDECIDED
+    return NOT_WORSE if loss == WITHIN and not gains_count else UNDECIDED
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ the largest of all McNemar statistics when the sign of every image's gains is dr
 is exact where gains are as likely as losses, however few images differ.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ class PairedGains:
         number: Number of images that have both, or of equal groups; NaN for fewer than 8.
         critical: What McNemar's statistic of a pair must exceed, so that no pair does in 95 % of studies without gains.
         intervals: Simultaneous intervals of the differences; NaN for fewer than 8 images, or groups.
+        sums: The gains of each image, or group, `[G, J]`.
     """
 
     gained: Values
@@ -46,6 +48,7 @@ class PairedGains:
     number: Values
     critical: float
     intervals: SimultaneousIntervals
+    sums: Values
 
     @property
     def difference(self) -> Values:
@@ -86,30 +89,47 @@ def paired_gains(outcomes: Values, groups: GroupNumbers | None = None, *, seed: 
         low, high = np.fmin(low, resampled.low), np.fmax(high, resampled.high)
     significant = is_beyond & ((low > 0) | (high < 0))
     low, high = np.where(significant, low, np.minimum(low, 0.0)), np.where(significant, high, np.maximum(high, 0.0))
-    return PairedGains(gained, lost, number, z, SimultaneousIntervals(low, high, significant))
+    return PairedGains(gained, lost, number, z, SimultaneousIntervals(low, high, significant), sums)
 
 
-def found_first(ranks: pl.DataFrame, names: Sequence[str], draws: int) -> Values:
-    """Returns whether the original of each view ranks first, `[n, draws, A]`, from the rows of `search_ranks`."""
+def ranks_by_view(ranks: pl.DataFrame, names: Sequence[str], draws: int) -> Values:
+    """Returns the rank of the original of each view, `[n, draws, A]`, from the rows of `search_ranks`; NaN for none."""
     parts = ranks.partition_by("view", as_dict=True, maintain_order=True)
-    rank = np.stack(
+    return np.stack(
         [parts[name,]["rank"].cast(pl.Float64).fill_null(np.nan).to_numpy().reshape(-1, draws) for name in names], -1
     )
-    return np.where(np.isnan(rank), np.nan, rank == 1)
 
 
-def critical_of_signs(sums: Values, *, seed: int, resamples: int = RESAMPLES_OF_MANY) -> float:
+def found_first(ranks: Values) -> Values:
+    """Returns whether each original ranks first; NaN where it has no rank."""
+    return np.where(np.isnan(ranks), np.nan, ranks == 1)
+
+
+def discordance_growth(first: Values, second: Values) -> float:
+    """Returns by how much of itself the discordance of two searches grows where the gallery is e times as large.
+
+    It grows with the logarithm of the gallery's size, as from half of the gallery, which keeps each image that ranks
+    before an original with a chance of 1/2, to all of it. Ranks are of the same views; NaN for a view that has none.
+    """
+    found = (found_first(first), found_first(second)), (0.5 ** (first - 1), 0.5 ** (second - 1))
+    whole, half = (float(np.nansum(a + b - 2 * a * b)) for a, b in found)
+    return min(1.0, max(0.0, math.log2(whole / half))) if whole > 0 else 0.0
+
+
+def critical_of_signs(
+    sums: Values, *, seed: int, resamples: int = RESAMPLES_OF_MANY, is_large: bool | None = None
+) -> float:
     """Returns the critical value of the largest of J McNemar statistics, |Σ s| / √Σ s² over groups, from `[G, J]`.
 
     It is the 95 % quantile when the sign of each group's sums is drawn, at least that of one normal number. Above 5,000
-    groups the statistics have the normal law of their correlations.
+    groups, and where a study that `is_large` is planned, the statistics have the normal law of their correlations.
     """
     length = np.sqrt((sums**2).sum(axis=0))
     used = length > 0
     if not used.any():
         return OF_ONE
     units, rng = sums[:, used] / length[used], np.random.default_rng(seed)
-    if len(units) > IN_MEMORY:
+    if len(units) > IN_MEMORY if is_large is None else is_large:
         values, vectors = np.linalg.eigh(units.T @ units)
         units = (vectors * np.sqrt(np.maximum(values, 0.0))).T
         drawn = np.abs(rng.standard_normal((resamples, len(units))) @ units).max(axis=1)

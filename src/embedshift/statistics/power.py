@@ -7,12 +7,12 @@ plans in words.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.special import betainc, gammaln, nctdtr, ndtr, ndtri, stdtr, stdtrit, xlog1py, xlogy
+from scipy.special import bdtrik, betainc, gammaln, nctdtr, ndtr, ndtri, stdtr, stdtrit, xlog1py, xlogy
 
 from embedshift.arrays import Values
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, OF_ONE, clopper_pearson
@@ -31,32 +31,12 @@ _PILOT_Z = float(ndtri(0.9875))
 
 
 def times_more(critical: float = OF_ONE, power: float = POWER) -> float:
-    """Returns how many times as many images decide with a power as those whose interval just ends at the bound.
-
-    Args:
-        critical: The half-width of the interval in standard errors.
-        power: The probability that it leaves out the bound.
-
-    Example:
-        >>> round(times_more(), 3)
-        2.043
-    """
+    """Returns how many times as many images decide with a power as those whose interval just ends at the bound."""
     return float(((critical + ndtri(power)) / critical) ** 2)
 
 
 def power_of_mean(images: float, effect: float, sd: float, level: float) -> float:
-    """Returns the probability that a mean's interval leaves out 0.
-
-    Args:
-        images: Number of images, or groups, n.
-        effect: The true mean, such as the logarithm of a ratio.
-        sd: The standard deviation between images, or groups.
-        level: The two-sided level of the test, such as .05.
-
-    Example:
-        >>> round(power_of_mean(34, 0.5, 1.0, 0.05), 3)
-        0.808
-    """
+    """Returns the probability that a mean's interval leaves out 0."""
     critical = stdtrit(images - 1, 1 - level / 2)
     away = abs(effect) * math.sqrt(images) / sd
     if images > _NORMAL:
@@ -65,18 +45,7 @@ def power_of_mean(images: float, effect: float, sd: float, level: float) -> floa
 
 
 def power_of_loss(images: int, loss: float, differing: float, critical: float = OF_ONE) -> float:
-    """Returns the probability that McNemar's score, so Tango's interval, finds a loss of recall.
-
-    Args:
-        images: Number of images n.
-        loss: The true loss, above 0.
-        differing: The fraction of images that only one of both finds, at least `loss`.
-        critical: The critical value, 1.96 for one comparison.
-
-    Example:
-        >>> round(power_of_loss(400, 0.05, 0.1), 3)
-        0.904
-    """
+    """Returns the probability that the exact test of paired outcomes finds a loss of recall."""
     differing = max(differing, loss)
     if images * differing > _MANY:
         away = math.sqrt(images) * loss - critical * math.sqrt(differing)
@@ -85,10 +54,10 @@ def power_of_loss(images: int, loss: float, differing: float, critical: float = 
     number = np.arange(max(1, int(middle - _FAR * spread - 1)), min(images, int(middle + _FAR * spread + 1)) + 1.0)
     ways = gammaln(images + 1) - gammaln(number + 1) - gammaln(images - number + 1)
     chance = np.exp(ways + xlogy(number, differing) + xlog1py(images - number, -differing))
-    # A number equal to the critical value is not above it.
-    most_kept = np.floor((number + critical * np.sqrt(number)) / 2 * (1 + 1e-12))
-    beyond = np.maximum(number - most_kept, 1e-9)
-    lost = np.where(most_kept >= number, 0.0, betainc(most_kept + 1, beyond, (differing + loss) / (2 * differing)))
+    # Of images that differ, as many may be lost before the sign test is significant.
+    most_lost = np.ceil(bdtrik(ndtr(critical), number, 0.5) - 1e-9)
+    beyond = np.maximum(number - most_lost, 1e-9)
+    lost = np.where(most_lost >= number, 0.0, betainc(most_lost + 1, beyond, (differing + loss) / (2 * differing)))
     return float((chance * lost).sum())
 
 
@@ -106,6 +75,14 @@ def least_images(is_enough: Callable[[int], bool], first: int = LEAST_IMAGES) ->
     return enough
 
 
+def images_to_decide(
+    decides: Callable[[int], bool], images: int, critical: float = OF_ONE, *, is_certain: bool = False
+) -> int | None:
+    """Returns about how many images decide in 80 % of studies, if the truth is as measured; None = no number does."""
+    enough = least_images(decides, max(1, images))
+    return enough if enough is None or is_certain else math.ceil(enough * times_more(critical))
+
+
 @dataclass(frozen=True)
 class Planned:
     """Images, or groups, for a power, and between what they lie in 90 % of pilots or more; None = too many."""
@@ -120,18 +97,7 @@ class Planned:
 
 
 def plan_for_mean(values: Values, effect: float, critical: float, power: float = POWER) -> Planned:
-    """Plans a test of a mean.
-
-    Args:
-        values: A pilot's images, or groups, `[m]`; or several such samples, `[m, R]`, whose variances are averaged.
-        effect: The true mean that is to be found.
-        critical: What the pilot's family of comparisons asks of each deviation, in standard errors.
-        power: With what probability.
-
-    Example:
-        >>> plan_for_mean(np.tile([-1.5, -0.5, 0.5, 1.5], 10), 0.5, 2.023)
-        Planned(n=43, n_low=32, n_high=64)
-    """
+    """Plans a test of a mean."""
     level = 2 * float(stdtr(len(values) - 1, -critical))
     return Planned(*(_images_for_mean(effect, sd, level, power) for sd in sd_with_ends(values)))
 
@@ -153,43 +119,44 @@ def _images_for_mean(effect: float, sd: float, level: float, power: float) -> in
     return least_images(lambda images: power_of_mean(images, effect, sd, level) >= power)
 
 
-def plan_for_loss(
-    differing: float, pilot: float, loss: float, critical: float = OF_ONE, power: float = POWER
-) -> Planned:
-    """Plans a test of a loss of recall.
+@dataclass(frozen=True)
+class Discordance:
+    """Images that one of two alternatives finds and the other does not, where both find equally many, in a pilot.
 
-    Args:
-        differing: The fraction of the pilot's images that only one of both finds.
-        pilot: The number of its images, or groups.
-        loss: The true loss that is to be found.
-        critical: What the pilot's family of comparisons asks of McNemar's score.
-        power: With what probability.
-
-    Example:
-        >>> plan_for_loss(0.05, 200, 0.02)
-        Planned(n=949, n_low=404, n_high=1754)
+    The fraction grows by `growth` of itself where the gallery is e times as large; `others` are not of the study.
     """
-    low, high = clopper_pearson(differing * pilot, pilot)
-    fractions = differing, float(low), float(high)
-    return Planned(*(_images_for_loss(fraction, loss, critical, power) for fraction in fractions))
+
+    fraction: float
+    pilot: float
+    growth: float = 0.0
+    gallery: float | None = None
+    others: float = 0.0
+
+    @classmethod
+    def of(cls, gained: float, lost: float, pilot: float, growth: float, others: float) -> "Discordance":
+        """Returns that of two fractions; by chance alone they differ, which makes the smaller one too small."""
+        apart = math.sqrt(max(0.0, (gained - lost) ** 2 - (gained + lost) / pilot))
+        return cls(gained + lost - apart, pilot, growth, pilot + others, others)
+
+    def with_loss(self, loss: float, images: int) -> float:
+        """Returns the fraction of images that differ if one of both finds so much less, in a study of so many."""
+        larger = math.log((images + self.others) / (self.gallery or self.pilot))
+        return min(1.0, self.fraction * max(0.0, 1 + self.growth * larger) + loss)
 
 
-def _images_for_loss(differing: float, loss: float, critical: float, power: float) -> int | None:
-    return least_images(lambda images: power_of_loss(images, loss, differing, critical) >= power)
+def plan_for_loss(pilot: Discordance, loss: float, critical: float = OF_ONE, power: float = POWER) -> Planned:
+    """Plans a test of a loss of recall."""
+    low, high = clopper_pearson(pilot.fraction * pilot.pilot, pilot.pilot)
+    each = (replace(pilot, fraction=fraction) for fraction in (pilot.fraction, float(low), float(high)))
+    return Planned(*(_images_for_loss(one, loss, critical, power) for one in each))
+
+
+def _images_for_loss(pilot: Discordance, loss: float, critical: float, power: float) -> int | None:
+    return least_images(lambda images: power_of_loss(images, loss, pilot.with_loss(loss, images), critical) >= power)
 
 
 def images_for_equivalence(effect: float, sd: float, margin: float) -> int | None:
-    """Returns how many images show by two one-sided tests, in 80 % of studies, whether a mean is within a margin of 0.
-
-    Args:
-        effect: The true mean.
-        sd: The standard deviation between images, or groups.
-        margin: The largest mean that does not matter, above 0.
-
-    Example:
-        >>> images_for_equivalence(0.0, 0.5, 0.1), images_for_equivalence(0.1, 0.5, 0.1)
-        (216, None)
-    """
+    """Returns how many images decide by two one-sided tests, in 80 % of studies, if a mean is within a margin of 0."""
 
     def is_shown(images: int) -> bool:
         error, critical = sd / math.sqrt(images), float(stdtrit(images - 1, CONFIDENCE))
@@ -205,7 +172,6 @@ def images_for_equivalence(effect: float, sd: float, margin: float) -> int | Non
 KINDS = {
     "differences": "two augmentations",
     "comparison": "two encoders",
-    "check": "margins of new rules",
     "tolerance": "interval of a tolerance",
 }
 PLANNED = ("compared", "to find", "median", "hardest", "range of the hardest")
@@ -231,5 +197,5 @@ def planned(table: pl.DataFrame) -> Iterator[tuple[str, ...]]:
             is_all = len(found) == len(rows)
             numbers = [median, *(last[name] if is_all else None for name in ("n", "n_low", "n_high"))]
         median, hardest, low, high = ("-" if number is None else f"{number:,}" for number in numbers)
-        ends = f"{low} to {high}" if hardest != "-" else "-"
+        ends = "-" if low == high else f"{low} to {high}"
         yield KINDS[first["table"]], in_words(first), median, hardest, ends

@@ -83,14 +83,18 @@ def view_distances(originals: Floats, views: Floats) -> Values:
     return np.asarray(np.square(views - originals[:, None]).sum(axis=-1, dtype=np.float64) / 2)
 
 
-def finds_original(originals: Floats, views: Floats, groups: GroupNumbers | None = None) -> NDArray[np.bool_]:
-    """Returns whether each view's nearest original is its own, without the others of its group, `[n, V]`."""
+def ranks_of_originals(originals: Floats, views: Floats, groups: GroupNumbers | None = None) -> NDArray[np.intp]:
+    """Returns the rank of each view's own original among all, without the others of its group, `[n, V]`."""
     groups = np.arange(len(originals)) if groups is None else groups
     same_group = groups[:, None] == groups
-    found = np.empty(views.shape[:2], np.bool_)
+    ranks = np.empty(views.shape[:2], np.intp)
     for position in range(views.shape[1]):
         cosines = views[:, position] @ originals.T
-        own = cosines.diagonal().copy()
-        cosines[same_group] = -np.inf
-        found[:, position] = cosines.max(axis=1) < own - 1e-6  # less is a tie of float32
-    return found
+        own = cosines.diagonal()[:, None] - 1e-6  # less is a tie of float32
+        ranks[:, position] = 1 + (~(cosines < own) & ~same_group).sum(axis=1)
+    return ranks
+
+
+def finds_original(originals: Floats, views: Floats, groups: GroupNumbers | None = None) -> NDArray[np.bool_]:
+    """Returns whether each view's nearest original is its own, without the others of its group, `[n, V]`."""
+    return np.equal(ranks_of_originals(originals, views, groups), 1)

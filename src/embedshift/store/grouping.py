@@ -82,10 +82,14 @@ def regrouped(reader: Reader, choice: Choice | None) -> Reader | None:
 
 
 def copies(reader: Reader) -> int:
+    """Returns the number of images that repeat the pixels of an image of another group."""
+    originals = reader.rows().filter(view=ORIGINAL)
     # Eight bytes stand for a hash of 32 characters; of a million images two share them by a chance of 3e-8.
-    pixels = reader.rows().filter(pl.col("pixels").is_not_null()).select(pl.col("pixels").hash(seed=0).alias("pixels"))
-    counted = pixels.select(images=pl.len(), different=pl.col("pixels").n_unique()).collect(engine="streaming")
-    return int(counted["images"][0]) - int(counted["different"][0])
+    pixels = originals.select(pl.col("pixels").hash(seed=0), is_known=pl.col("pixels").is_not_null()).collect()
+    if reader.groups is not None:
+        pixels = pixels.with_columns(group=reader.groups).unique()
+    known = pixels.filter("is_known")
+    return len(known) - known["pixels"].n_unique()
 
 
 def copies_line(count: int) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike
 
 from embedshift.arrays import Values
 from embedshift.augmentations.paper import PAPER
@@ -26,7 +25,7 @@ from embedshift.questions.claims.evidence import (
 )
 from embedshift.registry import METRICS
 from embedshift.statistics.baselines import Baseline, Pairs
-from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
+from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, holm
 from embedshift.statistics.sample import Estimates, estimates_from_values
 from embedshift.statistics.summary import COSINE
 
@@ -78,14 +77,6 @@ def judge(claims: Sequence[Claim], bootstrap: Bootstrap) -> pl.DataFrame:
             row["verdict"] = next(decided, UNDECIDED)
         rows.append(row)
     return pl.DataFrame(rows, schema=SCHEMA).with_columns(pl.col(pl.Float64).fill_nan(None))
-
-
-def holm(p: ArrayLike) -> Values:
-    values = np.asarray(p, np.float64)
-    order = np.argsort(values, axis=None, kind="stable")
-    adjusted = np.empty(values.size)
-    adjusted[order] = np.maximum.accumulate(values.ravel()[order] * np.arange(values.size, 0, -1))
-    return np.minimum(adjusted, 1.0).reshape(values.shape)
 
 
 Names = Sequence[str]

@@ -1,6 +1,5 @@
 """The table `power`: images, or groups, that find a change of a given size, planned from this study as a pilot."""
 
-import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -10,24 +9,28 @@ import numpy as np
 import polars as pl
 from scipy.special import stdtrit
 
+from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.questions.power import Choices
 from embedshift.report.next_steps import MORE_IMAGES, Step
 from embedshift.report.numbers import count
 from embedshift.statistics.equivalence import RECALL, RELATIVE_SHIFT
-from embedshift.statistics.halves import ComparedHalves, compared_halves, fall_of, ratio_margins
+from embedshift.statistics.halves import ComparedHalves, compared_halves, discordance
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, critical_value
-from embedshift.statistics.judged import Judged
 from embedshift.statistics.layout import image_means
-from embedshift.statistics.paired import PairedGains, found_first, paired_gains
+from embedshift.statistics.paired import (
+    critical_of_signs,
+    discordance_growth,
+    found_first,
+    paired_gains,
+    ranks_by_view,
+)
 from embedshift.statistics.power import (
     POWER,
+    Discordance,
     Planned,
-    least_images,
     plan_for_loss,
     plan_for_mean,
-    sd_with_ends,
-    times_more,
 )
 from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.strengths import LEAST_SAFE
@@ -76,7 +79,7 @@ def power(reader: Reader) -> pl.DataFrame:
         for *place, plan in itertools.chain(
             _pairs_by_ratio(reader, find),
             _pairs_by_recall(reader, find),
-            _encoders(reader, find),
+            plans_of_encoders(reader, find, halves_of(reader)),
             _widths(reader, find),
         ):
             rows.append((*place, find.power, plan.n, plan.n_low, plan.n_high))
@@ -99,83 +102,70 @@ def _pairs_by_ratio(reader: Reader, find: Wanted) -> Iterator[Plan]:
             yield "differences", name, COSINE, find.ratio, plan
 
 
-def _gains_of_pairs(reader: Reader) -> tuple[PairedGains, int] | None:
-    """Returns what each augmentation finds more than another, and the number of images, or groups; None = no search."""
-    ranks = reader.table("search_ranks")
-    if ranks is None or ranks.is_empty() or not reader.compares_all or len(reader.augmentations) < 2:
-        return None
-    found = image_means(found_first(ranks, reader.augmentations, reader.info.draws))
-    groups = reader.first_groups(len(found))
-    pilot = len(found) if groups is None else len(np.unique(groups))
-    return paired_gains(found, groups, seed=reader.info.seed), pilot
+def _pilots_of_pairs(reader: Reader) -> Iterator[tuple[str, Discordance, float, float]]:
+    """Yields pairs of augmentations: what differs in their searches, the critical value, and images as one of it."""
+    table = reader.table("search_ranks")
+    if table is None or table.is_empty() or not reader.compares_all or len(reader.augmentations) < 2:
+        return
+    ranks = ranks_by_view(table, reader.augmentations, reader.info.draws)
+    found = image_means(found_first(ranks))
+    gains = paired_gains(found, reader.first_groups(len(found)), seed=reader.info.seed)
+    # That of the planned study, in which more images differ than in a pilot.
+    critical, others = critical_of_signs(gains.sums, seed=reader.info.seed, is_large=True), _others(reader, len(found))
+    pairs = zip(_pair_names(reader), itertools.combinations(range(len(reader.augmentations)), 2), strict=True)
+    for column, (name, (first, second)) in enumerate(pairs):
+        if np.isfinite(alike := float(gains.number[column])):
+            growth, per_image = discordance_growth(ranks[..., first], ranks[..., second]), alike / len(gains.sums)
+            both = float(gains.gained[column]), float(gains.lost[column])
+            yield name, Discordance.of(*both, alike, growth, others * per_image), critical, 1 / per_image
 
 
 def _pairs_by_recall(reader: Reader, find: Wanted) -> Iterator[Plan]:
-    if (made := _gains_of_pairs(reader)) is None:
-        return
-    gains, pilot = made
-    for column, name in enumerate(_pair_names(reader)):
-        if np.isfinite(alike := gains.number[column]):
-            differing = float(gains.gained[column] + gains.lost[column])
-            plan = plan_for_loss(differing, float(alike), find.recall_loss, gains.critical, find.power)
-            yield "differences", name, RECALL, find.recall_loss, plan.times(pilot / alike)
+    for name, pilot, critical, times in _pilots_of_pairs(reader):
+        plan = plan_for_loss(pilot, find.recall_loss, critical, find.power).times(times)
+        yield "differences", name, RECALL, find.recall_loss, plan
 
 
-def _encoders(reader: Reader, find: Wanted) -> Iterator[Plan]:
-    """Yields what `compare` and `check` need for a second encoder that differs as random halves of this one do."""
+def _others(reader: Reader, images: int) -> float:
+    """Returns the number of images of the gallery that are none of the study, in units of its images, or groups."""
+    sizes = reader.table("gallery_sizes")
+    searched = [] if sizes is None else sizes.filter(kind="measured")["images"].to_list()
+    return max(0, max(searched, default=0) - images) * reader.info.group_count / images
+
+
+def halves_of(reader: Reader) -> list[ComparedHalves]:
+    """Returns comparisons of random halves of the encoder's dimensions, which differ as equal encoders do."""
     if not reader.info.has_vectors or reader.info.encoder.dim < 2:
-        return
+        return []
     originals, views = vectors_of(reader)
-    groups = reader.first_groups(len(originals))
-    shifts = reader.need("summary").filter(metric=COSINE)["relative_shift"].fill_null(np.inf).to_numpy()
-    compared = [*compared_halves(originals, views, shifts < SATURATED, reader.info.seed, groups)]
+    in_all = _shifts(reader) < SATURATED
+    return [*compared_halves(originals, views, in_all, reader.info.seed, reader.first_groups(len(originals)))]
+
+
+def _shifts(reader: Reader) -> Values:
+    return reader.need("summary").filter(metric=COSINE)["relative_shift"].fill_null(np.inf).to_numpy()
+
+
+def plans_of_encoders(reader: Reader, find: Wanted, compared: Sequence[ComparedHalves]) -> Iterator[Plan]:
+    """Yields what `compare` and `check` need for a second encoder that differs as random halves of this one do."""
+    if not compared:
+        return
+    shifts, seed = _shifts(reader), reader.info.seed
     names = [*reader.augmentations, ALL] if (shifts < SATURATED).sum() > 1 else reader.augmentations
-    places = [(column, name) for column, name in enumerate(names) if name == ALL or shifts[column] < np.inf]
-    yield from _ratios_of_halves(places, compared, find, reader.info.seed)
-    if "search_ranks" in reader.table_names:
-        yield from _recall_of_halves(places, [each.recall for each in compared], find)
-
-
-def _recall_of_halves(places: Sequence[tuple[int, str]], pairs: Sequence[Judged], find: Wanted) -> Iterator[Plan]:
-    falls = [fall_of(pair) for pair in pairs]
-    for column, name in places:
-        differing = float(np.mean([pair.gained[column] + pair.lost[column] for pair in pairs]))
-        alike = float(np.mean([pair.number[column] for pair in pairs]))
-        plan = plan_for_loss(differing, alike, find.recall_loss, power=find.power).times(pairs[0].groups / alike)
-        yield "comparison", name, RECALL, find.recall_loss, plan
-        widest = pairs[int(np.argmax([fall[column] for fall in falls]))]
-        n = least_images(functools.partial(_is_broken, widest, column, find))
-        # Which is as certain as the number above.
-        ends = (n and end and plan.n and math.ceil(n * end / plan.n) for end in (plan.n_low, plan.n_high))
-        yield "check", name, RECALL, find.recall_loss, Planned(n, *ends)
-
-
-def _is_broken(pair: Judged, column: int, find: Wanted, images: int) -> bool:
-    """Returns whether the rule that so many images propose is broken by the loss with the power."""
-    return bool(fall_of(pair, images)[column] * (1 + math.sqrt(times_more(power=find.power))) <= find.recall_loss)
-
-
-def _ratios_of_halves(
-    places: Sequence[tuple[int, str]], compared: Sequence[ComparedHalves], find: Wanted, seed: int
-) -> Iterator[Plan]:
-    together, count = critical_value(compared[0].log_ratios, seed=seed), len(compared[0].log_ratios.mean)
-    for column, name in places:
+    together = critical_value(compared[0].log_ratios, seed=seed)
+    for column, name in enumerate(names):
         values = np.stack([each.log_ratios.values[:, column] for each in compared], axis=1)
-        if not np.ptp(values, axis=0).all() or np.isnan(values).any():
-            continue
-        critical = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) if name == ALL else together
-        plan = plan_for_mean(values, math.log(find.ratio), critical, find.power)
-        yield "comparison", name, RELATIVE_SHIFT, find.ratio, plan
-        needed = (_images_for_margin(sd, count, column, find) for sd in sd_with_ends(values))
-        yield "check", name, RELATIVE_SHIFT, find.ratio, Planned(*needed)
-
-
-def _images_for_margin(sd: float, count: int, column: int, find: Wanted) -> int | None:
-    def is_broken(images: int) -> bool:
-        margins = ratio_margins(np.full(count, sd / math.sqrt(images)), images, find.power)
-        return bool(margins[1, column] <= find.ratio)
-
-    return least_images(is_broken)
+        if (name == ALL or shifts[column] < np.inf) and np.ptp(values, axis=0).all() and not np.isnan(values).any():
+            critical = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) if name == ALL else together
+            plan = plan_for_mean(values, math.log(find.ratio), critical, find.power)
+            yield "comparison", name, RELATIVE_SHIFT, find.ratio, plan
+    if "search_ranks" in reader.table_names:
+        others = _others(reader, reader.info.counts.measured)
+        for column, name in enumerate(names):
+            pilot = discordance(compared, column, others)
+            per_image = pilot.pilot / compared[0].recall.groups
+            plan = plan_for_loss(pilot, find.recall_loss, power=find.power).times(1 / per_image)
+            yield "comparison", name, RECALL, find.recall_loss, plan
 
 
 def _widths(reader: Reader, find: Wanted) -> Iterator[Plan]:
@@ -201,7 +191,7 @@ def _settings(reader: Reader) -> dict[str, str]:
     ranks = reader.table("search_ranks")
     searched = "" if ranks is None else f"{len(ranks)} {ranks['rank'].sum()}"
     return {
-        "version": "1",
+        "version": "2",
         "groups": reader.info.groups_digest,
         "searched": searched,
         **{name: f"{number:.17g}" for name, number in vars(wanted(reader)).items()},
@@ -220,10 +210,9 @@ def measure_more(reader: Reader) -> Step | None:
     if not recalls or groups < LEAST_IMAGES or (min(recalls) < 1 and groups >= LEAST_SAFE):
         return None
     find, more, unit = Wanted(**DEFAULTS), "", "group" if reader.info.groups else "image"
-    if (made := _gains_of_pairs(reader)) is not None and np.isfinite(made[0].number).any():
-        gains, pilot = made
-        alike, differing = (float(np.nanmedian(each)) for each in (gains.number, gains.gained + gains.lost))
-        needed = plan_for_loss(differing, alike, find.recall_loss, gains.critical, find.power).times(pilot / alike).n
+    if pilots := sorted(_pilots_of_pairs(reader), key=lambda pair: pair[1].fraction):
+        _, pilot, critical, times = pilots[len(pilots) // 2]
+        needed = plan_for_loss(pilot, find.recall_loss, critical, find.power).times(times).n
         if needed is not None and needed <= groups:
             return None
         more = f": about {needed:,} show a loss of {100 * find.recall_loss:g} %" if needed else ""
@@ -235,7 +224,7 @@ TABLES = (
     Table(
         "power",
         power,
-        reads=("summary", "search_ranks", "tolerance"),
+        reads=("summary", "search_ranks", "gallery_sizes", "tolerance"),
         is_available=_is_available,
         requires="views",
         settings=_settings,

@@ -25,7 +25,7 @@ from embedshift.statistics.duplicates import (
     pairs_above,
     sets_of,
 )
-from embedshift.statistics.paired import found_first
+from embedshift.statistics.paired import found_first, ranks_by_view
 from embedshift.statistics.retrieval import TIE
 from embedshift.statistics.sample import IN_MEMORY
 from embedshift.statistics.search_index import LEAST_PAIRED, near_pairs, search_function
@@ -174,7 +174,7 @@ def pairs_of_augmentations(reader: Reader) -> pl.DataFrame:
     ranks = reader.table("search_ranks")
     if ranks is None or ranks.is_empty():
         return pl.DataFrame(schema=DIFFERENCES_SCHEMA)
-    found = {"recall@1": found_first(ranks, reader.augmentations, reader.info.draws)}
+    found = {"recall@1": found_first(ranks_by_view(ranks, reader.augmentations, reader.info.draws))}
     at = reader.need("thresholds").filter(pl.col("false_match_rate") == RATE)["threshold"].drop_nulls()
     if len(at):
         cosine = np.stack([*cosines(reader).values()], axis=-1)

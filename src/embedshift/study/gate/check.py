@@ -13,14 +13,24 @@ from embedshift.config.safe_files import YAML_BYTES, read_file
 from embedshift.errors import UsageError
 from embedshift.statistics.equivalence import Margins
 from embedshift.statistics.intervals import clopper_pearson
+from embedshift.statistics.judged import ROUNDING
 from embedshift.store.groups import Choice
 from embedshift.store.info import RulesRecord, read_info
 from embedshift.store.table import Row, Rules
 from embedshift.study.gate.margins import margin_results
-from embedshift.study.gate.result import OUTCOMES, ROUNDING, WORSE, Checked, Result, decide, finite, named, what_decides
+from embedshift.study.gate.result import (
+    OUTCOMES,
+    Checked,
+    Result,
+    corrected,
+    decide,
+    finite,
+    named,
+    what_decides,
+)
 from embedshift.study.gate.rules import DIFFERENCES, OF_BOTH, Rule, as_rules, chosen_rows, read_rules
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
-from embedshift.study.paired.differences import RECALL, search_difference
+from embedshift.study.paired.differences import RECALL, ratio_p_value, search_difference
 from embedshift.study.paired.estimate import Interval
 from embedshift.study.paired.studies import tolerance_estimate
 from embedshift.study.study import Study, as_study
@@ -36,6 +46,7 @@ def check(
     groups: Choice | None = None,
     shift_margin: float | None = None,
     recall_margin: float | None = None,
+    allow_worse: bool = False,
 ) -> Checked:
     """Checks a finished study against rules, for example before an encoder replaces the one in production.
 
@@ -49,6 +60,7 @@ def check(
         recall_margin: How much of recall@1 may be lost, such as 0.01; None = not asked. With `against`, margins are of
             both studies over all augmentations, by one-sided 95 % ends; without, of every pair of augmentations, by
             the simultaneous intervals of `differences`.
+        allow_worse: Whether a number that is worse than the reference's passes, unless it is beyond its margin.
 
     Returns:
         One result per rule and row, then those of margins.
@@ -84,7 +96,8 @@ def check(
             words = f"{len(paired_rules)} of {len(parsed)} rules need a reference study: give it by `against`"
             raise UsageError(f"{file}{words} (first: rule {paired_rules[0]})")
         study.regroup(groups)
-    paired = None if reference is None else pair_studies([reference, study], groups)
+    # A study beside itself tries a pipeline out.
+    paired = None if reference is None else pair_studies([reference, study], groups, may_repeat=True)
     tables: dict[str, pl.DataFrame] = {}
     results: list[Result] = []
     for rule in parsed:
@@ -96,17 +109,20 @@ def check(
         except UsageError as error:
             raise UsageError(f"{file}rule {rule.number}: {error}") from error
     results += margin_results(study, paired, margins, len(parsed))
-    return Checked(study.folder, None if reference is None else reference.folder, tuple(results))
+    folder = None if reference is None else reference.folder
+    return Checked(study.folder, folder, tuple(corrected(results)), allow_worse)
 
 
 def _results(rule: Rule, study: Study, paired: PairedStudies | None, table: pl.DataFrame) -> Iterator[Result]:
-    least, bound = rule.operator in ("at_least", "may_fall"), rule.bound
-    if rule.is_relative and least:
-        bound = -bound
     for row in chosen_rows(table, rule.table, rule.where):
         rule.check_row(row)
-        estimate = _estimate(rule, study, paired, row)
-        decision = decide(estimate, bound, least=least, by_interval=rule.judge == "interval")
+        estimate, by_interval, p = _estimate(rule, study, paired, row), rule.judge == "interval", None
+        decision = decide(estimate, rule.limit, least=rule.is_least, by_interval=by_interval, same=rule.same)
+        if rule.same is not None and by_interval and estimate.note != EQUAL:
+            # A rule that asks for a gain fails without one.
+            worst = (max if rule.is_least else min)(rule.limit, rule.same)
+            is_worse = estimate.value < worst if rule.is_least else estimate.value > worst
+            p = estimate.p_value(worst, rule.same) if is_worse else 1.0
         yield Result(
             rule=rule.title,
             number=rule.number,
@@ -123,7 +139,8 @@ def _results(rule: Rule, study: Study, paired: PairedStudies | None, table: pl.D
             high=finite(estimate.high),
             images=estimate.images or None,
             images_needed=decision.images_needed,
-            note=WORSE if decision.outcome == "kept" and _is_worse(rule, row, estimate) else decision.note,
+            note=decision.note,
+            p=p,
         )
 
 
@@ -132,7 +149,7 @@ def _estimate(rule: Rule, study: Study, paired: PairedStudies | None, row: Json)
     if paired is not None and rule.needs_reference:
         relative = DIFFERENCES[rule.table][column](paired, row) if rule.is_relative else None
         found = relative or _paired_estimate(paired, table, column, row)
-        same = 0.0 if rule.is_relative or column == "difference" else 1.0
+        same = 1.0 if rule.same is None else rule.same  # of agreement
         if abs(found.value - same) <= ROUNDING and paired.same_rows[1]:
             return Estimate(same, same, same, found.images, note=EQUAL)
         return found
@@ -154,12 +171,13 @@ def _paired_estimate(paired: PairedStudies, table: Rules, column: str, row: Row)
     value, low, high = _with_ends(table, column, row)
     if column != "ratio":
         return Estimate(value, low, high, paired.group_count)
+    p = ratio_p_value(paired, row["augmentation"])
 
     def interval_at(images: int) -> Interval:
         root = math.sqrt(paired.group_count / images)
         return value * (low / value) ** root, value * (high / value) ** root
 
-    return Estimate(value, low, high, paired.group_count, interval_at)
+    return Estimate(value, low, high, paired.group_count, interval_at, p=p)
 
 
 def _refuse_impossible(estimate: Estimate, table: Rules, column: str, row: Row) -> None:
@@ -200,13 +218,6 @@ def _with_ends(table: Rules, column: str, row: Row) -> tuple[float, ...]:
     return tuple(math.nan if name is None or row[name] is None else float(row[name]) for name in names)
 
 
-def _is_worse(rule: Rule, row: Json, estimate: Estimate) -> bool:
-    if not rule.needs_reference or rule.table == "agreement" or not row.get("significant", True):
-        return False
-    same = 1.0 if rule.column == "ratio" else 0.0
-    return estimate.high < same if rule.operator in ("at_least", "may_fall") else estimate.low > same
-
-
 def record_rules(
     study: Study | str | Path,
     rules: str | Path | Sequence[Mapping[str, Any]],
@@ -237,7 +248,7 @@ def record_rules(
     record = RulesRecord(
         text=study.reader().naming.text(text),
         counts={outcome: count for outcome in OUTCOMES if (count := len(checked.of(outcome)))},
-        named=(*named(checked.of("broken")), *undecided),
+        named=(*named(checked.failed()), *undecided),
         rows=info.rows,
         groups=info.groups_digest,
     )

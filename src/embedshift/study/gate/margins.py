@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from embedshift.errors import UsageError
 from embedshift.statistics.equivalence import RECALL, RELATIVE_SHIFT, Equivalence, Margins, of_interval
-from embedshift.statistics.judged import EQUIVALENT, NOT_EQUIVALENT, NOT_WORSE, UNDECIDED
+from embedshift.statistics.judged import EQUIVALENT, NOT_EQUIVALENT, NOT_WORSE, UNDECIDED, WORSE
 from embedshift.statistics.summary import COSINE
 from embedshift.study.gate.result import AT_BOUND, Outcome, Result, finite
 from embedshift.study.paired import PairedStudies
@@ -14,7 +14,7 @@ from embedshift.study.study import Study
 
 # Table, row, and what was found.
 Judged = tuple[str, dict[str, str], Equivalence]
-OUTCOMES: Mapping[str, Outcome] = {EQUIVALENT: "kept", NOT_WORSE: "kept", NOT_EQUIVALENT: "broken"}
+OUTCOMES: Mapping[str, Outcome] = {EQUIVALENT: "kept", NOT_WORSE: "kept", WORSE: "worse", NOT_EQUIVALENT: "broken"}
 
 
 def margin_results(study: Study, paired: PairedStudies | None, margins: Margins, rules: int) -> Iterator[Result]:
@@ -64,4 +64,6 @@ def _result(found: Equivalence, number: int, margin: float, table: str, row: Map
         images=found.groups,
         images_needed=found.needed,
         note=AT_BOUND if not found.needed and not math.isnan(found.low) and found.outcome == UNDECIDED else "",
+        # Rows that are equal bit by bit need no test.
+        p=None if table != "comparison" or math.isnan(found.p) or found.low == found.high else found.p,
     )

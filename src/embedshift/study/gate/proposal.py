@@ -4,22 +4,21 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
+from embedshift.questions.power.tables import Wanted, halves_of, plans_of_encoders
 from embedshift.statistics.agreement import METRICS
-from embedshift.statistics.halves import BELOW, compared_halves, margins_of
+from embedshift.statistics.halves import BELOW, agreement_floors
 from embedshift.statistics.intervals import LEAST_IMAGES
+from embedshift.statistics.power import POWER
 from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.vectors import ROTATIONS
-from embedshift.store.embeddings import vectors_of
 from embedshift.store.groups import Choice
 from embedshift.store.reader import Reader
 from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT
@@ -27,30 +26,16 @@ from embedshift.study.paired.studies import measured_range, tolerance_estimate
 from embedshift.study.shown import printable
 from embedshift.study.study import Study, as_study
 
-# A bound, and the change that breaks it in 80 % of studies.
-Margin = tuple[float, float]
-
-
-def margins(reader: Reader, included: Sequence[str]) -> tuple[dict[str, Margin], dict[str, Margin], dict[str, float]]:
-    """Bounds of equal encoders: ratios, falls of recall@1 (by augmentation, "all" of several), agreement by metric."""
-    originals, views = vectors_of(reader)
-    in_all = np.isin(reader.augmentations, included)
-    compared = [*compared_halves(originals, views, in_all, reader.info.seed, reader.first_groups(len(originals)))]
-    *by_augmentation, floors = margins_of(compared, reader.info.group_count)
-    names = [ALL, *reader.augmentations] if in_all.sum() > 1 else reader.augmentations
-    ratio, recall = (
-        dict(zip(names, zip(*np.roll(numbers, 1, axis=1)[:, -len(names) :].tolist(), strict=True), strict=True))
-        for numbers in by_augmentation
-    )
-    return ratio, recall, dict(zip(METRICS, floors.tolist(), strict=True))
-
+# What is lost by less does not matter, unless a product says otherwise: how many times as far views move, and recall@1.
+RATIO, RECALL_LOSS = 1.05, 0.01
 
 _HEAD = """\
 # Rules for `embedshift check`, against {study}, from {study}: {encoder}, {images} images.
 #
-# Equal encoders are random halves of this encoder's dimensions, drawn {rotations} times: these rules keep them.
-# Behind a rule stands the change that breaks it in 80 % of studies of as many images that differ as the halves do.
-# A row is kept if its 95 % interval is within the bound, broken if the whole interval is beyond it, else undecided.
+# Behind a rule stands how many {unit} decide it: so many show in 80 % of studies, or more, that an equal encoder is
+# within the margin. Equal encoders are taken to differ as random halves of this encoder's dimensions do.
+# A row is kept if its 95 % interval is within the bound. It is broken if the whole interval is beyond it, and worse if
+# the whole interval is worse than {study}, both corrected for all rules (Holm); else it is undecided.
 # Widen or narrow the margins as your product needs.
 
 rules:
@@ -81,8 +66,9 @@ def propose(study: Study | str | Path, file: str | Path = "rules.yaml", groups: 
     if not info.has_vectors or info.encoder.dim < 2:
         raise UsageError(f"{study.folder}: no embeddings here to take margins from; run it with `store` all")
     encoder = printable(reader.naming.setting(info.encoder.name))
-    text = _HEAD.format(study=name, encoder=encoder, images=info.counts.measured, rotations=ROTATIONS)
-    text += "\n".join(_paired_rules(study, reader))
+    unit = "groups" if info.groups else "images"
+    text = _HEAD.format(study=name, encoder=encoder, images=info.counts.measured, unit=unit)
+    text += "\n".join(_paired_rules(reader, unit))
     if bounds := [*_absolute_bounds(study, reader)]:
         text += "\n" + _ABSOLUTE + _lines(bounds, "  # - ")
     try:
@@ -95,32 +81,29 @@ def propose(study: Study | str | Path, file: str | Path = "rules.yaml", groups: 
     return path
 
 
-def _lines(rules: Iterable[Json], start: str = "  - ", broken: Iterable[str] = itertools.repeat("")) -> str:
+def _lines(rules: Iterable[Json], start: str = "  - ", needed: Iterable[str] = itertools.repeat("")) -> str:
     flat = (re.sub(r'"(\w+)": ', r"\1: ", json.dumps(rule, ensure_ascii=False)) for rule in rules)
-    return "".join(f"{start}{line}{change}\n" for line, change in zip(flat, broken, strict=False))
+    return "".join(f"{start}{line}{images}\n" for line, images in zip(flat, needed, strict=False))
 
 
-def _paired_rules(study: Study, reader: Reader) -> Iterator[str]:
-    shifts = _shifts(study)
-    ratio, recall, floors = margins(reader, [name for name, (value, _) in shifts.items() if value < SATURATED])
-    moved = {name: margin for name, margin in ratio.items() if name in shifts or name == ALL}
+def _paired_rules(reader: Reader, unit: str) -> Iterator[str]:
+    halves, wanted = halves_of(reader), Wanted(RATIO, RECALL_LOSS, POWER)
+    plans = [plan[1:] for plan in plans_of_encoders(reader, wanted, halves)]
 
-    def rules(of: Json, bound: str, step: str, sign: int, found: Mapping[str, Margin], unit: str = "") -> str:
-        numbers = {name: [sign * rounded(number, step, up=True) for number in pair] for name, pair in found.items()}
-        broken = (f"  # broken from {change}{unit}" for _, change in numbers.values())
-        return _lines(
-            (of | {"augmentation": name, bound: least} for name, (least, _) in numbers.items()), broken=broken
-        )
+    def rules(metric: str, bound: Json, **column: str) -> str:
+        chosen = sorted((plan for plan in plans if plan[1] == metric), key=lambda plan: plan[0] != ALL)
+        needed = (f"  # about {plan.n:,} {unit}" if plan.n else "  # too many images" for *_, plan in chosen)
+        of = {"table": "comparison", "metric": metric, **column}
+        return _lines((of | {"augmentation": name} | bound for name, *_ in chosen), needed=needed)
 
-    ratios = {"table": "comparison", "metric": RELATIVE_SHIFT, "column": "ratio"}
-    words = "  # No rules of relative shifts: the images are not apart.\n"
-    yield _RATIO + rules(ratios, "at_most", "0.01", 1, moved, " times") if moved else words
-    falls, words = {"table": "comparison", "metric": "recall@1"}, "  # No rules of recall: this study has no search.\n"
-    searched = "search_ranks" in reader.table_names
-    yield _RECALL + rules(falls, "at_least", "0.005", -1, recall) if searched else words
+    ratios = rules(RELATIVE_SHIFT, {"at_most": RATIO}, column="ratio")
+    yield _RATIO + ratios if ratios else "  # No rules of relative shifts: the images are not apart.\n"
+    recall = rules("recall@1", {"at_least": -RECALL_LOSS})
+    yield _RECALL + recall if recall else "  # No rules of recall: this study has no search.\n"
+    floors = zip(METRICS, agreement_floors(halves).tolist(), strict=True)
     yield _AGREEMENT + _lines(
         {"table": "agreement", "metric": metric, "judge": "value", "at_least": rounded(floor, "0.005", up=False)}
-        for metric, floor in floors.items()
+        for metric, floor in floors
     )
 
 

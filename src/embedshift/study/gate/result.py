@@ -3,25 +3,28 @@
 import math
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 import polars as pl
+from scipy.special import ndtri
 
 from embedshift.config import Json
 from embedshift.report.numbers import count
-from embedshift.statistics.intervals import LEAST_IMAGES
-from embedshift.statistics.power import least_images, times_more
+from embedshift.statistics import judged
+from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, holm
+from embedshift.statistics.judged import ROUNDING
+from embedshift.statistics.power import POWER, images_to_decide
 from embedshift.study.paired import Estimate
+from embedshift.study.paired.estimate import Interval
 from embedshift.study.shown import Shown, escaped, markdown_table, printable
 
-Outcome = Literal["kept", "broken", "undecided"]
+Outcome = Literal["kept", "worse", "broken", "undecided"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-
-# How far rounding may carry a number over its bound.
-ROUNDING = 1e-12
+# Of a margin, and of an interval beside it.
+OF_MARGINS: Mapping[str, Outcome] = {judged.WITHIN: "kept", judged.WORSE: "worse", judged.BEYOND: "broken"}
 
 FEW = f"no interval with fewer than {LEAST_IMAGES} images"
 NO_INTERVAL = "no interval: too few images differ"
@@ -29,6 +32,7 @@ AT_BOUND = "more images do not help: the value equals the bound"
 BEYOND = "the study has no stronger levels: measure stronger levels"
 MORE = "more images would decide it; their number is unknown, because the value lies beyond the strongest level"
 NO_VALUE = "no value"
+BY_CHANCE = "worse alone, but not where all paired rules are tested (Holm)"
 
 
 @dataclass(frozen=True)
@@ -40,15 +44,20 @@ class Decision:
     note: str = ""
 
 
-def decide(estimate: Estimate, bound: float, *, least: bool, by_interval: bool = True) -> Decision:
-    """Decides by its interval whether a number keeps a bound; without one, or with `by_interval` off, by its value."""
+def decide(
+    estimate: Estimate, bound: float, *, least: bool, by_interval: bool = True, same: float | None = None
+) -> Decision:
+    """Decides by its interval whether a number keeps a bound; without one, or with `by_interval` off, by its value.
+
+    `same` is the number of no difference from a reference, 0 or 1; None = there is no reference.
+    """
     slack = ROUNDING * max(1.0, abs(bound))
     if math.isnan(estimate.value):
         return Decision("undecided", note=estimate.note or NO_VALUE)
     # Without an interval: the value itself, or anything beyond the last measured number.
     span = sorted((estimate.value, estimate.edge if math.isinf(estimate.value) else estimate.value))
     low, high = (estimate.low, estimate.high) if by_interval else span
-    outcome = _outcome(low, high, bound, least, slack)
+    outcome = outcome_of((low, high), bound, least=least, same=same)
     if outcome != "undecided":
         return Decision(outcome, note=estimate.note)
     if math.isnan(low) or math.isnan(high):
@@ -56,7 +65,7 @@ def decide(estimate: Estimate, bound: float, *, least: bool, by_interval: bool =
         return Decision("undecided", LEAST_IMAGES if few else None, estimate.note or (FEW if few else NO_INTERVAL))
     if math.isinf(estimate.value):
         return Decision("undecided", note=BEYOND if (bound - estimate.edge) * estimate.value > 0 else MORE)
-    needed = images_needed(estimate, bound, least=least)
+    needed = images_needed(estimate, bound, least=least, same=same)
     remark = AT_BOUND if abs(estimate.value - bound) <= slack else BEYOND if math.isinf(low) or math.isinf(high) else ""
     return Decision("undecided", needed, estimate.note or ("" if needed is not None else remark))
 
@@ -66,25 +75,25 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _outcome(low: float, high: float, bound: float, least: bool, slack: float) -> Outcome:
-    if low >= bound - slack if least else high <= bound + slack:
-        return "kept"
-    return "broken" if (high < bound - slack if least else low > bound + slack) else "undecided"
+def outcome_of(interval: Interval, bound: float, *, least: bool, same: float | None = None) -> Outcome:
+    """Returns what an interval says of a bound, and of no difference from a reference."""
+    same, scale = bound if same is None else same, math.copysign(max(1.0, abs(bound)), 1 if least else -1)
+    low, high = ((end - same) / scale for end in (interval if least else interval[::-1]))
+    return OF_MARGINS.get(judged.decide((low, high), (same - bound) / scale), "undecided")
 
 
-def images_needed(estimate: Estimate, bound: float, *, least: bool) -> int | None:
+def images_needed(estimate: Estimate, bound: float, *, least: bool, same: float | None = None) -> int | None:
     """Returns how many images would decide in 80 % of studies, if the truth is as measured."""
 
     def decides(images: int) -> bool:
-        return _outcome(*estimate.interval(images), bound, least, ROUNDING) != "undecided"
+        return outcome_of(estimate.interval(images), bound, least=least, same=same) != "undecided"
 
-    if not math.isfinite(estimate.value) or abs(estimate.value - bound) <= ROUNDING * max(1.0, abs(bound)):
-        return None
-    enough = least_images(decides, max(1, estimate.images))
-    if enough is None:
+    value, rounding = estimate.value, ROUNDING * max(1.0, abs(bound))
+    at_bound = all(abs(value - each) <= rounding for each in (bound, bound if same is None else same))
+    if not math.isfinite(value) or at_bound:
         return None
     # Of a proportion of 1, every study would find 1.
-    return math.ceil(enough * times_more()) if estimate.low < estimate.value < estimate.high else enough
+    return images_to_decide(decides, estimate.images, is_certain=not estimate.low < value < estimate.high)
 
 
 MISSING = "-"
@@ -121,6 +130,7 @@ class Result:
     images: int | None
     images_needed: int | None
     note: str
+    p: float | None = None  # of no difference from the reference
 
     @property
     def place(self) -> str:
@@ -132,6 +142,23 @@ class Result:
         return asdict(self)
 
 
+def corrected(results: Sequence[Result]) -> Iterator[Result]:
+    """Corrects p-values for all paired rules (Holm); what fails by chance is undecided."""
+    p = [result.p for result in results if result.p is not None]
+    adjusted, critical = iter(holm(p).tolist()), ndtri(1 - (1 - CONFIDENCE) / 2 / max(1, len(p)))
+    for result in results:
+        own = None if result.p is None else next(adjusted)
+        is_significant = own is not None and own <= 1 - CONFIDENCE
+        if result.outcome == "kept" and is_significant:
+            yield replace(result, p=own, note=WORSE)
+        elif own is None or is_significant or result.outcome not in ("worse", "broken"):
+            yield replace(result, p=own)
+        else:
+            away = (critical + ndtri(POWER)) / ndtri(1 - (result.p or 0.0) / 2)
+            needed = math.ceil((result.images or 0) * away**2)
+            yield replace(result, p=own, outcome="undecided", images_needed=needed, note=BY_CHANCE)
+
+
 @dataclass(frozen=True, repr=False)
 class Checked(Shown):
     """The results of all rules.
@@ -140,11 +167,13 @@ class Checked(Shown):
         study: The study's folder.
         against: The reference study's folder; None = no reference.
         results: One result per rule and row.
+        allow_worse: Whether what is worse than the reference, but may be within the margin, passes.
     """
 
     study: Path
     against: Path | None
     results: tuple[Result, ...]
+    allow_worse: bool = False
 
     def _lines(self) -> list[str]:
         return [headline(self)]
@@ -158,12 +187,17 @@ class Checked(Shown):
 
     @property
     def outcome(self) -> Outcome:
-        """The worst outcome: "broken" before "undecided" before "kept"."""
-        return "broken" if self.of("broken") else "undecided" if self.of("undecided") else "kept"
+        """The worst outcome: "broken" before "worse" before "undecided" before "kept"."""
+        return next((each for each in ("broken", "worse", "undecided") if self.of(each)), "kept")
+
+    def failed(self, *, strict: bool = False) -> list[Result]:
+        """Returns the results that are broken or worse; with `strict`, those that are undecided, too."""
+        failing = {"broken", *([] if self.allow_worse else ["worse"]), *(["undecided"] if strict else [])}
+        return [result for result in self.results if result.outcome in failing]
 
     def passes(self, *, strict: bool = False) -> bool:
-        """Returns whether no rule is broken; with `strict`, whether every rule is also decided."""
-        return self.outcome == "kept" or (self.outcome == "undecided" and not strict)
+        """Returns whether no rule is broken or worse; with `strict`, whether every rule is also decided."""
+        return not self.failed(strict=strict)
 
     def to_dicts(self) -> list[Json]:
         """Returns all results as dicts, ready for JSON."""
@@ -174,12 +208,16 @@ def headline(checked: Checked, *, strict: bool = False) -> str:
     """Returns the verdict in one sentence; it names what is broken, or how many images would decide."""
     against = "" if checked.against is None else f" against {checked.against}"
     words = f"{checked.study}{against}"
-    if checked.outcome == "undecided":
+    if failed := checked.failed():
+        fails = {
+            outcome: named([each for each in failed if each.outcome == outcome]) for outcome in ("broken", "worse")
+        }
+        reasons = "; ".join(f"{outcome}: {'; '.join(each)}" for outcome, each in fails.items() if each)
+        return f"{words} does not pass: {counted(checked)}; {reasons}"
+    if checked.of("undecided"):
         refused = "; with `strict` that does not pass" if strict else ""
         return f"INCONCLUSIVE: {words}: {counted(checked)}; {what_decides(checked)}{refused}"
-    if checked.outcome == "kept":
-        return f"{words} passes: {counted(checked)}"
-    return f"{words} does not pass: {counted(checked)}; broken: {'; '.join(named(checked.of('broken')))}"
+    return f"{words} passes: {counted(checked)}"
 
 
 def named(results: Sequence[Result]) -> list[str]:
@@ -201,9 +239,9 @@ def what_decides(checked: Checked) -> str:
 
 
 def counted(checked: Checked) -> str:
-    """Returns how many results are kept, broken and undecided, as text."""
+    """Returns how many results are kept, worse (if any), broken and undecided, as text."""
     counts = Counter(result.outcome for result in checked.results)
-    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES)
+    return ", ".join(f"{counts[each]} {each}" for each in OUTCOMES if each != "worse" or counts[each])
 
 
 def cells(result: Result) -> Sequence[str]:
@@ -274,7 +312,7 @@ def to_json(checked: Checked, *, strict: bool) -> Json:
 def to_markdown(checked: Checked, *, strict: bool = False, head: Sequence[str] = ()) -> str:
     """Returns a summary for a pull request: broken and undecided rules, the head of the studies, kept rules folded."""
     parts = [f"### {escaped(headline(checked, strict=strict))}"]
-    not_kept = [*checked.of("broken"), *checked.of("undecided")]
+    not_kept = [*checked.of("broken"), *checked.of("worse"), *checked.of("undecided")]
     if not_kept:
         parts.append(_table(not_kept))
     if lines := warnings(checked):
@@ -291,8 +329,8 @@ def _table(results: Sequence[Result]) -> str:
 
 
 def to_junit(checked: Checked, *, strict: bool) -> str:
-    """Returns JUnit XML with a test case per result: broken = failure, undecided = skipped (`strict`: failure)."""
-    failed = checked.of("broken") + (checked.of("undecided") if strict else [])
+    """Returns JUnit XML with a case per result: broken or worse = failure, undecided = skipped (`strict`: failure)."""
+    failed = checked.failed(strict=strict)
     numbers = {"tests": len(checked.results), "failures": len(failed), "errors": 0}
     numbers["skipped"] = 0 if strict else len(checked.of("undecided"))
     counts = {name: str(count) for name, count in numbers.items()} | {"time": "0"}
@@ -304,8 +342,8 @@ def to_junit(checked: Checked, *, strict: bool) -> str:
         words = printable(
             "; ".join(f"{heading}: {cell}" for heading, cell in zip(HEADINGS, cells(result), strict=True))
         )
-        if result.outcome == "broken" or (strict and result.outcome == "undecided"):
-            message = words if result.outcome == "broken" else printable(explanation(result))
+        if result in failed:
+            message = printable(explanation(result)) if result.outcome == "undecided" else words
             ET.SubElement(case, "failure", {"type": result.outcome, "message": message}).text = words
         elif result.outcome == "undecided":
             ET.SubElement(case, "skipped", {"message": f"warning: {printable(explanation(result))}"})

@@ -186,6 +186,22 @@ class Rule(BaseModel):
         return self.is_relative or self.table in OF_BOTH
 
     @property
+    def is_least(self) -> bool:
+        return self.operator in ("at_least", "may_fall")
+
+    @property
+    def limit(self) -> float:
+        """The bound on the number itself, or on the difference from the reference."""
+        return -self.bound if self.operator == "may_fall" else self.bound
+
+    @property
+    def same(self) -> float | None:
+        """The number that means no difference from the reference; None for a rule without one."""
+        if not self.needs_reference or self.table == "agreement":
+            return None
+        return 1.0 if self.column == "ratio" and not self.is_relative else 0.0
+
+    @property
     def title(self) -> str:
         words = self.operator.replace("_", " ") + (" by" if self.is_relative else "")
         return self.name or f"{self.table}: {self.column} {words} {self.bound:.10g}"

@@ -30,12 +30,12 @@ DRAWN_BY = ("albumentations", "opencv")
 SAME_PICTURE = 0.02
 
 
-def check_finished(studies: Sequence[Study]) -> None:
+def check_finished(studies: Sequence[Study], *, may_repeat: bool) -> None:
     if len(studies) < 2:
         raise UsageError("name at least two studies to compare")
     given = Counter((study.folder.resolve(), study.reader().whitening is None) for study in studies)
     for (folder, _), count in given.items():
-        if count > 1:
+        if count > 1 and not may_repeat:
             raise UsageError(f"{folder}: given {count} times; name different studies")
     for study in studies:
         if not study.is_complete():

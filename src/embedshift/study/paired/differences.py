@@ -1,5 +1,6 @@
 """How a study differs from its reference: how many times as far views move, neighbours, and one number of a table."""
 
+import dataclasses
 import functools
 import math
 import re
@@ -19,7 +20,7 @@ from embedshift.statistics import agreement as statistics
 from embedshift.statistics import shift_ratios
 from embedshift.statistics.baselines import CHUNKS, Baseline, is_scale
 from embedshift.statistics.equivalence import Equivalence, Margins, of_ratio, of_recall
-from embedshift.statistics.judged import Judged, Outcomes, judge
+from embedshift.statistics.judged import EQUIVALENT, Judged, Outcomes, judge, p_of_mean
 from embedshift.statistics.layout import image_means, sums_and_counts
 from embedshift.statistics.sample import IN_MEMORY, Estimates, gather, group_numbers
 from embedshift.statistics.shift_ratios import Shifts
@@ -90,6 +91,15 @@ def compare_shifts(paired: PairedStudies, study: int = 1) -> ShiftComparison | N
         for s, baseline, off in zip((0, study), baselines, deviations, strict=True)
     )
     return ShiftComparison(first, second, groups, np.isin(paired.augmentations, unsaturated(paired)))
+
+
+def ratio_p_value(paired: PairedStudies, augmentation: str) -> float:
+    """Returns the two-sided p-value of a ratio of 1, by Student's t; NaN where there is no ratio."""
+    shifts = compare_shifts(paired)
+    if shifts is None:
+        return math.nan
+    place = [ALL, *paired.augmentations].index(augmentation)
+    return float(p_of_mean(shift_ratios.with_overall(shifts.log_ratios, shifts.included))[place])
 
 
 @functools.lru_cache(maxsize=4)
@@ -218,7 +228,11 @@ def equivalences(paired: PairedStudies, study: int, margins: Margins) -> dict[st
         unit = "images" if paired.groups is None else "groups"
         found[RELATIVE_SHIFT] = of_ratio(sample, margins, seed=paired.seed, unit=unit)
     if margins.recall is not None and all("search_ranks" in reader.table_names for reader in paired.readers):
-        found["recall@1"] = of_recall(judged_search(paired, study, "recall@1").only(-1), margins)
+        judged = judged_search(paired, study, "recall@1").only(-1)
+        found["recall@1"] = of_recall(judged, margins)
+        if not judged.gained.any() and not judged.lost.any() and paired.same_rows[study]:
+            same = dataclasses.replace(found["recall@1"], low=0.0, high=0.0, outcome=EQUIVALENT, needed=None)
+            found["recall@1"] = same
     return found
 
 

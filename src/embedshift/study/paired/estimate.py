@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtr, stdtrit
 
 from embedshift.arrays import GroupNumbers, Values
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, mean_interval
@@ -23,12 +24,24 @@ class Estimate:
     interval_at: Callable[[int], Interval] | None = None
     edge: float = math.nan
     note: str = ""
+    # Of no difference; NaN = only the interval is known.
+    p: float = math.nan
 
     def interval(self, images: int) -> Interval:
         if self.interval_at is not None:
             return self.interval_at(images)
         scale = math.sqrt(self.images / images)
         return self.value - (self.value - self.low) * scale, self.value + (self.high - self.value) * scale
+
+    def p_value(self, at: float, same: float) -> float:
+        """Returns the two-sided p-value of the number `at`; 1 without an interval."""
+        if at == same and not math.isnan(self.p):
+            return self.p
+        half, degrees = abs((self.high if at > self.value else self.low) - self.value), max(1, self.images - 1)
+        if not math.isfinite(half):
+            return 1.0
+        away = abs(at - self.value) / half if half else math.inf
+        return float(2 * stdtr(degrees, -away * stdtrit(degrees, (1 + CONFIDENCE) / 2)))
 
 
 NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan, 0)
@@ -49,7 +62,10 @@ def judged_estimate(judged: Judged, column: int) -> Estimate:
 
     if not one.n.item():
         return NO_ESTIMATE
-    return Estimate(one.difference.item(), *interval_at(one.groups), one.groups, interval_at)
+    p, (low, high) = one.p_values().item(), interval_at(one.groups)
+    if p > 1 - CONFIDENCE:  # of the exact test, which few images that differ do not pass
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Estimate(one.difference.item(), low, high, one.groups, interval_at, p=p)
 
 
 def proportion_difference(differences: Values, groups: GroupNumbers | None = None, seed: int = 0) -> Estimate:

@@ -254,8 +254,9 @@ def _gallery_size(study: Study) -> int:
     return max(study.table("gallery_sizes").filter(kind="measured")["images"].to_list(), default=images) - images
 
 
-def pair_studies(studies: Sequence[Study], groups: Choice | None = None) -> PairedStudies:
-    checks.check_finished(studies)
+def pair_studies(studies: Sequence[Study], groups: Choice | None = None, *, may_repeat: bool = False) -> PairedStudies:
+    """Pairs studies of the same images and views; one study may be given twice where it `may_repeat`."""
+    checks.check_finished(studies, may_repeat=may_repeat)
     readers = [study.reader() for study in studies]
     same_pixels = checks.check_same_views(readers)
     ids = checks.common_images(readers)

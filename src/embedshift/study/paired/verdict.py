@@ -194,7 +194,7 @@ def _decided(low: float | None, high: float | None) -> str:
 def _recall_in_words(row: Row, equivalent: Equivalence | None) -> str:
     difference, low, high = (row[name] for name in ("difference", "ci_low", "ci_high"))
     if low == high == 0:
-        return "search finds the same originals"
+        return "search finds the same originals" + (f": {equivalent.in_words()}" if equivalent else "")
     points = round(100 * difference, 1)
     sign, word = (-1, "points fewer") if points < 0 else (1, "points more")
     words = f"search finds {f'{abs(points):.1f} percentage {word}' if points else 'as many'} originals"
