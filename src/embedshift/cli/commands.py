@@ -440,6 +440,9 @@ def drift(
     print_drift(found, beyond, [str(file) for file in written], as_json)
     if beyond:
         raise typer.Exit(BROKEN)
+    if tolerance is not None and found.not_judged:
+        words = "fewer than 10 vectors, so that its movement is not known; give more"
+        raise UsageError(f"{found.not_judged[0]}: {words}")
 
 
 @app.command()
