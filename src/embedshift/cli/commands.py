@@ -417,7 +417,8 @@ def drift(
     ] = None,
     out: Annotated[Path | None, output("Folder for the page, tables and the figure.")] = None,
     tolerance: Annotated[
-        float | None, typer.Option(help="Exit with code 3 if a batch moved further than this relative shift.")
+        float | None,
+        typer.Option(help="Exit with code 3 if a batch moved further than this relative shift, 2 if one is too small."),
     ] = None,
     groups: GroupOption = None,
     quiet: Quiet = False,
