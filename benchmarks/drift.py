@@ -6,11 +6,16 @@ usage: python benchmarks/drift.py names STUDY [--resamples 20]
        python benchmarks/drift.py levels STRENGTH_STUDY [--resamples 20]
        python benchmarks/drift.py power STUDY [--resamples 20]
        python benchmarks/drift.py stream [--images 1000000]
+       python benchmarks/drift.py worlds [--resamples 100]
+       python benchmarks/drift.py half STUDY [--resamples 20]
+       python benchmarks/drift.py content STUDY [--resamples 5]
 
 The study is of 400 photographs, of photos/ and more_photos/. Reference and batch are 180 of one folder and 180 of the
 other, in both directions, and random halves of all. "wrong": a change is named, and the true one is in no named set.
 "two": vectors of batches are simulated, from a drawn original of the other half, plus the mean shift of the change and
-the residual of another drawn image.
+the residual of another drawn image. "worlds": ten batches without a change a reference, of simulated images whose
+variance is equal in all directions, or not. "half": greyscale in half of a batch, watermark in the other. "content":
+batches of one or two of eight clusters (k-means) of other images.
 """
 
 import argparse
@@ -23,11 +28,22 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from scipy.cluster.vq import kmeans2
 
 import embedshift
 from bench import print_head, print_machine, print_row
 from embedshift.arrays import Floats
-from embedshift.statistics.drift import UNKNOWN, Moments, Named, Reference, judge, reference_of
+from embedshift.statistics.drift import (
+    LEAST_BATCH,
+    NOTHING,
+    UNDECIDED,
+    UNKNOWN,
+    Moments,
+    Named,
+    Reference,
+    judge,
+    reference_of,
+)
 from embedshift.statistics.drift_power import named_part
 from embedshift.statistics.intervals import clopper_pearson
 from embedshift.statistics.vectors import normalised_float32
@@ -48,19 +64,24 @@ Vectors = tuple[Sequence[str], Floats, np.ndarray, np.ndarray]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("names", "left-out", "two", "levels", "power", "stream"))
+    parser.add_argument(
+        "part", choices=("names", "left-out", "two", "levels", "power", "stream", "worlds", "half", "content")
+    )
     parser.add_argument("study", nargs="?", type=Path)
     parser.add_argument("--resamples", type=int, default=20)
     parser.add_argument("--images", type=int)
     options = parser.parse_args()
     if options.part == "stream":
         stream(options.images or 1_000_000)
+    elif options.part == "worlds":
+        worlds(options.resamples)
     else:
         loaded = opened(options.study)
         if options.part == "names":
             names(loaded, options.resamples)
-        elif options.part in ("left-out", "levels", "power"):
-            {"left-out": left_out, "levels": levels, "power": power}[options.part](loaded, options.resamples)
+        elif options.part != "two":
+            parts = {"left-out": left_out, "levels": levels, "power": power, "half": half, "content": content}
+            parts[options.part](loaded, options.resamples)
         else:
             two(loaded, options.resamples, options.images or 1_000)
     print_machine()
@@ -239,6 +260,77 @@ def power(loaded: Vectors, resamples: int) -> None:
     whole = np.array([np.mean(each, axis=0) for each in found.values()])
     print(f"\nsimulated less measured: {(whole[:, 0] - whole[:, 1]).mean():+.3f} in the mean, "
           f"{np.abs(whole[:, 0] - whole[:, 1]).max():.2f} at most")  # fmt: skip
+
+
+def worlds(references: int, count: int = 200, changes: int = 8, batches: int = 10) -> None:
+    print_head("images", "D", "batches", "named", "%", "most of one reference", '"changed", not named', "outside")
+    for kind in ("isotropic", "with a mean", "a third of the directions"):
+        for size in (4, 8, 32, 64, 128):
+            named, moved, outside = list[int](), 0, 0
+            for seed in range(references):
+                rng = np.random.default_rng((seed, size))
+                spread = (
+                    np.where(np.arange(size) < max(size // 3, 1), 1, 0.15) if kind.startswith("a") else np.ones(size)
+                )
+                middle = 0.0 if kind == "isotropic" else 0.5
+                originals = rng.normal(size=(count, size)) * spread + middle
+                moves = normalised_float32(rng.normal(size=(changes, size))) * 0.3 * np.linalg.norm(spread)
+                views = originals[:, None] + moves * (1 + 0.5 * rng.normal(size=(count, changes, 1)))
+                views += 0.06 * spread * rng.normal(size=views.shape)
+                units = map(normalised_float32, (originals, views))
+                reference = reference_of([str(each) for each in range(changes)], *units, seed=seed)
+                drawn = (rng.normal(size=(count, size)) * spread + middle for _ in range(batches))
+                found = [judged(normalised_float32(each), reference, seed) for each in drawn]
+                named.append(sum(bool(each.sets) for each in found))
+                moved += sum(each.remains == UNDECIDED for each in found)
+                ends = [own for each in found for own in (*each.fractions, each.moved)]
+                outside += sum(not own.low <= own.value <= own.high for own in ends)
+            whole = references * batches
+            part = f"{100 * sum(named) / whole:.1f}"
+            print_row(kind, size, whole, sum(named), part, f"{max(named)} of {batches}", moved, outside)
+
+
+def half(loaded: Vectors, resamples: int) -> None:
+    changes, vectors, *_ = loaded
+    pair = [1 + changes.index(name) for name in ("greyscale", "watermark")]
+    print_head("reference", "batch", "batches", "one of the two named", "another named", "\"changed\"", "\"nothing\"",
+               "needed is null", "unchanged: \"nothing\"")  # fmt: skip
+    for count in (60, 200, 320):
+        said: Counter[str] = Counter()
+        for seed in range(resamples):
+            rng = np.random.default_rng(seed)
+            order = rng.permutation(len(vectors))
+            reference, batch = order[:count], order[count:]
+            fitted = reference_of(changes, vectors[reference, 0], vectors[reference, 1:], seed=seed)
+            parts = np.array_split(batch, 2)
+            found = judged(
+                np.concatenate([vectors[part, view] for part, view in zip(parts, pair, strict=True)]), fitted
+            )
+            names_said = {1 + each for own in found.sets for each in own}
+            said["right"] += bool(names_said & {*pair})
+            said["wrong"] += any(not {1 + each for each in own} & {*pair} for own in found.sets)
+            said["changed"] += found.remains == UNDECIDED
+            said["nothing"] += not found.sets and found.remains == NOTHING
+            said["null"] += not found.sets and found.needed is None
+            said["quiet"] += judged(vectors[batch, 0], fitted).remains == NOTHING
+        print_row(count, len(batch), resamples, *(said[key] for key in
+                  ("right", "wrong", "changed", "nothing", "null", "quiet")))  # fmt: skip
+
+
+def content(loaded: Vectors, resamples: int) -> None:
+    vectors = loaded[1]
+    said: Counter[tuple[str, str]] = Counter()
+    for seed, (reference, batch) in enumerate(splits(loaded, 2, resamples)):
+        labels = kmeans2(vectors[batch, 0].astype(float), 8, seed=seed, minit="++")[1]
+        for count in (1, 2):
+            for clusters in combinations(range(8), count):
+                part = batch[np.isin(labels, clusters)]
+                if len(part) >= LEAST_BATCH:
+                    found = judged(vectors[part, 0], reference)
+                    said[f"{count} of 8 clusters", f"{'named, ' * bool(found.sets)}{found.remains}"] += 1
+    print_head("batch", "what remains", "batches")
+    for (kind, words), batches in sorted(said.items()):
+        print_row(kind, words, batches)
 
 
 def stream(count: int) -> None:

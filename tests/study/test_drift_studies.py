@@ -28,7 +28,7 @@ def images(count, seed):
 def study(tmp_path_factory):
     own = images(200, 0)
     changed = {name: own + shift for name, shift in SHIFTS.items()}
-    return embedshift.from_vectors(own, changed, out=tmp_path_factory.mktemp("drift") / "study")
+    return embedshift.from_vectors(own, changed, out=tmp_path_factory.mktemp("drift") / "study", model="A")
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +73,11 @@ def test_stream_is_the_batch_in_memory_of_its_sums(study):
 
 def test_study_of_the_same_encoder_is_a_batch(study, tmp_path):
     own = images(100, 4) + SHIFTS["blur"]
-    other = embedshift.from_vectors(own, {"any": own + 1}, out=tmp_path / "other")
+    other = embedshift.from_vectors(own, {"any": own + 1}, out=tmp_path / "other", model="A")
     assert study.drift(other.folder).table.filter("named")["augmentation"].to_list() == ["blur"]
+    foreign = embedshift.from_vectors(own, {"any": own + 1}, out=tmp_path / "foreign", model="B")
+    with pytest.raises(UsageError, match="of another encoder, B; give vectors of the study's"):
+        study.drift(foreign.folder)
 
 
 def test_every_cuts_after_so_many_vectors(study, file):
@@ -114,6 +117,44 @@ def test_few_vectors_are_not_judged(study):
     found = study.drift(images(5, 0))
     assert found.table.is_empty()
     assert "fewer than 10" in repr(found)
+
+
+@pytest.mark.parametrize("vectors", [images(1, 0), np.full((30, SIZE), np.nan)])
+def test_batch_that_is_not_judged_is_not_within_the_tolerance(study, file, tmp_path, vectors):
+    np.save(tmp_path / "tuesday.npy", vectors)
+    np.save(tmp_path / "monday.npy", images(100, 1))
+    given = (study.folder, tmp_path / "monday.npy", tmp_path / "tuesday.npy")
+    assert invoke(*given).exit_code == 0
+    with pytest.raises(UsageError, match=r"tuesday.npy: fewer than 10 vectors, so that its movement is not known"):
+        invoke(*given, "--tolerance", 2)
+    assert invoke(*given, file, "--tolerance", 0.01).exit_code == 3
+
+
+def test_groups_that_only_the_study_has_and_its_own_images_are_said_once(tmp_path, caplog):
+    own = np.repeat(images(60, 0), 2, axis=0)
+    ids, groups = [f"image {row}" for row in range(120)], [str(row // 2) for row in range(120)]
+    study = embedshift.from_vectors(own, {"blur": own + SHIFTS["blur"]}, ids=ids, groups=groups, out=tmp_path / "study")
+    caplog.clear()
+    others, drift = images(40, 1), study.drift()
+    for batch in "ab":
+        drift.update(others, batch=batch).update(2 * own[:30], batch=batch).update(others, batch=batch, ids=ids[:40])
+    assert [record.message for record in caplog.records] == [
+        "a: has no groups, but the study has; as independent images, they seem surer than they are",
+        "a: 30 of 30 images are also in the study, first 40; they hide what moved: give other images",
+    ]
+    caplog.clear()
+    study.drift().update(others, ids=ids[:40], groups=ids[:40]).update(others, groups=ids[:40])
+    assert [record.message.partition(";")[0] for record in caplog.records] == [
+        "batch 1: 40 of 40 images are also in the study, first image 0"
+    ]
+
+
+def test_groups_of_none_are_no_groups(study):
+    vectors = images(200, 3)
+    alone, none = (study.drift().update(vectors, groups=groups) for groups in (None, [None] * 200))
+    assert alone.table.equals(none.table)
+    with pytest.raises(UsageError, match="1 images have no group; give one to each, or to none"):
+        study.drift().update(vectors[:2], groups=["a", None])
 
 
 def test_vectors_without_a_direction_are_left_out_with_a_word(study, caplog):
@@ -180,6 +221,15 @@ def test_days_are_those_of_the_column_and_numbers_are_no_times(study, tmp_path):
     frame = pl.DataFrame({"vector": images(30, 7).tolist(), "time": times})
     frame.write_parquet(tmp_path / "tokyo.parquet")
     assert study.drift(tmp_path / "tokyo.parquet").table["batch"][0] == "2026-01-01"
+    # Texts: the date is that of the offset; a week is not cut by a day that stands first.
+    texts = ["2026-01-01T00:30:00+09:00", "2026-01-04 23:00", "2026/01/05", None]
+    frame.head(28).with_columns(time=pl.Series(texts * 7)).write_parquet(tmp_path / "text.parquet")
+    found = {period: study.drift(tmp_path / "text.parquet", every=period) for period in ("day", "week")}
+    assert found["day"].not_judged == ["2026-01-01", "2026-01-04", "2026-01-05", "text.parquet"]
+    assert [*found["week"].judged, *found["week"].not_judged] == ["2026-W01", "2026-W02", "text.parquet"]
+    frame.with_columns(time=pl.lit("01/02/2026")).write_parquet(tmp_path / "either.parquet")
+    with pytest.raises(UsageError, match="'01/02/2026'; give times with the year first"):
+        study.drift(tmp_path / "either.parquet")
     frame.with_columns(time=pl.lit(1_700_000_000)).write_parquet(tmp_path / "number.parquet")
     with pytest.raises(UsageError, match="give dates"):
         study.drift(tmp_path / "number.parquet")

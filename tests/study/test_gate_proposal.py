@@ -1,5 +1,6 @@
 """Rules to begin with: of which rows they are, that an equal study keeps them, and what is left out."""
 
+import json
 import re
 
 import numpy as np

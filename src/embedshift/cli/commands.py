@@ -422,7 +422,8 @@ def drift(
     ] = None,
     out: Annotated[Path | None, output("Folder for the page, tables and the figure.")] = None,
     tolerance: Annotated[
-        float | None, typer.Option(help="Exit with code 3 if a batch moved further than this relative shift.")
+        float | None,
+        typer.Option(help="Exit with code 3 if a batch moved further than this relative shift, 2 if one is too small."),
     ] = None,
     groups: GroupOption = None,
     quiet: Quiet = False,
@@ -445,6 +446,9 @@ def drift(
     print_drift(found, beyond, [str(file) for file in written], as_json)
     if beyond:
         raise typer.Exit(BROKEN)
+    if tolerance is not None and found.not_judged:
+        words = "fewer than 10 vectors, so that its movement is not known; give more"
+        raise UsageError(f"{found.not_judged[0]}: {words}")
 
 
 @app.command()

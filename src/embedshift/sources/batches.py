@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +116,17 @@ def _columns(given: Any) -> pl.DataFrame:
 
 
 def _periods(times: pl.Series, period: str, name: str) -> NDArray[Any]:
-    try:
-        parsed = times.str.to_datetime() if times.dtype == pl.String else times
-    except pl.exceptions.PolarsError as error:
-        raise UsageError(f"{name}: its column {TIME!r} holds texts that are no times; give dates") from error
-    if parsed.dtype not in (pl.Date, pl.Datetime):
+    if times.dtype == pl.String:
+        times = pl.Series([None if text is None else _local_date(text, name) for text in times], dtype=pl.Date)
+    if times.dtype not in (pl.Date, pl.Datetime):
         raise UsageError(f"{name}: its column {TIME!r} holds {times.dtype}; give dates, or dates with times")
-    return np.array([name if text is None else text for text in parsed.dt.strftime(period).to_list()], object)
+    return np.array([name if text is None else text for text in times.dt.strftime(period).to_list()], object)
+
+
+def _local_date(text: str, name: str) -> date:
+    """Returns the date that a text names, in its own offset; 01/02/2026 is one in January, and one in February."""
+    try:
+        return datetime.fromisoformat(text.strip().replace("/", "-")).date()
+    except ValueError as error:
+        words = f"holds {text!r}; give times with the year first, such as 2026-02-01 or 2026-02-01T09:30+09:00"
+        raise UsageError(f"{name}: its column {TIME!r} {words}") from error

@@ -36,8 +36,11 @@ SPLITS, FOLDS, DRAWS = 20, 5, 20_000
 # Images, or groups of them, of a reference at least, those below which it names nothing, and vectors of a batch.
 LEAST_REFERENCE, LEAST_NAMING, LEAST_BATCH = 20, 50, 10
 FURTHEST = 20
+# Batches of other content that are drawn hold this part of the images, those most like one.
+NARROW = 8
 CHUNK = 4096
-NOTHING, CONTENT, UNKNOWN = "nothing", "other content", "a change that the study does not have"
+NOTHING, CONTENT = "nothing", "other content, or an unknown change"
+UNKNOWN, UNDECIDED = "a change that the study does not have", "changed, not decidable"
 
 
 @dataclass(eq=False)
@@ -111,8 +114,9 @@ class Named:
         gains: What each change explains alone, `[C]`.
         fractions: The fraction of images that each change would have reached, `[C]`.
         sets: For each change that is named, the changes that cannot be told from it, the best first.
-        remains: "nothing", "other content" or "a change that the study does not have".
+        remains: What the named changes leave: `NOTHING`, `CONTENT`, `UNKNOWN`; `UNDECIDED` if none is named.
         needed: About how many vectors would name one; None = one is named, or no number would.
+        needed_images: How many images of the reference it takes then; None = those that it has.
     """
 
     count: int
@@ -122,6 +126,12 @@ class Named:
     sets: tuple[tuple[int, ...], ...]
     remains: str
     needed: int | None
+    needed_images: int | None = None
+
+    @property
+    def best(self) -> int:
+        """The change that explains most."""
+        return int(self.gains.argmax())
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,17 +246,20 @@ def reference_of(
         matrix = part.space.matrix.astype(np.float64)
         along, numbers = matrix @ part.shifts[0].T, np.unique(own[out], return_inverse=True)[1]
         places = _sums((held - part.original[0]) @ along, numbers)
-        products.append(places.sum(axis=0) / len(held) * (part.images / fitted.images))
-        ratios.append(np.square(places).sum(axis=0) / len(held) / np.maximum(np.diag(part.spread), 1e-12))
+        spread = np.maximum(np.diag(part.spread), 1e-12)
+        # In deviations: a split has a space, and so a scale, of its own.
+        products.append(places.sum(axis=0) / len(held) * (part.images / fitted.images) / np.sqrt(spread))
+        ratios.append(np.square(places).sum(axis=0) / len(held) / spread)
         excesses.append(_excess(part, held))
         contents.append(_of_content(originals, own, np.random.default_rng((seed, split))))
     limits = np.quantile(contents, (1 + CONFIDENCE) / 2, axis=0, method="higher")
     content = float(limits[0]), float(limits[1])
     inflation = np.maximum(np.mean(ratios, axis=0), 1)
+    cross_noise = np.mean(products, axis=0) * np.sqrt(np.diag(fitted.spread))
     spread = fitted.spread * np.sqrt(np.outer(inflation, inflation))
     return replace(
-        fitted, cross_noise=np.mean(products, axis=0), spread=spread, inflation=float(inflation.mean()),
-        excess=max(excesses), content=content,
+        fitted, cross_noise=cross_noise, spread=spread, inflation=float(inflation.mean()), excess=max(excesses),
+        content=content,
     )  # fmt: skip
 
 
@@ -269,7 +282,8 @@ def _of_content(originals: Floats, groups: NDArray[np.intp], rng: np.random.Gene
     fitted, others = originals[~second], originals[second]
     space = space_of(fitted, least=fitted.shape[1] / sum(fitted.shape))
     mean = fitted.mean(axis=0, dtype=np.float64)
-    like = others[np.argsort(-(others @ (fitted[rng.integers(len(fitted))] - mean)))[: len(others) // 2]]
+    near = others @ (fitted[rng.integers(len(fitted))] - mean)
+    like = others[np.argsort(-near)[: max(len(others) // NARROW, LEAST_BATCH)]]
     sizes = []
     for matrix in (space.matrix.astype(np.float64), np.eye(len(mean))):
         parts = [(values - mean) @ matrix for values in (fitted, like)]
@@ -322,7 +336,7 @@ def judge(moments: Moments, reference: Reference, batches: int = 1) -> Named:
     changes = _Changes.of(moments, reference)
     part = SURE ** (1 / batches)
     chosen, sets = list[int](), list[tuple[int, ...]]()
-    needed: int | None = None
+    needed, is_moved = tuple[int | None, int | None]((None, None)), False
     for _ in EXPLAINED:
         gains, fractions = changes.beside(chosen)
         best = int(gains[0].argmax())
@@ -332,7 +346,7 @@ def judge(moments: Moments, reference: Reference, batches: int = 1) -> Named:
         is_there &= (fractions[1:, best] > 0).mean() >= HELD
         if not (is_there and len({reference.families[each] for each in alike}) <= MOST_NAMES):
             if not chosen:
-                needed = _needed(moments, reference, score, margin)
+                needed, is_moved = _needed(moments, reference, score, margin), score > 1
             break
         if chosen and not changes.explain([*chosen, best], reference.excess):
             break
@@ -342,10 +356,10 @@ def judge(moments: Moments, reference: Reference, batches: int = 1) -> Named:
         chosen, sets = [], []
     # A change that is named by itself is no other name of the first.
     sets = [tuple(each for each in own if each == own[0] or each not in chosen) for own in sets]
-    gains = changes.beside([])[0]
+    gains, remains = changes.beside([])[0], _remains(changes, chosen, moments, reference)
     return Named(
         moments.count, _moved(moments, reference), gains[0], changes.fractions(chosen, reference.seen), tuple(sets),
-        _remains(changes, chosen, moments, reference), needed,
+        UNDECIDED if is_moved and remains == NOTHING else remains, *needed,
     )  # fmt: skip
 
 
@@ -444,7 +458,7 @@ class _Changes:
 
 def _interval(values: Values) -> Fraction:
     low, high = np.quantile(values[1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Fraction(float(values[0]), float(low), float(high))
+    return Fraction(float(values[0]), float(min(low, values[0])), float(max(high, values[0])))
 
 
 def alike_changes(gains: Values, families: Sequence[str]) -> tuple[tuple[int, ...], float]:
@@ -464,16 +478,20 @@ def alike_changes(gains: Values, families: Sequence[str]) -> tuple[tuple[int, ..
     return alike, float(margins.min(initial=np.inf))
 
 
-def _needed(moments: Moments, reference: Reference, score: float, margin: float) -> int | None:
+def _needed(moments: Moments, reference: Reference, score: float, margin: float) -> tuple[int | None, int | None]:
     """Returns about how many vectors would name a change, if score and lead stay as they are but for noise.
 
-    None where the score is no more than batches without a change often have.
+    And images of the reference, where its own noise is too large for any number of vectors. None where the score is no
+    more than batches without a change often have.
     """
     if not reference.names_changes or score < LEAST_SCORE:
-        return None
-    noise = 1 / moments.independent + 1 / reference.images
-    wanted = min(max(score, 0.0), max(margin, 0.0) / 2.5, 1.0) ** 2 * noise - 1 / reference.images
-    return int(np.ceil(1 / wanted)) if wanted > 0 else None
+        return None, None
+    noise = min(score, margin / 2.5, 1.0) ** 2 * (1 / moments.independent + 1 / reference.images)
+    if margin <= 0 or noise <= 0:
+        return None, None
+    if (wanted := noise - 1 / reference.images) > 0:
+        return int(np.ceil(1 / wanted)), None
+    return int(np.ceil(2 / noise)), int(np.ceil(2 / noise))
 
 
 def _moved(moments: Moments, reference: Reference) -> Fraction:

@@ -68,7 +68,9 @@ def space_of(vectors: Floats, least: float | None = None) -> Whitening:
     beyond = squares - float(np.trace(moment)) ** 2 / size
     part = min(1.0, (fourth / count - squares) / count / beyond) if beyond > 0 else 1.0
     part = max(part, min(LEAST_SHRUNK, size / count) if least is None else least)
-    return whitening(mean, moment, ridge=part / max(1 - part, 1e-6))
+    # Of the shrunk covariance itself: a ridge of part / (1 - part) has its directions, but a scale that vanishes.
+    shrunk = (1 - part) * moment + part * np.trace(moment) / size * np.eye(size)
+    return whitening(mean, shrunk, ridge=0)
 
 
 @dataclass(frozen=True, eq=False)

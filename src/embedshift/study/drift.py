@@ -3,7 +3,7 @@
 import functools
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,6 @@ from embedshift.errors import UsageError
 from embedshift.report.coded import about
 from embedshift.report.numbers import at_places, with_ends
 from embedshift.sources.batches import Rows, rows_of
-from embedshift.sources.vectors import KIND as VECTORS
 from embedshift.statistics.drift import (
     FURTHEST,
     LEAST_BATCH,
@@ -27,6 +26,7 @@ from embedshift.statistics.drift import (
     LEAST_REFERENCE,
     NOTHING,
     SURE,
+    UNDECIDED,
     Moments,
     Named,
     Reference,
@@ -49,6 +49,7 @@ SCHEMA = pl.Schema(
     {"batch": str, "n": int, "moved": float, "moved_low": float, "moved_high": float, "augmentation": str}
     | {"rank": int, "fraction": float, "fraction_low": float, "fraction_high": float, "named": bool, "remains": str}
 )
+NEEDED = ("needed", "needed_images")
 HEADINGS = ("batch", "vectors", "moved", "what", "fraction of images", "what remains")
 
 
@@ -60,12 +61,13 @@ class Batch:
         self.scores = np.full((len(reference.names), 0), -np.inf)
         self.ids: NDArray[Any] = np.empty((len(reference.names), 0), object)
 
-    def add(self, vectors: Floats, ids: NDArray[Any], directions: Floats, groups: GroupNumbers | None) -> None:
+    def add(self, vectors: Floats, ids: NDArray[Any], directions: Floats, groups: GroupNumbers | None) -> Floats:
         unit = self.moments.add(vectors, groups)
         scores = np.hstack([self.scores, (unit @ directions).T])
         names = np.hstack([self.ids, np.broadcast_to(ids, (len(scores), len(ids)))])
         order = np.argsort(-scores, axis=1, kind="stable")[:, :FURTHEST]
         self.scores, self.ids = (np.take_along_axis(array, order, axis=1) for array in (scores, names))
+        return unit
 
 
 class Drift(Shown):
@@ -75,10 +77,18 @@ class Drift(Shown):
         reference: The fingerprints, of `reference_of`.
         levels: The family and the strength, in words, of each change that is a level of one.
         seed: Seed of the resamples.
+        known: Ids and `directions` of the images of the reference.
     """
 
-    def __init__(self, reference: Reference, levels: Mapping[str, str] | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        levels: Mapping[str, str] | None = None,
+        seed: int = 0,
+        known: Collection[object] = frozenset(),
+    ) -> None:
         self.reference, self.levels, self._seed = reference, dict(levels or {}), seed
+        self._known, self._lacks_groups = known, reference.units < reference.images
         self._batches, self._judged = dict[str, Batch](), dict[str, Named]()
         shifts = reference.shifts[0] / np.sqrt(reference.squares)[:, None].astype(np.float32)
         self._directions: Floats = (reference.space.matrix @ shifts.T).astype(np.float32)
@@ -120,14 +130,32 @@ class Drift(Shown):
         own = self._batches.setdefault(name, Batch(self.reference, self._seed + len(self._batches)))
         first = own.moments.count
         names = np.array([str(first + row) for row in range(len(array))] if ids is None else [*ids], object)
+        if groups is not None and (missing := sum(group is None for group in groups)):
+            if missing < len(groups):
+                raise UsageError(f"{name}: {missing:,} images have no group; give one to each, or to none")
+            groups = None
         numbers = None if groups is None else np.unique(np.array([*map(str, groups)]), return_inverse=True)[1]
         kept = np.isfinite(array).all(axis=1) & array.any(axis=1)
         if not kept.all():
             words = "%s: %d of %d vectors are 0 or not finite and are left out, first of %s"
             log.warning(words, name, (~kept).sum(), len(array), names[~kept][0])
-        own.add(array[kept], names[kept], self._directions, None if numbers is None else numbers[kept])
+        unit = own.add(array[kept], names[kept], self._directions, None if numbers is None else numbers[kept])
+        self._warn(name, names[kept], unit, numbers is not None)
         self._judged.clear()
         return self
+
+    def _warn(self, batch: str, ids: NDArray[Any], unit: Floats, has_groups: bool) -> None:
+        """Says once of each what makes a movement seem smaller, or surer, than it is."""
+        if self._lacks_groups and not has_groups and len(ids):
+            self._lacks_groups = False
+            log.warning(
+                "%s: has no groups, but the study has; as independent images, they seem surer than they are", batch
+            )
+        places = zip(ids, directions(unit) if self._known else (), strict=False)
+        if own := [each for each, place in places if each in self._known or place in self._known]:
+            self._known = frozenset()
+            words = "%s: %d of %d images are also in the study, first %s; they hide what moved: give other images"
+            log.warning(words, batch, len(own), len(ids), own[0])
 
     @property
     def judged(self) -> Mapping[str, Named]:
@@ -198,17 +226,27 @@ class Drift(Shown):
         found = self.judged[batch]
         moved, ends = at_places(*found.moved, 4)
         start, far = f"{batch} ({found.count:,} vectors)", f"relative shift of the mean {moved} [{ends}]"
-        remains = "" if found.remains == NOTHING else f"; {found.remains}"
-        if not found.sets and found.needed:
-            words = f"not decidable from {found.count:,}, about {about(found.needed)} vectors would name a change"
-            return f"{start}: {words}{remains}; {far}."
+        remains = "" if found.remains in (NOTHING, UNDECIDED) else f"; {found.remains}"
         if not found.sets:
-            return f"{start}: no change of the study is seen{remains}; {far}."
-        parts = []
-        for words, own in zip(self.names(found), found.sets, strict=True):
-            share, share_ends = at_places(*found.fractions[own[0]], 2)
-            parts.append(f"{words} in {share} [{share_ends}] of the images")
+            return f"{start}: {self._not_named(found)}{remains}; {far}."
+        parts = [self._share(words, found, own[0]) for words, own in zip(self.names(found), found.sets, strict=True)]
         return f"{start}: {'; '.join(parts)}{remains or '; nothing remains'}; {far}."
+
+    def _share(self, words: str, found: Named, change: int) -> str:
+        share, ends = at_places(*found.fractions[change], 2)
+        return f"{words} in {share} [{ends}] of the images"
+
+    def _not_named(self, found: Named) -> str:
+        more = f"about {about(found.needed)} vectors" if found.needed else ""
+        more += ", and as many images in the study," if found.needed_images else ""
+        words = f"not decidable from {found.count:,}, {more} would name a change" if more else ""
+        if found.remains != UNDECIDED:
+            return words or "no change of the study is seen"
+        return f"changed, {words or 'not decidable'}; {self._share(self.fits_best(found), found, found.best)} fits best"
+
+    def fits_best(self, found: Named) -> str:
+        """Returns the change that explains most of a batch, in words, whether it is named or not."""
+        return next(self._in_words([found.best]))
 
     def _lines(self) -> Iterator[str]:
         yield from map(self.sentence, self.judged)
@@ -227,9 +265,10 @@ class Drift(Shown):
 
     def to_dicts(self) -> Json:
         """Returns sentences and tables as lists of rows, ready for JSON."""
-        needed = {batch: found.needed for batch, found in self.judged.items() if not found.sets}
+        unnamed = {batch: found for batch, found in self.judged.items() if not found.sets}
+        needed = {name: {batch: getattr(found, name) for batch, found in unnamed.items()} for name in NEEDED}
         tables = {"drift": self.table.to_dicts(), "furthest": self._named_furthest.to_dicts()}
-        return {"sentences": [*self._lines()], "needed": needed, "not_judged": self.not_judged} | tables
+        return {"sentences": [*self._lines()], **needed, "not_judged": self.not_judged} | tables
 
     @functools.cached_property
     def power(self) -> pl.DataFrame:
@@ -278,6 +317,11 @@ class Drift(Shown):
         yield from picture("Vectors that name each change", "drift_power")
 
 
+def directions(unit: Floats) -> list[int]:
+    """Returns a number for each unit vector, equal for vectors of one direction but for rounding."""
+    return [hash(each.tobytes()) for each in np.round(unit, 4) + 0.0]
+
+
 def check_tolerance(tolerance: float) -> None:
     if not tolerance >= 0:
         raise UsageError(f"`tolerance` is a relative shift, 0 or more, not {tolerance}")
@@ -288,6 +332,7 @@ def batch_cells(drift: Drift) -> Iterator[list[str]]:
     for batch, found in drift.judged.items():
         shares = [with_ends(*found.fractions[own[0]], 2) for own in found.sets]
         what = "; ".join(drift.names(found)) or ("not decidable" if found.needed else "none is seen")
+        what = f"not decidable; {drift.fits_best(found)} fits best" if found.remains == UNDECIDED else what
         yield [batch, f"{found.count:,}", with_ends(*found.moved, 4), what, "; ".join(shares) or "-", found.remains]
 
 
@@ -319,7 +364,9 @@ def drift_of(reader: Reader) -> Drift:
     reference = reference_of(reader.augmentations, images, changed, families=reader.family_of, groups=groups, seed=seed)
     if reference.baseline < 1e-9:
         raise UsageError(f"{reader.folder}: all originals have the same vector; give other images as a reference")
-    return Drift(reference, levels, seed)
+    # Numbers may be those of rows.
+    known = {each for each in reader.ordered_ids() if not each.isdecimal()}
+    return Drift(reference, levels, seed, known.union(directions(images)))
 
 
 def batch_names(given: Sequence[Any]) -> list[str]:
@@ -355,9 +402,9 @@ def _update(drift: Drift, rows: Rows) -> None:
 
 def _add_study(drift: Drift, reader: Reader, other: Reader, name: str) -> None:
     other.refuse_without_vectors()
-    are_vectors = any(info.source["kind"] == VECTORS for info in (reader.info, other.info))
-    if not are_vectors and not is_same_encoder(reader.info, other.info):
-        raise UsageError(f"{other.folder}: of another encoder, {other.info.encoder.name}; give vectors of the study's")
+    if not is_same_encoder(reader.info, other.info):
+        words = f"of another encoder, {other.info.encoder.name}; give vectors of the study's, or their file"
+        raise UsageError(f"{other.folder}: {words}")
     rows = other.rows().filter(pl.col("view") == ORIGINAL).select("image_id", "embedding").collect()
     groups = None if other.groups is None else other.groups.tolist()
     drift.update(rows["embedding"].to_numpy(), batch=name, ids=rows["image_id"].to_list(), groups=groups)
