@@ -38,6 +38,7 @@ class Counted(MeanColour):
             raise KeyboardInterrupt
         time.sleep(self.seconds)
         output = super().__call__(views)
+        assert output.attention is not None
         with open(self.log, "a") as file:
             file.write(f"{len(views)}\n")
         brightness = np.float32(1 + 1e-5 * views.mean())

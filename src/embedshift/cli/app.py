@@ -113,7 +113,7 @@ def with_flags(line: str) -> str:
         for parameter in command.params
         if parameter.opts[0].startswith("--")
     }
-    return re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[1]), line)
+    return re.sub(r"`(\w+)`", lambda match: str(flags.get(match[1], match[1])), line)
 
 
 def log_lines(quiet: bool = False) -> None:

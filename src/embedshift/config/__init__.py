@@ -245,9 +245,9 @@ def validated(kind: type[S], given: Mapping[str, Any]) -> S:
         # A text after the name is an alternative of its type.
         lines = list[str]()
         for each in error.errors():
-            name, *places = each["loc"]
+            setting, *places = each["loc"]
             place = "".join(f", value {part + 1}," for part in places if isinstance(part, int))
-            lines.append(f"`{name}`{place} {in_plain_words(each['msg'])}")
+            lines.append(f"`{setting}`{place} {in_plain_words(each['msg'])}")
         raise UsageError("; ".join(lines)) from error
 
 

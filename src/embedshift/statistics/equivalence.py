@@ -121,13 +121,13 @@ def of_recall(judged: Judged, margins: Margins) -> Equivalence:
 
     outcome, low, high = outcome_of()
     value, needed, p = judged.difference.item(), None, judged.p_values().item()
-    if outcome == UNDECIDED and value < 0 and p <= 1 - CONFIDENCE:
-        outcome = WORSE
     if math.isnan(low):
         needed = LEAST_IMAGES
     elif outcome == UNDECIDED and abs(value + margin) > 1e-12:
         needed = images_to_decide(
             lambda images: outcome_of(images)[0] != UNDECIDED, judged.groups, _Z, is_certain=not value
         )
+    if outcome == UNDECIDED and value < 0 and p <= 1 - CONFIDENCE:
+        outcome = WORSE
     unit = "groups" if judged.is_grouped else "images"
     return Equivalence(RECALL, value, low, high, outcome, margins.within(RECALL), judged.groups, needed, unit, p)

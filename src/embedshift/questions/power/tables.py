@@ -2,20 +2,17 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
 from scipy.special import stdtrit
 
-from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.questions.power import Choices
 from embedshift.report.next_steps import MORE_IMAGES, Step
 from embedshift.report.numbers import count
-from embedshift.statistics.equivalence import RECALL, RELATIVE_SHIFT
-from embedshift.statistics.halves import ComparedHalves, compared_halves, discordance
+from embedshift.statistics.equivalence import RECALL
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, critical_value
 from embedshift.statistics.layout import image_means
 from embedshift.statistics.paired import (
@@ -32,32 +29,19 @@ from embedshift.statistics.power import (
     plan_for_loss,
     plan_for_mean,
 )
-from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.strengths import LEAST_SAFE
 from embedshift.statistics.summary import COSINE, paired_logarithms
 from embedshift.store.baselines import measurements
-from embedshift.store.embeddings import vectors_of
+from embedshift.store.plans import Plan, Wanted, halves_of, other_images, plans_of_encoders
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table, table_path
 
-ALL = "all"
 DEFAULTS = {"ratio": 1.1, "recall_loss": 0.01, "power": POWER}
 LIMITS = {"ratio": (1.0, 100.0), "recall_loss": (0.0, 1.0), "power": (0.5, 0.999)}
 SCHEMA = pl.Schema(
     {"table": str, "augmentation": str, "metric": str, "effect": float, "power": float}
     | {"n": int, "n_low": int, "n_high": int}
 )
-# Table, augmentation, metric, effect, and the plan.
-Plan = tuple[str, str, str, float, Planned]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be found, and with what probability."""
-
-    ratio: float
-    recall_loss: float
-    power: float
 
 
 def wanted(reader: Reader) -> Wanted:
@@ -111,7 +95,10 @@ def _pilots_of_pairs(reader: Reader) -> Iterator[tuple[str, Discordance, float, 
     found = image_means(found_first(ranks))
     gains = paired_gains(found, reader.first_groups(len(found)), seed=reader.info.seed)
     # That of the planned study, in which more images differ than in a pilot.
-    critical, others = critical_of_signs(gains.sums, seed=reader.info.seed, is_large=True), _others(reader, len(found))
+    critical, others = (
+        critical_of_signs(gains.sums, seed=reader.info.seed, is_large=True),
+        other_images(reader, len(found)),
+    )
     pairs = zip(_pair_names(reader), itertools.combinations(range(len(reader.augmentations)), 2), strict=True)
     for column, (name, (first, second)) in enumerate(pairs):
         if np.isfinite(alike := float(gains.number[column])):
@@ -124,48 +111,6 @@ def _pairs_by_recall(reader: Reader, find: Wanted) -> Iterator[Plan]:
     for name, pilot, critical, times in _pilots_of_pairs(reader):
         plan = plan_for_loss(pilot, find.recall_loss, critical, find.power).times(times)
         yield "differences", name, RECALL, find.recall_loss, plan
-
-
-def _others(reader: Reader, images: int) -> float:
-    """Returns the number of images of the gallery that are none of the study, in units of its images, or groups."""
-    sizes = reader.table("gallery_sizes")
-    searched = [] if sizes is None else sizes.filter(kind="measured")["images"].to_list()
-    return max(0, max(searched, default=0) - images) * reader.info.group_count / images
-
-
-def halves_of(reader: Reader) -> list[ComparedHalves]:
-    """Returns comparisons of random halves of the encoder's dimensions, which differ as equal encoders do."""
-    if not reader.info.has_vectors or reader.info.encoder.dim < 2:
-        return []
-    originals, views = vectors_of(reader)
-    in_all = _shifts(reader) < SATURATED
-    return [*compared_halves(originals, views, in_all, reader.info.seed, reader.first_groups(len(originals)))]
-
-
-def _shifts(reader: Reader) -> Values:
-    return reader.need("summary").filter(metric=COSINE)["relative_shift"].fill_null(np.inf).to_numpy()
-
-
-def plans_of_encoders(reader: Reader, find: Wanted, compared: Sequence[ComparedHalves]) -> Iterator[Plan]:
-    """Yields what `compare` and `check` need for a second encoder that differs as random halves of this one do."""
-    if not compared:
-        return
-    shifts, seed = _shifts(reader), reader.info.seed
-    names = [*reader.augmentations, ALL] if (shifts < SATURATED).sum() > 1 else reader.augmentations
-    together = critical_value(compared[0].log_ratios, seed=seed)
-    for column, name in enumerate(names):
-        values = np.stack([each.log_ratios.values[:, column] for each in compared], axis=1)
-        if (name == ALL or shifts[column] < np.inf) and np.ptp(values, axis=0).all() and not np.isnan(values).any():
-            critical = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) if name == ALL else together
-            plan = plan_for_mean(values, math.log(find.ratio), critical, find.power)
-            yield "comparison", name, RELATIVE_SHIFT, find.ratio, plan
-    if "search_ranks" in reader.table_names:
-        others = _others(reader, reader.info.counts.measured)
-        for column, name in enumerate(names):
-            pilot = discordance(compared, column, others)
-            per_image = pilot.pilot / compared[0].recall.groups
-            plan = plan_for_loss(pilot, find.recall_loss, power=find.power).times(1 / per_image)
-            yield "comparison", name, RECALL, find.recall_loss, plan
 
 
 def _widths(reader: Reader, find: Wanted) -> Iterator[Plan]:

@@ -12,7 +12,6 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import UsageError
-from embedshift.questions.power.tables import Wanted, halves_of, plans_of_encoders
 from embedshift.statistics.agreement import METRICS
 from embedshift.statistics.halves import BELOW, agreement_floors
 from embedshift.statistics.intervals import LEAST_IMAGES
@@ -20,6 +19,7 @@ from embedshift.statistics.power import POWER
 from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.summary import COSINE
 from embedshift.store.groups import Choice
+from embedshift.store.plans import Wanted, halves_of, plans_of_encoders
 from embedshift.store.reader import Reader
 from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT
 from embedshift.study.paired.studies import measured_range, tolerance_estimate

@@ -63,8 +63,8 @@ def check_same_views(readers: Sequence[Reader]) -> list[bool]:
         drawn_by = [{name: reader.info.identity["versions"][name] for name in DRAWN_BY} for reader in (first, other)]
         geometry += differences(drawn_by[0], drawn_by[1], words=words)
         if geometry:
-            words = f"{'; '.join(geometry)}; `embedshift parity` says what that changes"
-            log.warning("the views of the studies do not have the same pixels: %s", words)
+            told = f"{'; '.join(geometry)}; `embedshift parity` says what that changes"
+            log.warning("the views of the studies do not have the same pixels: %s", told)
     return same
 
 

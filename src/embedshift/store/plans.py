@@ -1,0 +1,73 @@
+"""What a study, as a pilot, plans for a second encoder: images that find a change between the two."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from embedshift.arrays import Values
+from embedshift.statistics.equivalence import RECALL, RELATIVE_SHIFT
+from embedshift.statistics.halves import ComparedHalves, compared_halves, discordance
+from embedshift.statistics.intervals import CONFIDENCE, critical_value
+from embedshift.statistics.power import Planned, plan_for_loss, plan_for_mean
+from embedshift.statistics.shift_ratios import SATURATED
+from embedshift.statistics.summary import COSINE
+from embedshift.store.embeddings import vectors_of
+from embedshift.store.reader import Reader
+
+ALL = "all"
+# Table, augmentation, metric, effect, and the plan.
+Plan = tuple[str, str, str, float, Planned]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be found, and with what probability."""
+
+    ratio: float
+    recall_loss: float
+    power: float
+
+
+def other_images(reader: Reader, images: int) -> float:
+    """Returns the number of images of the gallery that are none of the study, in units of its images, or groups."""
+    sizes = reader.table("gallery_sizes")
+    searched = [] if sizes is None else sizes.filter(kind="measured")["images"].to_list()
+    return max(0, max(searched, default=0) - images) * reader.info.group_count / images
+
+
+def halves_of(reader: Reader) -> list[ComparedHalves]:
+    """Returns comparisons of random halves of the encoder's dimensions, which differ as equal encoders do."""
+    if not reader.info.has_vectors or reader.info.encoder.dim < 2:
+        return []
+    originals, views = vectors_of(reader)
+    in_all = shifts_of(reader) < SATURATED
+    return [*compared_halves(originals, views, in_all, reader.info.seed, reader.first_groups(len(originals)))]
+
+
+def shifts_of(reader: Reader) -> Values:
+    return reader.need("summary").filter(metric=COSINE)["relative_shift"].fill_null(np.inf).to_numpy()
+
+
+def plans_of_encoders(reader: Reader, find: Wanted, compared: Sequence[ComparedHalves]) -> Iterator[Plan]:
+    """Yields what `compare` and `check` need for a second encoder that differs as random halves of this one do."""
+    if not compared:
+        return
+    shifts, seed = shifts_of(reader), reader.info.seed
+    names = [*reader.augmentations, ALL] if (shifts < SATURATED).sum() > 1 else reader.augmentations
+    together = critical_value(compared[0].log_ratios, seed=seed)
+    for column, name in enumerate(names):
+        values = np.stack([each.log_ratios.values[:, column] for each in compared], axis=1)
+        if (name == ALL or shifts[column] < np.inf) and np.ptp(values, axis=0).all() and not np.isnan(values).any():
+            critical = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) if name == ALL else together
+            plan = plan_for_mean(values, math.log(find.ratio), critical, find.power)
+            yield "comparison", name, RELATIVE_SHIFT, find.ratio, plan
+    if "search_ranks" in reader.table_names:
+        others = other_images(reader, reader.info.counts.measured)
+        for column, name in enumerate(names):
+            pilot = discordance(compared, column, others)
+            per_image = pilot.pilot / compared[0].recall.groups
+            plan = plan_for_loss(pilot, find.recall_loss, power=find.power).times(1 / per_image)
+            yield "comparison", name, RECALL, find.recall_loss, plan
