@@ -154,9 +154,9 @@ def vectors(images: int, pairs: int) -> None:
         floors = agreement_floors([*compared_halves(reference.originals, reference.views, in_all, seed)])
         for name, (own, farther, _) in SCENARIOS.items():
             candidate = world.encoder(own, farther)
-            found = (Outcomes(found_first(each.ranks(None))) for each in (reference, candidate))
+            before, after = (Outcomes(found_first(each.ranks(None))) for each in (reference, candidate))
             ratios = shift_ratios.log_ratios(reference.shifts(None), candidate.shifts(None))
-            said = outcomes(ratios, in_all, judge(*found, seed=0, included=in_all), at_once=True)
+            said = outcomes(ratios, in_all, judge(before, after, seed=0, included=in_all), at_once=True)
             for of, floor in zip(METRICS.values(), floors, strict=True):
                 agreed = of(reference.originals, candidate.originals, None)[0]
                 said.append(outcome_of((agreed, agreed), floor, least=True))

@@ -475,7 +475,7 @@ def check(
     if not rules.exists() and not (has_margin and rules == Path("rules.yaml")):
         raise UsageError(f"{rules}: no such file; `embedshift check {folder} --init` writes rules to start with")
     margins = {"shift_margin": shift_margin, "recall_margin": recall_margin}
-    given = rules if rules.exists() else []
+    given: Path | list[Any] = rules if rules.exists() else []
     checked = embedshift.check(folder, given, against, groups=groups, allow_worse=allow_worse, **margins)
     print_checked(checked, strict=strict, as_json=as_json)
     if junit is not None:
