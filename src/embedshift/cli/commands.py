@@ -19,7 +19,6 @@ from embedshift.config import BUNDLED, AttackConfig, VectorsConfig, ViewsConfig,
 from embedshift.errors import MissingExtra, UsageError
 from embedshift.registry import one_of, questions
 
-# The question's tables that `--json` contains.
 SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates")
 # In the wheel, or else in a clone of the repository.
 FOLDERS = (Path(embedshift.__file__).parent / "docs", Path(embedshift.__file__).parents[2] / "docs")

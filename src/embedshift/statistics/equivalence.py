@@ -17,7 +17,6 @@ from embedshift.statistics.judged import (
     NOT_WORSE,
     ONE_SIDED,
     UNDECIDED,
-    WORSE,
     Judged,
     p_of_mean,
     verdict,
@@ -67,6 +66,12 @@ class Equivalence:
     unit: str = "images"
     p: float = math.nan  # of no difference, two-sided
 
+    @property
+    def is_worse(self) -> bool:
+        """Whether a loss is certain, but not whether it is within the margin."""
+        is_loss = self.value > 1 if self.metric == RELATIVE_SHIFT else self.value < 0
+        return self.outcome == UNDECIDED and is_loss and self.p <= 1 - CONFIDENCE
+
     def in_words(self) -> str:
         if self.outcome == EQUIVALENT:
             return f"equivalent within {self.within}"
@@ -74,7 +79,7 @@ class Equivalence:
             return f"not worse by more than {self.within}"
         if self.outcome == NOT_EQUIVALENT:
             return f"not equivalent within {self.within}"
-        if self.outcome == WORSE:
+        if self.is_worse:
             return f"worse, but not by certainly more than {self.within}"
         more = f"about {self.needed:,} {self.unit}" if self.needed else "more images would not decide"
         return f"equivalence within {self.within} is undecided: {more}"
@@ -90,8 +95,6 @@ def of_ratio(log_ratio: Estimates, margins: Margins, *, seed: int, unit: str = "
     student, drawn = t_interval(log_ratio, ONE_SIDED), mean_interval(log_ratio, seed=seed, level=ONE_SIDED)
     low, high = np.fmin(student[0], drawn[0]).item(), np.fmax(student[1], drawn[1]).item()
     outcome, needed, p = verdict(low, high, margin, gains_count=True), None, p_of_mean(log_ratio).item()
-    if outcome == UNDECIDED and value > 0 and p <= 1 - CONFIDENCE:
-        outcome = WORSE
     if outcome == UNDECIDED and log_ratio.error.item() > 0:
         needed = images_for_equivalence(value, log_ratio.error.item() * math.sqrt(groups), margin)
     ends = math.exp(value), math.exp(low), math.exp(high)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from embedshift.errors import UsageError
 from embedshift.statistics.equivalence import RECALL, RELATIVE_SHIFT, Equivalence, Margins, of_interval
-from embedshift.statistics.judged import EQUIVALENT, NOT_EQUIVALENT, NOT_WORSE, UNDECIDED, WORSE
+from embedshift.statistics.judged import EQUIVALENT, NOT_EQUIVALENT, NOT_WORSE
 from embedshift.statistics.summary import COSINE
 from embedshift.study.gate.result import AT_BOUND, Outcome, Result, finite
 from embedshift.study.paired import PairedStudies
@@ -14,7 +14,7 @@ from embedshift.study.study import Study
 
 # Table, row, and what was found.
 Judged = tuple[str, dict[str, str], Equivalence]
-OUTCOMES: Mapping[str, Outcome] = {EQUIVALENT: "kept", NOT_WORSE: "kept", WORSE: "worse", NOT_EQUIVALENT: "broken"}
+OUTCOMES: Mapping[str, Outcome] = {EQUIVALENT: "kept", NOT_WORSE: "kept", NOT_EQUIVALENT: "broken"}
 
 
 def margin_results(study: Study, paired: PairedStudies | None, margins: Margins, rules: int) -> Iterator[Result]:
@@ -47,10 +47,11 @@ def _of_pairs(study: Study, metric: str, margins: Margins) -> Iterator[Judged]:
 def _result(found: Equivalence, number: int, margin: float, table: str, row: Mapping[str, str]) -> Result:
     is_ratio = found.metric == RELATIVE_SHIFT
     is_one_sided = table == "comparison" and not is_ratio
+    outcome: Outcome = "worse" if found.is_worse else OUTCOMES.get(found.outcome, "undecided")
     return Result(
         rule=f"{'equivalent' if not is_one_sided else 'not worse'} within {found.within}",
         number=number,
-        outcome=OUTCOMES.get(found.outcome, "undecided"),
+        outcome=outcome,
         table=table,
         row=row,
         column="ratio" if is_ratio else "difference",
@@ -62,8 +63,8 @@ def _result(found: Equivalence, number: int, margin: float, table: str, row: Map
         low=finite(found.low),
         high=finite(found.high),
         images=found.groups,
-        images_needed=found.needed,
-        note=AT_BOUND if not found.needed and not math.isnan(found.low) and found.outcome == UNDECIDED else "",
+        images_needed=None if found.is_worse else found.needed,
+        note=AT_BOUND if not found.needed and not math.isnan(found.low) and outcome == "undecided" else "",
         # Rows that are equal bit by bit need no test.
         p=None if table != "comparison" or math.isnan(found.p) or found.low == found.high else found.p,
     )
