@@ -130,7 +130,5 @@ def of_recall(judged: Judged, margins: Margins) -> Equivalence:
         needed = images_to_decide(
             lambda images: outcome_of(images)[0] != UNDECIDED, judged.groups, _Z, is_certain=not value
         )
-    if outcome == UNDECIDED and value < 0 and p <= 1 - CONFIDENCE:
-        outcome = WORSE
     unit = "groups" if judged.is_grouped else "images"
     return Equivalence(RECALL, value, low, high, outcome, margins.within(RECALL), judged.groups, needed, unit, p)
