@@ -38,6 +38,7 @@ def sentences(table, least_safe=None):
     content = {
         "recall": recall_extremes(table),
         "images": 12,
+        "queried": 12,
         "chance": "8.3 %",
         "least_safe": least_safe,
         "near": None,

@@ -146,7 +146,7 @@ class Reader:
 
 def studies_to_read(folder: Path) -> dict[bool, Path]:
     """Two finished studies: one with pictures, and one with enough images for every rate that the pages name."""
-    small = make_study(folder / "small", 20, with_pictures=True).folder
+    small = make_study(folder / "small", 40, with_pictures=True).folder
     return {False: small, True: make_study(folder / "large", IMAGES_OF_SEARCH).folder}
 
 
