@@ -20,6 +20,7 @@ from embedshift.engines.finished_shards import changed_among, shards_to_retry
 from embedshift.errors import EmbedshiftError, foreign_code
 from embedshift.pipeline.prepare import StudyContext, prepared
 from embedshift.pipeline.shard import no_progress
+from embedshift.report.numbers import count
 from embedshift.sources import Shard, VectorSource, remember_roots
 from embedshift.sources.base import SHUFFLED, WINDOW, storable
 from embedshift.store.files import locked
@@ -122,12 +123,11 @@ class _Run:
             self.until = stored.until
             if not self._has_altered_tables() and not self._has_other_groups():
                 state = "complete"
-        ends = "have changed since they were measured", "cannot be read any more"
+        ends = "changed since the run", "could not be read again"
         for names, end in zip(changed_among(study, pixels, changed_images(study.shards, done)), ends, strict=True):
             if names:
-                log.warning(
-                    "%d images %s (first: %s); their rows describe the earlier pixels", len(names), end, names[0]
-                )
+                words = "%s %s (first: %s); their rows describe the earlier pixels"
+                log.warning(words, count(len(names), "image"), end, names[0])
         if state != "complete":
             self.write_info()
             if self.until is not None and not measured:

@@ -110,7 +110,7 @@ def test_an_image_that_changed_since_is_named_and_its_row_kept(tmp_path, photos,
     (photos / "3.png").touch()
     os.utime(photos / "1.png", (1, 1))
     run(photos, tmp_path / "study")
-    words = "1 images have changed since they were measured (first: 1.png); their rows describe the earlier"
+    words = "1 image changed since the run (first: 1.png); their rows describe the earlier"
     assert words in caplog.text
     assert study.rows().collect().equals(rows, null_equal=True)
 
@@ -136,11 +136,11 @@ def test_a_shard_keeps_its_rows_where_measured_images_would_lose_theirs(tmp_path
     with monkeypatch.context() as patch:
         patch.setattr(FolderSource, "read", flaky)
         assert is_kept()
-    assert "of its images cannot be read now" in caplog.text
+    assert "of its images could not be read again" in caplog.text
     assert "changed" not in caplog.text
     Image.new("RGB", (40, 30), "red").save(photos / ids[0])
     assert is_kept()
-    assert f"shard {shard.index} keeps its rows and failures: 1 of its images have changed since" in caplog.text
+    assert f"shard {shard.index} keeps its rows and failures: 1 of its images changed since" in caplog.text
     assert f"(first: {ids[0]})" in caplog.text
 
 
@@ -169,5 +169,5 @@ def test_a_clock_that_goes_backwards_changes_nothing(tmp_path, photos, monkeypat
     assert again.summary().equals(truth.summary())
     Image.new("RGB", (40, 30), "red").save(photos / "4.png")
     run(photos, study.folder)
-    assert "1 images have changed since they were measured (first: 4.png)" in caplog.text
+    assert "1 image changed since the run (first: 4.png)" in caplog.text
     assert not study.verify().damaged

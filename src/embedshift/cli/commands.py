@@ -6,7 +6,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,10 @@ from embedshift.config import BUNDLED, AttackConfig, VectorsConfig, ViewsConfig,
 from embedshift.errors import MissingExtra, UsageError
 from embedshift.registry import one_of, questions
 
+if TYPE_CHECKING:
+    from embedshift.study import Study
+
+# The question's tables that `--json` contains.
 SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates")
 # In the wheel, or else in a clone of the repository.
 FOLDERS = (Path(embedshift.__file__).parent / "docs", Path(embedshift.__file__).parents[2] / "docs")
@@ -127,9 +131,8 @@ def browse(
     from embedshift.app.page import make_page
     from embedshift.app.server import serving
     from embedshift.statistics.whitening import load_whitening
-    from embedshift.study import load
 
-    readers = [load(folder).reader() for folder in folders or ()]
+    readers = [embedshift.load(folder).reader() for folder in folders or ()]
     maps = {path: load_whitening(path) for path in whiten or ()}
     with tempfile.TemporaryDirectory() as scratch:
         photos = [] if readers else sorted(copy_photos(Path(scratch)).iterdir())
@@ -276,11 +279,10 @@ def search(
     from embedshift.cli.results import lines, no_threshold, recall_table, threshold_table
     from embedshift.cli.terminal import print_table
     from embedshift.statistics.duplicates import EXPECTED_FALSE
-    from embedshift.study import load
     from embedshift.study.whitening import WhitenedStudy
 
     log_lines(quiet)
-    study = load(folder) if whiten is None else WhitenedStudy(folder, whiten)
+    study = embedshift.load(folder) if whiten is None else WhitenedStudy(folder, whiten)
     study.regroup(groups)
     table = study.table(
         "search" if study.augmentations else "duplicates",
@@ -308,6 +310,14 @@ def search(
     return say_all(map(with_flags, lines(study)))
 
 
+def _regrouped(folder: Path, groups: str | None, least: int) -> "Study":
+    """Returns a finished study with other groups, where given, and refuses fewer images, or groups."""
+    study = embedshift.load(folder)
+    study.regroup(groups)
+    study.reader().refuse_fewer(least)
+    return study
+
+
 @app.command()
 def power(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study: the pilot.")],
@@ -322,16 +332,12 @@ def power(
     from embedshift.cli.finished import power_table
     from embedshift.cli.terminal import print_table
     from embedshift.statistics.intervals import LEAST_IMAGES
-    from embedshift.study import load
 
     log_lines(quiet)
-    study = load(folder)
-    study.regroup(groups)
-    study.reader().refuse_fewer(LEAST_IMAGES)
+    study = _regrouped(folder, groups, LEAST_IMAGES)
     table = study.table("power", measured=True, ratio=ratio, recall_loss=recall_loss, power=power)
     if as_json:
-        say(json.dumps({"study": str(folder), "power": table.to_dicts()}))
-        return None
+        return say(json.dumps({"study": str(folder), "power": table.to_dicts()}))
     if table.is_empty():
         return say("Nothing can be planned from no comparison.")
     print_table(power_table(study, table))
@@ -364,12 +370,9 @@ def explain(
     """
     from embedshift.cli.finished import print_explained
     from embedshift.statistics.meaning import LEAST
-    from embedshift.study import load
 
     log_lines(quiet)
-    study = load(folder)
-    study.regroup(groups)
-    study.reader().refuse_fewer(LEAST)
+    study = _regrouped(folder, groups, LEAST)
     given: Any = None if words is None else str(words)
     if namer is not None:
         given = embedshift.name_images(study, namer, given)
@@ -396,12 +399,9 @@ def codes(
     """Say what a store may keep of the vectors - int8, signs, fewer numbers - if queries are changed images."""
     from embedshift.cli.finished import print_codes
     from embedshift.statistics.coded_search import LEAST
-    from embedshift.study import load
 
     log_lines(quiet)
-    study = load(folder)
-    study.regroup(groups)
-    study.reader().refuse_fewer(LEAST)
+    study = _regrouped(folder, groups, LEAST)
     place = None if gallery is None else str(gallery)
     table = study.table("codes", measured=True, codes=codes, gallery=place, recall_margin=recall_margin)
     print_codes(study, table, out, recall_margin, as_json)
@@ -557,10 +557,8 @@ def card(
     out: Annotated[Path | None, typer.Option(help="A file to write. Default: print it.")] = None,
 ) -> None:
     """Write a Markdown section for a model card: what was measured, the table of relative shifts, limits, citation."""
-    from embedshift.study import load
-
     log_lines()
-    text = load(folder).card()
+    text = embedshift.load(folder).card()
     if out is None:
         return print(printable(text, keep="\n"), end="")
     write_text(out, text)

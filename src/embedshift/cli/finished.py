@@ -25,6 +25,7 @@ from embedshift.report.coded import margin_of, recommended, summary, verdicts
 from embedshift.report.explained import HEADINGS as EXPLAINED
 from embedshift.report.explained import cells as explained
 from embedshift.report.explained import findings, why_nothing
+from embedshift.report.numbers import count
 from embedshift.statistics.codes import ranges_to_json
 from embedshift.statistics.power import PLANNED, planned
 from embedshift.statistics.strengths import ONE_LEVEL, with_interval_in_words
@@ -96,7 +97,7 @@ def _means_table(
     comparison: Comparison, parts: Sequence[tuple[str, pl.DataFrame]], first: str, others: Sequence[str]
 ) -> Table:
     title = (
-        f"{comparison.studies['compared'][0]} images measured by every study; "
+        f"{count(comparison.studies['compared'][0], 'image')} measured by every study; "
         "means, and differences with 95 % intervals; * = significant, corrected for all augmentations of a metric"
     )
     if len(comparison.shown) < comparison.side_by_side["augmentation"].n_unique():
@@ -126,11 +127,13 @@ def _means_table(
 def no_difference(comparison: Comparison) -> str:
     images, augmentations = comparison.studies["compared"][0], comparison.side_by_side["augmentation"].n_unique()
     where = "" if len(comparison.shown) == augmentations else f" ({ONE_LEVEL}, in the first study)"
-    return f"No difference: every metric has the same means in all studies, over {images:,} images{where}."
+    return f"No difference: every metric has the same means in all studies, over {count(images, 'image')}{where}."
 
 
 def compared_tolerances(comparison: Comparison) -> Table:
-    title = f"{comparison.studies['compared'][0]} images measured by every study; tolerances with 95 % intervals"
+    title = (
+        f"{count(comparison.studies['compared'][0], 'image')} measured by every study; tolerances with 95 % intervals"
+    )
     names = comparison.studies["study"].to_list()
     table = text_table(title, *name_columns("family", "criterion"), *folded_columns(*names))
     for row in comparison.tolerances.iter_rows(named=True):

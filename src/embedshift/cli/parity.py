@@ -14,6 +14,7 @@ from embedshift.cli.options import given, output, with_options
 from embedshift.cli.outputs import say, say_all, write_text
 from embedshift.config import Json, Triple, setting_of_study, validated
 from embedshift.errors import UsageError
+from embedshift.report.numbers import count
 
 ImagesOrNone = Annotated[
     list[str] | None, typer.Argument(help=f"{IMAGES_WORDS} Default: sixteen photographs and odd files.")
@@ -100,7 +101,7 @@ def lock(
 
         [encoder] = _stacks(settings, model)
         about = write_lock(images, encoder, out)
-    say(f"Written: {out}, {len(about['ids'])} images, {out.stat().st_size / 1e6:.1f} MB")
+    say(f"Written: {out}, {count(len(about['ids']), 'image')}, {out.stat().st_size / 1e6:.1f} MB")
 
 
 def _stacks(settings: Json, *names: str) -> list[Any]:

@@ -283,8 +283,8 @@ def write_and_print(config: ViewsConfig, out: Path, *, quiet: bool, as_json: boo
     _warn_of_failures("the views of %d of %d images could not be written", views, file)
     for first in [*views.doubtful][:1]:
         log.warning(
-            "%d images have mild views that are nearer to another image (first: %s, %s); `doubtful` in %s lists them",
-            len(views.doubtful), first, views.doubtful[first][0], file,
+            "mild views of %s are nearer to another image (first: %s, %s); `doubtful` in %s lists them",
+            count(len(views.doubtful), "image"), first, views.doubtful[first][0], file,
         )  # fmt: skip
 
 

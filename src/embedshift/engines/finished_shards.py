@@ -49,9 +49,9 @@ def shards_to_retry(
     readable = _drawable_shards(study, done, transient=transient)
     for shard in study.shards:
         changed, unreadable = changed_among(study, measured, shard.samples) if shard.index in readable else ([], [])
-        words, what_to_do = "have changed since they were measured", "restore them, or choose another `out`"
+        words, what_to_do = "changed since the run", "restore them, or choose another `out`"
         if not changed:
-            words, what_to_do = "cannot be read now", "run the same command again when they can"
+            words, what_to_do = "could not be read again", "run the same command again when they can"
         if kept := changed or unreadable:
             readable.remove(shard.index)
             log.warning(

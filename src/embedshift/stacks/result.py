@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from embedshift.arrays import Values
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError
+from embedshift.report.numbers import count
 from embedshift.statistics.agreement import NEIGHBOURS, linear_cka
 from embedshift.statistics.retrieval import Gallery, search
 from embedshift.statistics.vectors import normalised
@@ -129,7 +130,7 @@ class Parity(Shown):
     @property
     def verdict(self) -> str:
         words = f"{self.served} {'passes' if self.passed else 'does not pass'}: relative shift "
-        words += f"{self.distance.relative_shift:.2g}, tolerance {self.tolerance:g}, {len(self.images)} images"
+        words += f"{self.distance.relative_shift:.2g}, tolerance {self.tolerance:g}, {count(len(self.images), 'image')}"
         changed = [self.images[position] for position in self.distance.changed if self.locked]
         return words + (f"; {len(changed)} with another nearest image (first: {changed[0]})" if changed else "")
 
@@ -187,7 +188,9 @@ class Parity(Shown):
         from embedshift.figures.style import new_figure, wrap
 
         rows, floor = self.table(), self.causes.floor if self.causes else ROUNDING
-        drawn = new_figure(f"{len(self.images)} images; dotted: rounding", 6, 3, f"{self.served} and {self.reference}")
+        drawn = new_figure(
+            f"{count(len(self.images), 'image')}; dotted: rounding", 6, 3, f"{self.served} and {self.reference}"
+        )
         axes, places = drawn.subplots(), range(len(rows) + 1)
         axes.plot(np.maximum([self.distance.mean, *rows["distance_after"]], floor / 100), places, marker="o")
         labels = ["as served", *(wrap(name, 2.5) for name in rows["alteration"])]

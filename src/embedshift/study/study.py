@@ -11,6 +11,7 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.report.numbers import count
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.grouping import INDEPENDENT, are_stored, choose, regrouped
@@ -118,7 +119,7 @@ class Study(Shown, Exports):
         name, report = f"Study({str(self.folder)!r})", self.folder / "report.html"
         try:
             info, shifts = self.reader().info, self._table()
-            yield f"{name}: {info.encoder.name} ({info.encoder.precision}), {info.counts.measured} images"
+            yield f"{name}: {info.encoder.name} ({info.encoder.precision}), {count(info.counts.measured, 'image')}"
             if shifts is None:
                 yield "not finished: run it again"
             elif len(shifts):

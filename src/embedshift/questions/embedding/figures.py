@@ -10,6 +10,7 @@ from embedshift.errors import EmbedshiftError
 from embedshift.figures.base import FigureInput, figure
 from embedshift.figures.shared import cells, colour_bar, column_width, name_rows
 from embedshift.figures.style import INK, MUTED, column_names, halo, human, metric_label, new_figure, number, verbatim
+from embedshift.report.numbers import count
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.sample import OF_A_SET
 from embedshift.statistics.summary import COSINE, density
@@ -118,7 +119,7 @@ def sample_heatmap(data: FigureInput, title: str) -> Figure:
     found = {(image, view): value for image, view, value in means.iter_rows()}
     values = np.array([[found.get((image, name)) for name in data.augmentations] for image in ids], np.float64)
     inches = column_width(len(data.augmentations)) * 0.9
-    note = f"{len(ids)} images drawn by seed {data.seed}" + (", mean over the draws" if data.draws > 1 else "")
+    note = f"{count(len(ids), 'image')} drawn by seed {data.seed}" + (", mean over the draws" if data.draws > 1 else "")
     width = inches * len(data.augmentations) + 3.2
     height = max(0.155 * len(ids), 1.6) + column_names(data.augmentations, inches)[2] + 0.9
     figure = new_figure(data.caption(note), width, height, title)

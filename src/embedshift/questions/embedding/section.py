@@ -11,7 +11,7 @@ from embedshift.config import Json
 from embedshift.figures import FigureInput
 from embedshift.figures.style import metric_label
 from embedshift.registry import METRICS
-from embedshift.report.numbers import fixed, metric_decimals, with_interval
+from embedshift.report.numbers import count, fixed, metric_decimals, with_interval
 from embedshift.report.section import ROW_PIXELS, Answer, Chart, PageInput, Part, Plot, chart_layout, escaped, short
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.summary import COSINE, FAR, ROUNDING, density, ordered
@@ -65,7 +65,8 @@ def _means(rows: Sequence[Mapping[str, Any]], metric: str, colours: Sequence[str
         texts.append(
             f"<b>{escaped(row['augmentation'])}</b><br>mean {value['mean']}{interval}<br>"
             f"single views: median {value['median']}, sd {value['sd']}<br>"
-            f"5 % to 95 % quantile: {value['q05']} to {value['q95']}<br>{row['n']:,} views of {row['images']:,} images"
+            f"5 % to 95 % quantile: {value['q05']} to {value['q95']}<br>"
+            f"{count(row['n'], 'view')} of {count(row['images'], 'image')}"
         )
     ends = [
         (row["mean"], *(row["mean"] if row[end] is None else row[end] for end in ("ci_low", "ci_high"))) for row in rows

@@ -14,6 +14,7 @@ from embedshift.figures.shared import drawn_images, name_rows, overlay, page
 from embedshift.figures.style import INK, MUTED, human, new_figure
 from embedshift.questions.maps import ALIGNED_CORRELATION, ATTENTION, CORRELATION, RELEVANCE, TOKENS, map_columns
 from embedshift.questions.maps.tables import image_ids, map_names
+from embedshift.report.numbers import count
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import RedrawnImage
 
@@ -47,9 +48,8 @@ def maps(data: FigureInput, title: str) -> Figure:
     settings = data.reader.identity_of("maps")
     target = {"image": "the original's embedding", "caption": "the image's caption"}.get(settings["target"], "the text")
     signs = f"; tokens: red supports {target}, blue opposes it" if TOKENS in names else ""
-    note = (
-        f"maps of {settings['images']} images, over each view, each with its own scale (dark: low, bright: high{signs})"
-    )
+    note = f"maps of {count(settings['images'], 'image')}, over each view, each with its own scale"
+    note += f" (dark: low, bright: high{signs})"
     return page(data, title, note, rows, columns=1 + len(names))
 
 
@@ -94,7 +94,7 @@ def maps_moved(data: FigureInput, title: str) -> Figure:
     notes = [f"correlation of the view's map with the original's{aligned}: 1 = the same patches"]
     notes += ["line: 95 % interval of the mean"] if table["ci_low"].count() else []
     images = table["n"].max()
-    notes.append(f"maps of {images // data.draws if isinstance(images, int) else 0} images")
+    notes.append(f"maps of {count(images // data.draws if isinstance(images, int) else 0, 'image')}")
     figure = new_figure(data.caption(*notes), 2.3 * len(names) + 1.4, 1.2 + 0.27 * len(ranked), title)
     rows = np.arange(len(ranked))
     panels = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
