@@ -158,3 +158,12 @@ def checked_out(revision: str, folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run([*git, "remove", "--force", str(folder)], check=True)
+
+
+def replace_once(code: Path, file: str, expression: str, other: str) -> None:
+    """Replaces an expression of a file of the package in a copy of the code; it must stand there exactly once."""
+    path = code / "src" / "embedshift" / file
+    text = path.read_text()
+    if text.count(expression) != 1:
+        sys.exit(f"{file}: {expression!r} is found {text.count(expression)} times, not once; correct this benchmark")
+    path.write_text(text.replace(expression, other))

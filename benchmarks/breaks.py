@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import ROOT, arguments, print_machine
+from bench import ROOT, arguments, print_machine, replace_once
 
 ROOT_FILES = ("pyproject.toml", "README.md", "Makefile", "mkdocs.yml")
 CARRIED = (".ci", "src", "tests", "docs", "benchmarks", "examples", *ROOT_FILES)
@@ -152,11 +152,7 @@ def first_failure(change: Break, folder: Path) -> str:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / name)
-    path = folder / "src" / "embedshift" / change.file
-    text = path.read_text()
-    if text.count(change.code) != 1:
-        sys.exit(f"{change.file}: {change.code!r} does not stand there once; correct this benchmark")
-    path.write_text(text.replace(change.code, change.broken))
+    replace_once(folder, change.file, change.code, change.broken)
     command = [sys.executable, "-m", "pytest", "-x", "-m", "not matrix", "-p", "no:cacheprovider", "-rfE", "--tb=no"]
     environment = os.environ | {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

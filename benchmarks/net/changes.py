@@ -2,11 +2,12 @@
 
 import contextlib
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench import replace_once
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,5 @@ def changed(code: Path, change: Change) -> Iterator[Path]:
         copy = Path(folder) / "code"
         for name in ("src", "tests"):
             shutil.copytree(code / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        file = copy / "src" / "embedshift" / change.file
-        text = file.read_text()
-        if text.count(change.code) != 1:
-            sys.exit(f"{change.what}: {change.file} has {change.code!r} {text.count(change.code)} times, not once")
-        file.write_text(text.replace(change.code, change.changed))
+        replace_once(copy, change.file, change.code, change.changed)
         yield copy
