@@ -16,7 +16,7 @@ from embedshift import EmbedshiftError
 from embedshift.encoders import EncoderOutput
 from embedshift.engines import ray as engine
 from support.mean_colour import MeanColour
-from support.models import pictures
+from support.synthetic import write_pictures  # needs no transformers, whose import takes seconds
 
 SETTINGS = {"shard_size": 2, "batch_size": 10, "workers": 1}
 # A folder in the working folder of a process, which only the first node has.
@@ -68,7 +68,8 @@ class Nodes(Cluster):
         self.photos = folders / "photos"
         for folder in (self.there, self.elsewhere, self.photos):
             folder.mkdir()
-        for path in pictures(self.there / "images", 24).iterdir():
+        write_pictures(self.there / "images", [f"picture-{number:02d}.png" for number in range(24)])
+        for path in (self.there / "images").iterdir():
             (self.photos / path.name).symlink_to(HERE / "images" / path.name)
         os.chdir(self.there)
         # Without handlers of signals, for nodes join from a thread.

@@ -186,7 +186,8 @@ def difference_of_proportions(
         [-0.517, -0.026]
     """
     b, c, n = np.broadcast_arrays(*(np.asarray(each, np.float64) for each in (gained, lost, number)))
-    return -_upper_difference(c, b, n, z)[()], _upper_difference(b, c, n, z)[()]
+    ends = _upper_difference(np.stack([c, b]), np.stack([b, c]), n, z)
+    return -ends[0], ends[1]
 
 
 def _upper_difference(gained: Values, lost: Values, number: Values, z: float) -> Values:

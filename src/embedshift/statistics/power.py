@@ -5,6 +5,7 @@ loss of recall is tested by McNemar's score, whose power is summed over the numb
 plans in words.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -51,14 +52,20 @@ def power_of_loss(images: int, loss: float, differing: float, critical: float = 
         away = math.sqrt(images) * loss - critical * math.sqrt(differing)
         return float(ndtr(away / math.sqrt(max(differing - loss**2, 1e-12))))
     middle, spread = images * differing, math.sqrt(images * differing * (1 - differing))
-    number = np.arange(max(1, int(middle - _FAR * spread - 1)), min(images, int(middle + _FAR * spread + 1)) + 1.0)
+    first, last = max(1, int(middle - _FAR * spread - 1)), min(images, int(middle + _FAR * spread + 1))
+    number = np.arange(first, last + 1.0)
     ways = gammaln(images + 1) - gammaln(number + 1) - gammaln(images - number + 1)
     chance = np.exp(ways + xlogy(number, differing) + xlog1py(images - number, -differing))
-    # Of images that differ, as many may be lost before the sign test is significant.
-    most_lost = np.ceil(bdtrik(ndtr(critical), number, 0.5) - 1e-9)
+    most_lost = _most_lost(critical, 2 ** last.bit_length())[first - 1 : last]
     beyond = np.maximum(number - most_lost, 1e-9)
     lost = np.where(most_lost >= number, 0.0, betainc(most_lost + 1, beyond, (differing + loss) / (2 * differing)))
     return float((chance * lost).sum())
+
+
+@functools.lru_cache(32)
+def _most_lost(critical: float, most: int) -> Values:
+    """Returns how many of 1, 2, …, `most` images that differ may be lost before the sign test is significant."""
+    return np.asarray(np.ceil(bdtrik(ndtr(critical), np.arange(1.0, most + 1), 0.5) - 1e-9))
 
 
 def least_images(is_enough: Callable[[int], bool], first: int = LEAST_IMAGES) -> int | None:
