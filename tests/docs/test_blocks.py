@@ -21,9 +21,9 @@ WITH_CODE = [page for page in PAGES if any(each.is_code and each.reason is None 
 
 
 def marks_of(page):
-    """A page that measures a study takes a second or more: `make test-all` reads them."""
+    """A page that measures a study, plans, tries codes or loads encoders takes seconds: `make test-all` reads them."""
     code = "\n".join(block.text for block in blocks(page.read_text()) if block.is_code and block.reason is None)
-    return [pytest.mark.matrix] * bool(re.search(r"^embedshift (?:run|attack) |embedshift\.run\(", code, re.M))
+    return [pytest.mark.matrix] * bool(re.search(r"^embedshift (?:run|attack|power|codes|app) |embedshift\.run\(", code, re.M))
 
 
 @pytest.fixture(scope="module")
