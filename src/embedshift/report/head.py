@@ -74,7 +74,7 @@ def _row(change: Change, thumbnails: dict[str, str], scale: float, has_search: b
     percent, interval = in_percent(change.fraction, *change.missed_ends)
     level = change.tolerance[1] if change.tolerance else None
     return {
-        "name": change.name,
+        "name": shorten(change.name, NAMED),
         "words": change.words,
         "strength": change.strength,
         "missed": change.counted,
