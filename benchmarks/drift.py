@@ -14,8 +14,9 @@ The study is of 400 photographs, of photos/ and more_photos/. Reference and batc
 other, in both directions, and random halves of all. "wrong": a change is named, and the true one is in no named set.
 "two": vectors of batches are simulated, from a drawn original of the other half, plus the mean shift of the change and
 the residual of another drawn image. "worlds": ten batches without a change a reference, of simulated images whose
-variance is equal in all directions, or not. "half": greyscale in half of a batch, watermark in the other. "content":
-batches of one or two of eight clusters (k-means) of other images.
+variance is equal in all directions, or not. "half": greyscale in half of a batch, watermark in the other; where all
+photographs are the reference, a batch of 400 vectors is simulated from them, as in "two". "content": batches of one or
+two of eight clusters (k-means) of other images.
 """
 
 import argparse
@@ -295,25 +296,28 @@ def half(loaded: Vectors, resamples: int) -> None:
     pair = [1 + changes.index(name) for name in ("greyscale", "watermark")]
     print_head("reference", "batch", "batches", "one of the two named", "another named", "\"changed\"", "\"nothing\"",
                "needed is null", "unchanged: \"nothing\"")  # fmt: skip
-    for count in (60, 200, 320):
+    for count in (60, 200, len(vectors)):
         said: Counter[str] = Counter()
         for seed in range(resamples):
             rng = np.random.default_rng(seed)
             order = rng.permutation(len(vectors))
             reference, batch = order[:count], order[count:]
             fitted = reference_of(changes, vectors[reference, 0], vectors[reference, 1:], seed=seed)
-            parts = np.array_split(batch, 2)
-            found = judged(
-                np.concatenate([vectors[part, view] for part, view in zip(parts, pair, strict=True)]), fitted
-            )
+            if len(batch):
+                parts = [vectors[own, view] for own, view in zip(np.array_split(batch, 2), pair, strict=True)]
+                unchanged = vectors[batch, 0]
+            else:
+                parts = [simulated(vectors, order, view, 200, rng) for view in pair]
+                unchanged = simulated(vectors, order, 0, 400, rng)
+            found = judged(np.concatenate(parts), fitted)
             names_said = {1 + each for own in found.sets for each in own}
             said["right"] += bool(names_said & {*pair})
             said["wrong"] += any(not {1 + each for each in own} & {*pair} for own in found.sets)
             said["changed"] += found.remains == UNDECIDED
             said["nothing"] += not found.sets and found.remains == NOTHING
             said["null"] += not found.sets and found.needed is None
-            said["quiet"] += judged(vectors[batch, 0], fitted).remains == NOTHING
-        print_row(count, len(batch), resamples, *(said[key] for key in
+            said["quiet"] += judged(unchanged, fitted).remains == NOTHING
+        print_row(count, len(unchanged), resamples, *(said[key] for key in
                   ("right", "wrong", "changed", "nothing", "null", "quiet")))  # fmt: skip
 
 

@@ -9,9 +9,9 @@ from embedshift.statistics.drift import (
     UNDECIDED,
     UNKNOWN,
     Moments,
-    _Changes,
+    _Comparison,
     _fitted,
-    gains_of,
+    bounded_fractions,
     judge,
     largest_score,
     reference_of,
@@ -191,11 +191,11 @@ def test_gains_are_what_a_slow_search_finds():
     rng = np.random.default_rng(0)
     products, squares = rng.normal(size=50), rng.uniform(0.5, 2, size=50)
     grid = np.linspace(0, 1, 20_001)
-    gains, fractions = gains_of(products, squares)
+    fractions, gains = bounded_fractions(squares[:, None, None], products[:, None])
     for place in range(50):
         curve = 2 * grid * products[place] - grid**2 * squares[place]
         assert gains[place] == pytest.approx(curve.max(), abs=1e-6)
-        assert fractions[place] == pytest.approx(grid[curve.argmax()], abs=1e-3)
+        assert fractions[place, 0] == pytest.approx(grid[curve.argmax()], abs=1e-3)
 
 
 def test_two_fractions_are_those_of_bounded_least_squares():
@@ -204,7 +204,7 @@ def test_two_fractions_are_those_of_bounded_least_squares():
     rng = np.random.default_rng(1)
     shifts, apart = rng.normal(size=(2, 6)), rng.normal(size=(200, 6))
     gram = np.broadcast_to(shifts @ shifts.T, (200, 2, 2))
-    solved, explained = _Changes(gram, apart @ shifts.T, apart, shifts[None]).solved([0, 1])
+    solved, explained = bounded_fractions(gram, apart @ shifts.T)
     for place in range(200):
         expected = lsq_linear(shifts.T, apart[place], bounds=(0, 1), tol=1e-12)
         np.testing.assert_allclose(solved[place], expected.x, atol=1e-4)
@@ -231,7 +231,7 @@ def test_images_that_made_a_fingerprint_add_nothing_to_its_product():
         reference = reference_of(("mirrored",), *units[:2])
         moments = Moments(size)
         moments.add(units[2])
-        fractions.append(_Changes.of(moments, reference).products[0, 0] / reference.squares[0])
+        fractions.append(_Comparison(moments, reference).products[0, 0] / reference.squares[0])
     assert abs(np.mean(fractions)) < 3 * np.std(fractions) / np.sqrt(20)
 
 
@@ -261,7 +261,7 @@ def test_squares_have_no_noise():
         rng = np.random.default_rng(seed)
         originals, views = rng.normal(size=(40, 6)), rng.normal(size=(40, 1, 6))
         unit = map(normalised_float32, (originals, originals[:, None] + 0.3 * views))
-        fitted = _fitted(("noise",), *unit, {}, None, 0)
+        fitted = _fitted(("noise",), *unit, None, 0)
         found.append(np.square(fitted.shifts[0]).sum() / fitted.gram_noise[0, 0])
     assert np.mean(found) == pytest.approx(1, abs=0.3)
 
