@@ -15,8 +15,8 @@ other, in both directions, and random halves of all. "wrong": a change is named,
 "two": vectors of batches are simulated, from a drawn original of the other half, plus the mean shift of the change and
 the residual of another drawn image. "worlds": ten batches without a change a reference, of simulated images whose
 variance is equal in all directions, or not. "half": greyscale in half of a batch, watermark in the other; where all
-photographs are the reference, a batch of 400 vectors is simulated from them, as in "two". "content": batches of one or
-two of eight clusters (k-means) of other images.
+photographs are the reference, the batch is drawn from them, with replacement. "content": batches of one or two of eight
+clusters (k-means) of other images.
 """
 
 import argparse
@@ -301,14 +301,9 @@ def half(loaded: Vectors, resamples: int) -> None:
         for seed in range(resamples):
             rng = np.random.default_rng(seed)
             order = rng.permutation(len(vectors))
-            reference, batch = order[:count], order[count:]
+            reference, batch = order[:count], order[count:] if count < len(order) else rng.choice(order, count)
             fitted = reference_of(changes, vectors[reference, 0], vectors[reference, 1:], seed=seed)
-            if len(batch):
-                parts = [vectors[own, view] for own, view in zip(np.array_split(batch, 2), pair, strict=True)]
-                unchanged = vectors[batch, 0]
-            else:
-                parts = [simulated(vectors, order, view, 200, rng) for view in pair]
-                unchanged = simulated(vectors, order, 0, 400, rng)
+            parts = [vectors[own, view] for own, view in zip(np.array_split(batch, 2), pair, strict=True)]
             found = judged(np.concatenate(parts), fitted)
             names_said = {1 + each for own in found.sets for each in own}
             said["right"] += bool(names_said & {*pair})
@@ -316,8 +311,8 @@ def half(loaded: Vectors, resamples: int) -> None:
             said["changed"] += found.remains == UNDECIDED
             said["nothing"] += not found.sets and found.remains == NOTHING
             said["null"] += not found.sets and found.needed is None
-            said["quiet"] += judged(unchanged, fitted).remains == NOTHING
-        print_row(count, len(unchanged), resamples, *(said[key] for key in
+            said["quiet"] += judged(vectors[batch, 0], fitted).remains == NOTHING
+        print_row(count, len(batch), resamples, *(said[key] for key in
                   ("right", "wrong", "changed", "nothing", "null", "quiet")))  # fmt: skip
 
 

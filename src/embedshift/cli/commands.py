@@ -430,8 +430,9 @@ def drift(
 ) -> None:
     """Say what happened to batches of other images, from their vectors: which change, to which fraction of them."""
     from embedshift.cli.finished import print_drift
+    from embedshift.statistics.drift import LEAST_BATCH
     from embedshift.study import load
-    from embedshift.study.drift import LEAST_BATCH, check_tolerance
+    from embedshift.study.drift import check_tolerance
 
     log_lines(quiet)
     if tolerance is not None:  # before images are measured

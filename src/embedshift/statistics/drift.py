@@ -247,9 +247,8 @@ def reference_of(
         rng = np.random.default_rng((seed, split // FOLDS))
         out = rng.permutation(own.max() + 1)[own] % FOLDS == split % FOLDS
         part = _fitted(names, originals[~out], views[~out], own[~out], seed)
-        held = originals[out]
-        matrix = part.space.matrix.astype(np.float64)
-        places = _sums((held - part.original[0]) @ (matrix @ part.shifts[0].T), own[out])
+        held, along = originals[out], part.space.matrix.astype(np.float64) @ part.shifts[0].T
+        places = _sums((held - part.original[0]) @ along, own[out])
         products.append(places.sum(axis=0) / len(held) * (part.images / fitted.images))
         ratios.append(np.square(places).sum(axis=0) / len(held) / np.maximum(np.diag(part.spread), 1e-12))
         excesses.append(float(np.divide(*_beside(part, held).left([]))))
@@ -285,7 +284,6 @@ def _fitted(
     count, size = originals.shape
     # As if D more images had the same variance in all directions.
     space = space_of(originals, least=size / (size + count))
-    matrix = space.matrix.astype(np.float64)
     shifts = ((views - originals[:, None]) @ space.matrix).reshape(count, -1)
     own = group_numbers(groups, count)
     units = int(own.max()) + 1
@@ -294,10 +292,9 @@ def _fitted(
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1)
     means: Floats = (weights @ shifts).reshape(1 + RESAMPLES, len(names), size).astype(np.float32)
     centred = originals - originals.mean(axis=0, dtype=np.float64)
-    whitened = _sums(centred @ matrix, own) / count
     apart = _sums(shifts - shifts.mean(axis=0), own).reshape(units, len(names), size) / count
     noise = np.einsum("gcd,ged->ce", apart, apart)
-    places = whitened @ means[0].T.astype(np.float64)
+    places = _sums(centred @ space.matrix, own) / count @ means[0].T.astype(np.float64)
     squared = count**2 * np.square(originals.mean(axis=0, dtype=np.float64)).sum() - count
     return Reference(
         tuple(names), tuple(names), space, count, units, float(1 - squared / count / (count - 1)),
