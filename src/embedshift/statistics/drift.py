@@ -380,15 +380,11 @@ class _Comparison:
         left, plain = (square - noise for square, noise in (self.left(chosen), square_and_noise(self.plain)))
         return left, left / max(plain, 1e-12)
 
-    def is_beyond(self, chosen: Sequence[int]) -> bool:
-        """Returns whether chosen changes leave more than other images do."""
-        square, noise = self.left(chosen)
-        return square > self.reference.excess * noise
-
     def explain(self, chosen: Sequence[int]) -> bool:
         """Returns whether chosen changes leave no more than other images, or little beside what they explain."""
-        explained, least = float(self.solved(chosen)[1][0]), EXPLAINED[len(chosen) - 1]
-        return not self.is_beyond(chosen) or explained > least * (explained + self.rest(chosen)[0])
+        (square, noise), explained = self.left(chosen), float(self.solved(chosen)[1][0])
+        is_most = explained > EXPLAINED[len(chosen) - 1] * (explained + square - noise)
+        return is_most or square <= self.reference.excess * noise
 
     def strongest(self, chosen: Sequence[int]) -> _Candidate:
         """Returns the change that explains most beside chosen ones."""
@@ -424,10 +420,11 @@ class _Comparison:
 
     def remains(self, chosen: Sequence[int]) -> str:
         """Says what chosen changes leave of the distance between batch and reference."""
-        if self.is_beyond(chosen):
+        square, noise = self.left(chosen)
+        if square > self.reference.excess * noise:
             return UNKNOWN if np.greater(self.rest(chosen), self.reference.content).any() else CONTENT
-        noise = np.quantile(np.square(self.plain[1:] - self.plain[0]).sum(axis=1), CONFIDENCE)
-        is_moved = square_and_noise(self.plain)[0] > noise * self.reference.excess
+        limit = np.quantile(np.square(self.plain[1:] - self.plain[0]).sum(axis=1), CONFIDENCE) * self.reference.excess
+        is_moved = square_and_noise(self.plain)[0] > limit
         return CONTENT if is_moved and not chosen else NOTHING
 
     def needed(self, first: _Candidate) -> tuple[int | None, int | None]:
