@@ -8,7 +8,7 @@ usage: python benchmarks/drift.py names STUDY [--resamples 20]
        python benchmarks/drift.py stream [--images 1000000]
        python benchmarks/drift.py worlds [--resamples 100]
        python benchmarks/drift.py half STUDY [--resamples 20]
-       python benchmarks/drift.py content STUDY [--resamples 5]
+       python benchmarks/drift.py content STUDY [--resamples 20]
 
 The study is of 400 photographs, of photos/ and more_photos/. Reference and batch are 180 of one folder and 180 of the
 other, in both directions, and random halves of all. "wrong": a change is named, and the true one is in no named set.
