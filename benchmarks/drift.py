@@ -8,14 +8,15 @@ usage: python benchmarks/drift.py names STUDY [--resamples 20]
        python benchmarks/drift.py stream [--images 1000000]
        python benchmarks/drift.py worlds [--resamples 100]
        python benchmarks/drift.py half STUDY [--resamples 20]
-       python benchmarks/drift.py content STUDY [--resamples 5]
+       python benchmarks/drift.py content STUDY [--resamples 20]
 
 The study is of 400 photographs, of photos/ and more_photos/. Reference and batch are 180 of one folder and 180 of the
 other, in both directions, and random halves of all. "wrong": a change is named, and the true one is in no named set.
 "two": vectors of batches are simulated, from a drawn original of the other half, plus the mean shift of the change and
 the residual of another drawn image. "worlds": ten batches without a change a reference, of simulated images whose
-variance is equal in all directions, or not. "half": greyscale in half of a batch, watermark in the other. "content":
-batches of one or two of eight clusters (k-means) of other images.
+variance is equal in all directions, or not. "half": greyscale in half of a batch, watermark in the other; where all
+photographs are the reference, the batch is drawn from them, with replacement. "content": batches of one or two of eight
+clusters (k-means) of other images.
 """
 
 import argparse
@@ -295,17 +296,15 @@ def half(loaded: Vectors, resamples: int) -> None:
     pair = [1 + changes.index(name) for name in ("greyscale", "watermark")]
     print_head("reference", "batch", "batches", "one of the two named", "another named", "\"changed\"", "\"nothing\"",
                "needed is null", "unchanged: \"nothing\"")  # fmt: skip
-    for count in (60, 200, 320):
+    for count in (60, 200, len(vectors)):
         said: Counter[str] = Counter()
         for seed in range(resamples):
             rng = np.random.default_rng(seed)
             order = rng.permutation(len(vectors))
-            reference, batch = order[:count], order[count:]
+            reference, batch = order[:count], order[count:] if count < len(order) else rng.choice(order, count)
             fitted = reference_of(changes, vectors[reference, 0], vectors[reference, 1:], seed=seed)
-            parts = np.array_split(batch, 2)
-            found = judged(
-                np.concatenate([vectors[part, view] for part, view in zip(parts, pair, strict=True)]), fitted
-            )
+            parts = [vectors[own, view] for own, view in zip(np.array_split(batch, 2), pair, strict=True)]
+            found = judged(np.concatenate(parts), fitted)
             names_said = {1 + each for own in found.sets for each in own}
             said["right"] += bool(names_said & {*pair})
             said["wrong"] += any(not {1 + each for each in own} & {*pair} for own in found.sets)

@@ -9,9 +9,9 @@ from embedshift.statistics.drift import (
     UNDECIDED,
     UNKNOWN,
     Moments,
-    _Changes,
+    _Comparison,
     _fitted,
-    gains_of,
+    bounded_fractions,
     judge,
     largest_score,
     reference_of,
@@ -95,6 +95,37 @@ def test_other_content_names_nothing_and_is_said(world, reference):
 def test_change_that_no_study_has_is_said(world, reference):
     found = world.judged(reference, (400, 4))
     assert found.remains == UNKNOWN
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_few_clusters_of_the_same_content_are_no_unknown_change(seed):
+    rng = np.random.default_rng(seed)
+    centres, spread = np.zeros((8, SIZE)), np.concatenate([np.full(8, 0.6), np.full(SIZE - 8, 0.15)])
+    centres[:, :8] = 0.6 * rng.normal(size=(8, 8))
+
+    def drawn(clusters, count):
+        return (
+            np.repeat(centres[clusters], count, axis=0) + 0.5 + rng.normal(size=(len(clusters) * count, SIZE)) * spread
+        )
+
+    def remains(vectors):
+        moments = Moments(SIZE)
+        moments.add(vectors)
+        found = judge(moments, reference)
+        assert found.sets == ()
+        return found.remains
+
+    images, everything = drawn(range(8), 40), range(8)
+    views = images[:, None] + 0.25 * np.eye(SIZE)[10:13]
+    reference = reference_of(NAMES[:3], *map(normalised_float32, (images, views)), seed=seed)
+    said = [remains(drawn([first], 40)) for first in everything]
+    said += [remains(drawn([first, first - 1], 20)) for first in everything]
+    # Calibrated with halves of the images (`NARROW` of 2), 11 and 13 of 16 are called unknown.
+    assert said.count(UNKNOWN) <= 1
+    assert said.count(CONTENT) >= 12
+    # The same clusters as in the study, all moved: small and large.
+    for size in (0.25, 1.0):
+        assert remains(drawn(everything, 40) + size * np.eye(SIZE)[20]) == UNKNOWN
 
 
 def test_batch_that_moved_but_cannot_be_named_is_not_called_unchanged():
@@ -191,11 +222,11 @@ def test_gains_are_what_a_slow_search_finds():
     rng = np.random.default_rng(0)
     products, squares = rng.normal(size=50), rng.uniform(0.5, 2, size=50)
     grid = np.linspace(0, 1, 20_001)
-    gains, fractions = gains_of(products, squares)
+    fractions, gains = bounded_fractions(squares[:, None, None], products[:, None])
     for place in range(50):
         curve = 2 * grid * products[place] - grid**2 * squares[place]
         assert gains[place] == pytest.approx(curve.max(), abs=1e-6)
-        assert fractions[place] == pytest.approx(grid[curve.argmax()], abs=1e-3)
+        assert fractions[place, 0] == pytest.approx(grid[curve.argmax()], abs=1e-3)
 
 
 def test_two_fractions_are_those_of_bounded_least_squares():
@@ -204,7 +235,7 @@ def test_two_fractions_are_those_of_bounded_least_squares():
     rng = np.random.default_rng(1)
     shifts, apart = rng.normal(size=(2, 6)), rng.normal(size=(200, 6))
     gram = np.broadcast_to(shifts @ shifts.T, (200, 2, 2))
-    solved, explained = _Changes(gram, apart @ shifts.T, apart, shifts[None]).solved([0, 1])
+    solved, explained = bounded_fractions(gram, apart @ shifts.T)
     for place in range(200):
         expected = lsq_linear(shifts.T, apart[place], bounds=(0, 1), tol=1e-12)
         np.testing.assert_allclose(solved[place], expected.x, atol=1e-4)
@@ -231,7 +262,7 @@ def test_images_that_made_a_fingerprint_add_nothing_to_its_product():
         reference = reference_of(("mirrored",), *units[:2])
         moments = Moments(size)
         moments.add(units[2])
-        fractions.append(_Changes.of(moments, reference).products[0, 0] / reference.squares[0])
+        fractions.append(_Comparison(moments, reference).products[0, 0] / reference.squares[0])
     assert abs(np.mean(fractions)) < 3 * np.std(fractions) / np.sqrt(20)
 
 
@@ -261,7 +292,7 @@ def test_squares_have_no_noise():
         rng = np.random.default_rng(seed)
         originals, views = rng.normal(size=(40, 6)), rng.normal(size=(40, 1, 6))
         unit = map(normalised_float32, (originals, originals[:, None] + 0.3 * views))
-        fitted = _fitted(("noise",), *unit, {}, None, 0)
+        fitted = _fitted(("noise",), *unit, None, 0)
         found.append(np.square(fitted.shifts[0]).sum() / fitted.gram_noise[0, 0])
     assert np.mean(found) == pytest.approx(1, abs=0.3)
 

@@ -430,6 +430,7 @@ def drift(
 ) -> None:
     """Say what happened to batches of other images, from their vectors: which change, to which fraction of them."""
     from embedshift.cli.finished import print_drift
+    from embedshift.statistics.drift import LEAST_BATCH
     from embedshift.study import load
     from embedshift.study.drift import check_tolerance
 
@@ -446,7 +447,7 @@ def drift(
     if beyond:
         raise typer.Exit(BROKEN)
     if tolerance is not None and found.not_judged:
-        words = "fewer than 10 vectors, so that its movement is not known; give more"
+        words = f"fewer than {LEAST_BATCH} vectors, so that its movement is not known; give more"
         raise UsageError(f"{found.not_judged[0]}: {words}")
 
 

@@ -35,10 +35,11 @@ EXPLAINED = (0.5, 0.75)
 SPLITS, FOLDS, DRAWS = 20, 5, 20_000
 # Images, or groups of them, of a reference at least, those below which it names nothing, and vectors of a batch.
 LEAST_REFERENCE, LEAST_NAMING, LEAST_BATCH = 20, 50, 10
-FURTHEST = 20
 # Batches of other content that are drawn hold this part of the images, those most like one.
 NARROW = 8
 CHUNK = 4096
+# How often noise is in a number of the batch itself, and in those of resamples, which have their own, too.
+_TIMES = np.array([1.0, *[2.0] * RESAMPLES])
 NOTHING, CONTENT = "nothing", "other content, or an unknown change"
 UNKNOWN, UNDECIDED = "a change that the study does not have", "changed, not decidable"
 
@@ -114,7 +115,7 @@ class Named:
         gains: What each change explains alone, `[C]`.
         fractions: The fraction of images that each change would have reached, `[C]`.
         sets: For each change that is named, the changes that cannot be told from it, the best first.
-        remains: What the named changes leave: `NOTHING`, `CONTENT`, `UNKNOWN`; `UNDECIDED` if none is named.
+        remains: The rest that named changes leave: `NOTHING`, `CONTENT`, `UNKNOWN`; `UNDECIDED` if none is named.
         needed: About how many vectors would name one; None = one is named, or no number would.
         needed_images: How many images of the reference it takes then; None = those that it has.
     """
@@ -132,6 +133,11 @@ class Named:
     def best(self) -> int:
         """The change that explains most."""
         return int(self.gains.argmax())
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether the batch moved along the fingerprints, but no change can be named."""
+        return self.remains == UNDECIDED
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +174,7 @@ class Reference:
     spread: Values
     inflation: float = 1.0
     excess: float = np.inf
-    content: tuple[float, float] = (np.inf, np.inf)
+    content: Sequence[float] | Values = (np.inf, np.inf)
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -210,10 +216,9 @@ def largest_score(covariance: Values, part: float) -> float:
     return float(np.quantile(scores.max(axis=1), part))
 
 
-def gains_of(products: Values, squares: Values) -> tuple[Values, Values]:
-    """Returns gains `2 p δ·m - p² δ·δ` of changes, each alone, and their fractions p within 0 to 1, of one shape."""
-    fractions = np.clip(products / squares, 0, 1)
-    return 2 * fractions * products - fractions**2 * squares, fractions
+def square_and_noise(apart: Values) -> tuple[float, float]:
+    """Returns the squared length of a vector `[0]`, and what noise gives, by its resamples `[1:]`."""
+    return float(np.square(apart[0]).sum()), float(np.square(apart[1:] - apart[0]).sum(axis=1).mean())
 
 
 def reference_of(
@@ -235,225 +240,218 @@ def reference_of(
         groups: Which images are not independent, `[n]`; None = all are.
         seed: Seed of resamples and splits.
     """
-    fitted = _fitted(names, originals, views, families or {}, groups, seed)
+    fitted = _fitted(names, originals, views, groups, seed)
     own = group_numbers(groups, len(originals))
     ratios, products, excesses, contents = list[Values](), list[Values](), list[float](), list[tuple[float, float]]()
     for split in range(SPLITS):
         rng = np.random.default_rng((seed, split // FOLDS))
         out = rng.permutation(own.max() + 1)[own] % FOLDS == split % FOLDS
-        part = _fitted(names, originals[~out], views[~out], {}, own[~out], seed)
-        held = originals[out]
-        matrix = part.space.matrix.astype(np.float64)
-        along, numbers = matrix @ part.shifts[0].T, np.unique(own[out], return_inverse=True)[1]
-        places = _sums((held - part.original[0]) @ along, numbers)
-        spread = np.maximum(np.diag(part.spread), 1e-12)
-        # In deviations: a split has a space, and so a scale, of its own.
-        products.append(places.sum(axis=0) / len(held) * (part.images / fitted.images) / np.sqrt(spread))
-        ratios.append(np.square(places).sum(axis=0) / len(held) / spread)
-        excesses.append(_excess(part, held))
+        part = _fitted(names, originals[~out], views[~out], own[~out], seed)
+        held, along = originals[out], part.space.matrix.astype(np.float64) @ part.shifts[0].T
+        places = _sums((held - part.original[0]) @ along, own[out])
+        products.append(places.sum(axis=0) / len(held) * (part.images / fitted.images))
+        ratios.append(np.square(places).sum(axis=0) / len(held) / np.maximum(np.diag(part.spread), 1e-12))
+        excesses.append(float(np.divide(*_beside(part, held).left([]))))
         contents.append(_of_content(originals, own, np.random.default_rng((seed, split))))
-    limits = np.quantile(contents, (1 + CONFIDENCE) / 2, axis=0, method="higher")
-    content = float(limits[0]), float(limits[1])
+    content: Values = np.quantile(contents, (1 + CONFIDENCE) / 2, axis=0, method="higher")
     inflation = np.maximum(np.mean(ratios, axis=0), 1)
-    cross_noise = np.mean(products, axis=0) * np.sqrt(np.diag(fitted.spread))
     spread = fitted.spread * np.sqrt(np.outer(inflation, inflation))
+    own_families = tuple((families or {}).get(name, name) for name in names)
     return replace(
-        fitted, cross_noise=cross_noise, spread=spread, inflation=float(inflation.mean()), excess=max(excesses),
-        content=content,
+        fitted, families=own_families, cross_noise=np.mean(products, axis=0), spread=spread,
+        inflation=float(inflation.mean()), excess=max(excesses), content=content,
     )  # fmt: skip
-
-
-def square_and_noise(apart: Values) -> tuple[float, float]:
-    """Returns the squared length of a vector `[0]`, and what noise gives, by its resamples `[1:]`."""
-    return float(np.square(apart[0]).sum()), float(np.square(apart[1:] - apart[0]).sum(axis=1).mean())
-
-
-def _excess(reference: Reference, held: Floats) -> float:
-    """Returns the squared distance of other images from the reference, over what noise gives."""
-    moments = Moments(held.shape[1])
-    moments.add(held)
-    square, noise = square_and_noise(reference.whitened(moments.means) - reference.originals)
-    return square / noise
 
 
 def _of_content(originals: Floats, groups: NDArray[np.intp], rng: np.random.Generator) -> tuple[float, float]:
     """Returns how far the images that are most like one lie from other images, whitened, and over as they are."""
     second = rng.permutation(groups.max() + 1)[groups] % 2 == 1
     fitted, others = originals[~second], originals[second]
-    space = space_of(fitted, least=fitted.shape[1] / sum(fitted.shape))
-    mean = fitted.mean(axis=0, dtype=np.float64)
-    near = others @ (fitted[rng.integers(len(fitted))] - mean)
+    near = others @ (fitted[rng.integers(len(fitted))] - fitted.mean(axis=0))
     like = others[np.argsort(-near)[: max(len(others) // NARROW, LEAST_BATCH)]]
-    sizes = []
-    for matrix in (space.matrix.astype(np.float64), np.eye(len(mean))):
-        parts = [(values - mean) @ matrix for values in (fitted, like)]
-        noise = sum(float(values.var(axis=0).sum()) / len(values) for values in parts)
-        sizes.append(float(np.square(parts[1].mean(axis=0)).sum()) - noise)
-    return sizes[0], sizes[0] / max(sizes[1], 1e-12)
+    return _beside(_fitted((), fitted, fitted[:, None][:, :0], groups[~second], 0), like).rest([])
+
+
+def _beside(reference: Reference, held: Floats) -> "_Comparison":
+    moments = Moments(held.shape[1])
+    moments.add(held)
+    return _Comparison(moments, reference)
 
 
 def _fitted(
-    names: Sequence[str],
-    originals: Floats,
-    views: Floats,
-    families: Mapping[str, str],
-    groups: GroupNumbers | None,
-    seed: int,
+    names: Sequence[str], originals: Floats, views: Floats, groups: GroupNumbers | None, seed: int
 ) -> Reference:
     count, size = originals.shape
     # As if D more images had the same variance in all directions.
     space = space_of(originals, least=size / (size + count))
-    matrix = space.matrix.astype(np.float64)
     shifts = ((views - originals[:, None]) @ space.matrix).reshape(count, -1)
     own = group_numbers(groups, count)
-    drawn = np.random.default_rng((seed, count)).poisson(1.0, (RESAMPLES, own.max() + 1)).astype(np.float32)
+    units = int(own.max()) + 1
+    drawn = np.random.default_rng((seed, count)).poisson(1.0, (RESAMPLES, units)).astype(np.float32)
     weights = np.vstack([np.ones(count, np.float32), drawn[:, own]])
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1)
     means: Floats = (weights @ shifts).reshape(1 + RESAMPLES, len(names), size).astype(np.float32)
     centred = originals - originals.mean(axis=0, dtype=np.float64)
-    whitened = _sums(centred @ matrix, own) / count
-    apart = _sums(shifts - shifts.mean(axis=0), own).reshape(-1, len(names), size) / count
+    apart = _sums(shifts - shifts.mean(axis=0), own).reshape(units, len(names), size) / count
     noise = np.einsum("gcd,ged->ce", apart, apart)
-    places = whitened @ means[0].T.astype(np.float64)
+    places = _sums(centred @ space.matrix, own) / count @ means[0].T.astype(np.float64)
     squared = count**2 * np.square(originals.mean(axis=0, dtype=np.float64)).sum() - count
     return Reference(
-        tuple(names), tuple(families.get(name, name) for name in names), space, count, int(own.max()) + 1,
-        float(1 - squared / count / (count - 1)), weights.astype(np.float64) @ originals, means,
-        noise, np.zeros(len(names)), count * places.T @ places,
+        tuple(names), tuple(names), space, count, units, float(1 - squared / count / (count - 1)),
+        weights.astype(np.float64) @ originals, means, noise, np.zeros(len(names)), count * places.T @ places,
     )  # fmt: skip
 
 
 def _sums(values: Values, groups: NDArray[np.intp]) -> Values:
-    if len(values) == groups.max() + 1:
-        return np.asarray(values, np.float64)
-    summed = np.zeros((groups.max() + 1, values.shape[1]))
-    np.add.at(summed, groups, values)
-    return summed
+    """Returns the sums over the rows of each group, in the order of their numbers."""
+    order = np.argsort(groups, kind="stable")
+    starts = np.unique(groups[order], return_index=True)[1]
+    return np.add.reduceat(values[order], starts, axis=0, dtype=np.float64)
 
 
 def judge(moments: Moments, reference: Reference, batches: int = 1) -> Named:
     """Names what happened to a batch, one of so many that are judged at once."""
-    changes = _Changes.of(moments, reference)
-    part = SURE ** (1 / batches)
-    chosen, sets = list[int](), list[tuple[int, ...]]()
-    needed, is_moved = tuple[int | None, int | None]((None, None)), False
-    for _ in EXPLAINED:
-        gains, fractions = changes.beside(chosen)
-        best = int(gains[0].argmax())
-        score = changes.score(best, chosen, moments.independent, reference, part)
-        alike, margin = alike_changes(gains, reference.families)
-        is_there = reference.names_changes and reference.seen[best] and score > 1
-        is_there &= (fractions[1:, best] > 0).mean() >= HELD
-        if not (is_there and len({reference.families[each] for each in alike}) <= MOST_NAMES):
-            if not chosen:
-                needed, is_moved = _needed(moments, reference, score, margin), score > 1
-            break
-        if chosen and not changes.explain([*chosen, best], reference.excess):
-            break
-        chosen.append(best)
-        sets.append(alike)
-    if chosen and not changes.explain(chosen, reference.excess):
-        chosen, sets = [], []
+    compared = _Comparison(moments, reference, SURE ** (1 / batches))
+    first = compared.strongest([])
+    named = [first] if first.is_named else []
+    if named and (second := compared.strongest([first.change])).is_named:
+        named.append(second)
+    # Both if they explain enough, else the first if it does.
+    while named and not compared.explain([each.change for each in named]):
+        named.pop()
+    chosen = [each.change for each in named]
     # A change that is named by itself is no other name of the first.
-    sets = [tuple(each for each in own if each == own[0] or each not in chosen) for own in sets]
-    gains, remains = changes.beside([])[0], _remains(changes, chosen, moments, reference)
+    sets = (tuple(own for own in each.alike if own == each.change or own not in chosen) for each in named)
+    remains = compared.remains(chosen)
+    if remains == NOTHING and not chosen and first.score > 1:
+        remains = UNDECIDED
     return Named(
-        moments.count, _moved(moments, reference), gains[0], changes.fractions(chosen, reference.seen), tuple(sets),
-        UNDECIDED if is_moved and remains == NOTHING else remains, *needed,
+        moments.count, compared.moved, first.gains, compared.fractions(chosen), tuple(sets), remains,
+        *compared.needed(first),
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Left:
-    """The squared length of what changes leave, and what noise gives."""
+class _Candidate(NamedTuple):
+    """The change that explains most beside chosen ones, and what each explains `[C]`; `alike` are its other names."""
 
-    square: float
-    noise: float
-
-    @property
-    def size(self) -> float:
-        return self.square - self.noise
-
-    def is_beyond(self, excess: float) -> bool:
-        return self.square > excess * self.noise
+    change: int
+    gains: Values
+    alike: tuple[int, ...]
+    margin: float
+    score: float
+    is_named: bool
 
 
-@dataclass(frozen=True, eq=False)
-class _Changes:
-    """What changes explain of a batch, and of resamples of batch and reference.
+class _Comparison:
+    """A batch beside a reference, and resamples of both; in `part` of batches without a change none is named.
 
-    `gram` is δ·δ of pairs of changes, `[1 + R, C, C]`, `products` δ·m, `[1 + R, C]`, both without what noise adds;
-    `apart` is m, `[1 + R, D]`.
+    `plain` is the mean of the batch less that of the originals, `apart` the same whitened (m), both `[1 + R, D]`.
+    Without what noise adds, `gram` is δ·δ of pairs of changes, `[1 + R, C, C]`, and `products` δ·m, `[1 + R, C]`.
     """
 
-    gram: Values
-    products: Values
-    apart: Values
-    shifts: Floats
-
-    @classmethod
-    def of(cls, moments: Moments, reference: Reference) -> "_Changes":
-        apart, shifts = reference.whitened(moments.means) - reference.originals, reference.shifts
-        # A resample has the noise of the sample, and its own.
-        twice = np.ones(1 + RESAMPLES)
-        twice[1:] = 2
-        gram = (shifts @ shifts.transpose(0, 2, 1)).astype(np.float64) - twice[:, None, None] * reference.gram_noise
-        diagonal = np.einsum("rcc->rc", gram)
+    def __init__(self, moments: Moments, reference: Reference, part: float = SURE) -> None:
+        self.moments, self.reference, self.part = moments, reference, part
+        self.plain = moments.means - reference.original
+        self.apart = reference.whitened(moments.means) - reference.originals
+        shifts, noise = reference.shifts, _TIMES[:, None, None] * reference.gram_noise
+        self.gram: Values = (shifts @ shifts.transpose(0, 2, 1)).astype(np.float64) - noise
+        diagonal = np.einsum("rcc->rc", self.gram)
         np.maximum(diagonal, 1e-3 * reference.squares, out=diagonal)
-        products = np.einsum("rcd,rd->rc", shifts, apart, optimize=True) - twice[:, None] * reference.cross_noise
-        return cls(gram, products, apart, shifts)
+        products = np.einsum("rcd,rd->rc", shifts, self.apart, optimize=True)
+        self.products: Values = products - _TIMES[:, None] * reference.cross_noise
 
-    def left(self, chosen: Sequence[int]) -> "_Left":
-        """Returns what chosen changes leave of m, in all resamples with the fractions found."""
-        fractions = self.solved(chosen)[0][0] if chosen else np.zeros(0)
-        rest = self.apart - np.einsum("k,rkd->rd", fractions, self.shifts[:, list(chosen)])
-        return _Left(*square_and_noise(rest))
+    @property
+    def moved(self) -> Fraction:
+        squares = np.square(self.plain).sum(axis=1) - _TIMES * square_and_noise(self.plain)[1]
+        return _interval(np.maximum(squares, 0.0) / 2 / self.reference.baseline)
 
-    def explain(self, chosen: Sequence[int], excess: float) -> bool:
+    def solved(self, columns: ArrayLike) -> tuple[Values, Values]:
+        """Returns fractions of sets of changes `[..., k]`, `[1 + R, ..., k]`, and what they explain, `[1 + R, ...]`."""
+        sets = np.asarray(columns, np.intp)
+        return bounded_fractions(self.gram[:, sets[..., None], sets[..., None, :]], self.products[:, sets])
+
+    def left(self, chosen: Sequence[int]) -> tuple[float, float]:
+        """Returns the squared distance that chosen changes leave, and its noise, with the fractions found."""
+        explained = np.einsum("k,rkd->rd", self.solved(chosen)[0][0], self.reference.shifts[:, list(chosen)])
+        return square_and_noise(self.apart - explained)
+
+    def rest(self, chosen: Sequence[int]) -> tuple[float, float]:
+        """Returns how far chosen changes leave the batch from the reference, and over how far it is as it is."""
+        left, plain = (square - noise for square, noise in (self.left(chosen), square_and_noise(self.plain)))
+        return left, left / max(plain, 1e-12)
+
+    def explain(self, chosen: Sequence[int]) -> bool:
         """Returns whether chosen changes leave no more than other images, or little beside what they explain."""
-        left, explained = self.left(chosen), self.solved(chosen)[1][0]
-        return not left.is_beyond(excess) or explained > EXPLAINED[len(chosen) - 1] * (explained + left.size)
+        (square, noise), explained = self.left(chosen), float(self.solved(chosen)[1][0])
+        is_most = explained > EXPLAINED[len(chosen) - 1] * (explained + square - noise)
+        return is_most or square <= self.reference.excess * noise
 
-    def solved(self, columns: Sequence[int]) -> tuple[Values, Values]:
-        """Returns fractions of some changes together, within 0 to 1, `[1 + R, k]`, and what they explain, `[1 + R]`."""
-        gram, products = self.gram[:, columns][:, :, columns], self.products[:, columns]
-        fractions = np.zeros_like(products)
-        for _ in range(1 if len(columns) == 1 else 50):
-            for place in range(len(columns)):
-                rest = products[:, place] - np.einsum("rk,rk->r", gram[:, place], fractions)
-                rest += gram[:, place, place] * fractions[:, place]
-                fractions[:, place] = np.clip(rest / gram[:, place, place], 0, 1)
-        explained = 2 * (fractions * products).sum(axis=1) - np.einsum("rk,rkl,rl->r", fractions, gram, fractions)
-        return fractions, explained
-
-    def beside(self, chosen: Sequence[int]) -> tuple[Values, Values]:
-        """Returns what each change explains beside chosen ones, and its fraction then, `[1 + R, C]` each."""
-        before = self.solved(chosen)[1][:, None] if chosen else 0.0
-        parts = [self.solved([*chosen, each]) for each in range(self.products.shape[1])]
-        gains = np.stack([part[1] for part in parts], axis=1) - before
+    def strongest(self, chosen: Sequence[int]) -> _Candidate:
+        """Returns the change that explains most beside chosen ones."""
+        fractions, explained = self.solved([[*chosen, each] for each in range(self.products.shape[1])])
+        gains = explained - self.solved(chosen)[1][:, None]
         # A chosen change explains no more, nor does its copy.
         squares = np.diag(self.gram[0])
         overlap = self.gram[0] ** 2 / np.outer(squares, squares)
         gains[:, (overlap[:, list(chosen)] > 1 - 1e-6).any(axis=1)] = -np.inf
-        return gains, np.stack([part[0][:, -1] for part in parts], axis=1)
+        best = int(gains[0].argmax())
+        alike, margin = alike_changes(gains, self.reference.families)
+        score, families = self.score(best, chosen), {self.reference.families[each] for each in alike}
+        is_named = self.reference.names_changes and self.reference.seen[best] and score > 1
+        is_named &= len(families) <= MOST_NAMES and (fractions[1:, best, -1] > 0).mean() >= HELD
+        return _Candidate(best, gains[0], alike, margin, score, bool(is_named))
 
-    def score(self, change: int, chosen: Sequence[int], count: float, reference: Reference, part: float) -> float:
+    def score(self, change: int, chosen: Sequence[int]) -> float:
         """Returns δ·m, less what chosen changes explain, over what a part of batches without the change stay below."""
-        products, covariance = self.products, reference.covariance(count)
+        products, covariance = self.products, self.reference.covariance(self.moments.independent)
         if chosen:
             products = products - np.einsum("rck,rk->rc", self.gram[:, :, chosen], self.solved(chosen)[0])
             covariance = np.atleast_2d(np.cov(products[1:].T))
-        others = [each for each in np.flatnonzero(reference.seen) if each not in chosen]
-        limit = largest_score(covariance[np.ix_(others, others)], part) if others else np.inf
+        others = [each for each in np.flatnonzero(self.reference.seen) if each not in chosen]
+        limit = largest_score(covariance[np.ix_(others, others)], self.part) if others else np.inf
         return float(products[0, change] / np.sqrt(covariance[change, change]) / limit)
 
-    def fractions(self, chosen: Sequence[int], seen: NDArray[np.bool_]) -> tuple[Fraction, ...]:
-        """Returns the fraction of each change: of a chosen one beside the others, of others alone, 0 to 1 if unseen."""
-        found = []
-        for each in range(self.products.shape[1]):
-            columns = [each, *(other for other in chosen if other != each)] if each in chosen else [each]
-            found.append(_interval(self.solved(columns)[0][:, 0]) if seen[each] else Fraction(0.0, 0.0, 1.0))
-        return tuple(found)
+    def fractions(self, chosen: Sequence[int]) -> tuple[Fraction, ...]:
+        """Returns the fraction of images with each change, 0 to 1 if unseen; chosen changes are fitted together."""
+        found = self.solved(np.arange(self.products.shape[1])[:, None])[0][..., 0]
+        found[:, list(chosen)] = self.solved(chosen)[0]
+        pairs = zip(found.T, self.reference.seen, strict=True)
+        return tuple(_interval(values) if is_seen else Fraction(0.0, 0.0, 1.0) for values, is_seen in pairs)
+
+    def remains(self, chosen: Sequence[int]) -> str:
+        """Says what chosen changes leave of the distance between batch and reference."""
+        square, noise = self.left(chosen)
+        if square > self.reference.excess * noise:
+            return UNKNOWN if np.greater(self.rest(chosen), self.reference.content).any() else CONTENT
+        limit = np.quantile(np.square(self.plain[1:] - self.plain[0]).sum(axis=1), CONFIDENCE) * self.reference.excess
+        is_moved = square_and_noise(self.plain)[0] > limit
+        return CONTENT if is_moved and not chosen else NOTHING
+
+    def needed(self, first: _Candidate) -> tuple[int | None, int | None]:
+        """Returns about how many vectors, and images of the reference, would name a change that leads as it does."""
+        images, reach = self.reference.images, max(min(first.score, first.margin / 2.5, 1.0), 0.0)
+        noise = reach**2 * (1 / self.moments.independent + 1 / images)
+        if first.is_named or not self.reference.names_changes or first.score < LEAST_SCORE or noise == 0:
+            return None, None
+        wanted = noise - 1 / images
+        vectors = int(np.ceil(1 / wanted if wanted > 0 else 2 / noise))
+        return vectors, None if wanted > 0 else vectors
+
+
+def bounded_fractions(gram: Values, products: Values) -> tuple[Values, Values]:
+    """Returns the fractions p of k changes, `[..., k]`, within 0 to 1, that explain most, and how much, `[...]`.
+
+    They explain `2 p·products - p·gram·p`, for products δ·m, `[..., k]`, and `gram` of δ·δ, `[..., k, k]`.
+    """
+    fractions, size = np.zeros_like(products), products.shape[-1]
+    for _ in range(1 if size == 1 else 50):
+        for place in range(size):
+            others = np.einsum("...k,...k->...", gram[..., place, :], fractions)
+            own = gram[..., place, place]
+            rest = products[..., place] - others + own * fractions[..., place]
+            fractions[..., place] = np.clip(rest / own, 0, 1)
+    explained = 2 * (fractions * products).sum(axis=-1)
+    return fractions, explained - np.einsum("...k,...kl,...l->...", fractions, gram, fractions)
 
 
 def _interval(values: Values) -> Fraction:
@@ -476,39 +474,3 @@ def alike_changes(gains: Values, families: Sequence[str]) -> tuple[tuple[int, ..
     lead = gains[1:, [best]] - np.maximum(gains[1:][:, others], 0)
     margins = lead.mean(axis=0) / np.maximum(lead.std(axis=0), 1e-12)
     return alike, float(margins.min(initial=np.inf))
-
-
-def _needed(moments: Moments, reference: Reference, score: float, margin: float) -> tuple[int | None, int | None]:
-    """Returns about how many vectors would name a change, if score and lead stay as they are but for noise.
-
-    And images of the reference, where its own noise is too large for any number of vectors. None where the score is no
-    more than batches without a change often have.
-    """
-    if not reference.names_changes or score < LEAST_SCORE:
-        return None, None
-    noise = min(score, margin / 2.5, 1.0) ** 2 * (1 / moments.independent + 1 / reference.images)
-    if margin <= 0 or noise <= 0:
-        return None, None
-    if (wanted := noise - 1 / reference.images) > 0:
-        return int(np.ceil(1 / wanted)), None
-    return int(np.ceil(2 / noise)), int(np.ceil(2 / noise))
-
-
-def _moved(moments: Moments, reference: Reference) -> Fraction:
-    apart = moments.means - reference.original
-    noise = square_and_noise(apart)[1]
-    squares = np.square(apart).sum(axis=1) - noise
-    squares[1:] -= noise
-    return _interval(np.maximum(squares, 0.0) / 2 / reference.baseline)
-
-
-def _remains(changes: _Changes, chosen: Sequence[int], moments: Moments, reference: Reference) -> str:
-    """Says what the named changes leave of the distance between batch and reference."""
-    left = changes.left(chosen)
-    means = moments.means - reference.original
-    square, noise = square_and_noise(means)
-    if left.is_beyond(reference.excess):
-        ratio = left.size / max(square - noise, 1e-12)
-        return UNKNOWN if left.size > reference.content[0] or ratio > reference.content[1] else CONTENT
-    limit = np.quantile(np.square(means[1:] - means[0]).sum(axis=1), CONFIDENCE) * reference.excess
-    return CONTENT if not chosen and square > limit else NOTHING

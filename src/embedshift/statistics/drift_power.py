@@ -13,7 +13,7 @@ from embedshift.statistics.drift import (
     SURE,
     Reference,
     alike_changes,
-    gains_of,
+    bounded_fractions,
     largest_score,
 )
 
@@ -58,13 +58,13 @@ def named_part(reference: Reference, change: int, fraction: float, count: int) -
 
     first = fraction * gram[:, change] + batch[_rows(rng, 1)] + own[_rows(rng, 1)]
     products = np.concatenate([first, first + batch[_rows(rng, RESAMPLES)] + own[_rows(rng, RESAMPLES)]], axis=1)
-    gains, fractions = gains_of(products, np.maximum(np.diag(gram), 1e-12))
+    fractions, gains = bounded_fractions(np.maximum(np.diag(gram), 1e-12)[:, None, None], products[..., None])
     best = gains[:, 0].argmax(axis=1)
     covariance = reference.covariance(count)
     limit = largest_score(covariance[np.ix_(reference.seen, reference.seen)], SURE)
     rows = np.arange(BATCHES)
     is_there = products[rows, 0, best] / np.sqrt(np.diag(covariance))[best] > limit
-    is_there &= reference.seen[best] & ((fractions[rows, 1:, best] > 0).mean(axis=1) >= HELD)
+    is_there &= reference.seen[best] & ((fractions[rows, 1:, best, 0] > 0).mean(axis=1) >= HELD)
     sets = [alike_changes(each, reference.families)[0] for each in gains[is_there]]
     named = [change in own and len({reference.families[each] for each in own}) <= MOST_NAMES for own in sets]
     return sum(named) / BATCHES

@@ -2,7 +2,6 @@
 
 import functools
 import logging
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,6 @@ from embedshift.report.coded import about
 from embedshift.report.numbers import at_places, with_ends
 from embedshift.sources.batches import Rows, rows_of
 from embedshift.statistics.drift import (
-    FURTHEST,
     LEAST_BATCH,
     LEAST_NAMING,
     LEAST_REFERENCE,
@@ -50,6 +48,8 @@ SCHEMA = pl.Schema(
     | {"rank": int, "fraction": float, "fraction_low": float, "fraction_high": float, "named": bool, "remains": str}
 )
 NEEDED = ("needed", "needed_images")
+# Images of a batch that are listed for each change.
+FURTHEST = 20
 HEADINGS = ("batch", "vectors", "moved", "what", "fraction of images", "what remains")
 
 
@@ -98,8 +98,8 @@ class Drift(Shown):
         vectors: Any,
         *,
         batch: str | None = None,
-        ids: Sequence[str] | None = None,
-        groups: Sequence[object] | None = None,
+        ids: Sequence[str] | NDArray[Any] | None = None,
+        groups: Sequence[object] | NDArray[Any] | None = None,
     ) -> "Drift":
         """Adds vectors of images to a batch; memory does not grow with their number.
 
@@ -128,13 +128,12 @@ class Drift(Shown):
             if given is not None and len(given) != len(array):
                 raise UsageError(f"`{kind}`: {len(given):,} are given for {len(array):,} vectors; give one for each")
         own = self._batches.setdefault(name, Batch(self.reference, self._seed + len(self._batches)))
-        first = own.moments.count
-        names = np.array([str(first + row) for row in range(len(array))] if ids is None else [*ids], object)
-        if groups is not None and (missing := sum(group is None for group in groups)):
-            if missing < len(groups):
-                raise UsageError(f"{name}: {missing:,} images have no group; give one to each, or to none")
-            groups = None
-        numbers = None if groups is None else np.unique(np.array([*map(str, groups)]), return_inverse=True)[1]
+        rows = range(own.moments.count, own.moments.count + len(array))
+        names = np.array([*map(str, rows)] if ids is None else [*ids], object)
+        missing = 0 if groups is None else sum(group is None for group in groups)
+        if 0 < missing < len(array):
+            raise UsageError(f"{name}: {missing:,} images have no group; give one to each, or to none")
+        numbers = None if groups is None or missing else np.unique([*map(str, groups)], return_inverse=True)[1]
         kept = np.isfinite(array).all(axis=1) & array.any(axis=1)
         if not kept.all():
             words = "%s: %d of %d vectors are 0 or not finite and are left out, first of %s"
@@ -148,9 +147,8 @@ class Drift(Shown):
         """Says once of each what makes a movement seem smaller, or surer, than it is."""
         if self._lacks_groups and not has_groups and len(ids):
             self._lacks_groups = False
-            log.warning(
-                "%s: has no groups, but the study has; as independent images, they seem surer than they are", batch
-            )
+            words = "%s: has no groups, but the study has; as independent images, they seem surer than they are"
+            log.warning(words, batch)
         places = zip(ids, directions(unit) if self._known else (), strict=False)
         if own := [each for each, place in places if each in self._known or place in self._known]:
             self._known = frozenset()
@@ -161,9 +159,8 @@ class Drift(Shown):
     def judged(self) -> Mapping[str, Named]:
         """What is found in each batch of ten vectors or more, in the order that they came."""
         if not self._judged:
-            enough = {name: each for name, each in self._batches.items() if each.moments.count >= LEAST_BATCH}
-            for name, each in enough.items():
-                self._judged[name] = judge(each.moments, self.reference, len(enough))
+            enough = {name: own.moments for name, own in self._batches.items() if own.moments.count >= LEAST_BATCH}
+            self._judged = {name: judge(own, self.reference, len(enough)) for name, own in enough.items()}
         return self._judged
 
     @property
@@ -192,8 +189,7 @@ class Drift(Shown):
             for name, ids in zip(self.reference.names, self._batches[batch].ids, strict=True)
             for rank, image_id in enumerate(ids, start=1)
         ]
-        schema = {"batch": pl.String, "augmentation": pl.String, "rank": pl.Int64, "image_id": pl.String}
-        return pl.DataFrame(rows, schema, orient="row")
+        return pl.DataFrame(rows, {"batch": str, "augmentation": str, "rank": int, "image_id": str}, orient="row")
 
     @property
     def _named_furthest(self) -> pl.DataFrame:
@@ -212,41 +208,37 @@ class Drift(Shown):
 
     def names(self, found: Named) -> list[str]:
         """Returns each named set in words, such as "recompress_40 or messenger"."""
-        return [" or ".join(self._in_words(own)) for own in found.sets]
+        return [self.in_words(own) for own in found.sets]
 
-    def _in_words(self, changes: Sequence[int]) -> Iterator[str]:
-        families = self.reference.families
+    def in_words(self, changes: Sequence[int]) -> str:
+        """Returns changes in words; those of one family are one name, with the ends of their levels."""
+        families, words = self.reference.families, list[str]()
         for family in dict.fromkeys(families[each] for each in changes):
             own = [self.reference.names[each] for each in sorted(changes) if families[each] == family]
             levels = [self.levels[name] for name in own if name in self.levels]
-            yield f"{family}, {' to '.join(dict.fromkeys((levels[0], levels[-1])))}" if levels else own[0]
+            words.append(f"{family}, {' to '.join(dict.fromkeys((levels[0], levels[-1])))}" if levels else own[0])
+        return " or ".join(words)
 
     def sentence(self, batch: str) -> str:
         """Returns what is found in one batch, in one line."""
         found = self.judged[batch]
         moved, ends = at_places(*found.moved, 4)
-        start, far = f"{batch} ({found.count:,} vectors)", f"relative shift of the mean {moved} [{ends}]"
-        remains = "" if found.remains in (NOTHING, UNDECIDED) else f"; {found.remains}"
-        if not found.sets:
-            return f"{start}: {self._not_named(found)}{remains}; {far}."
-        parts = [self._share(words, found, own[0]) for words, own in zip(self.names(found), found.sets, strict=True)]
-        return f"{start}: {'; '.join(parts)}{remains or '; nothing remains'}; {far}."
+        parts = [self._share(found, own) for own in found.sets]
+        best = f"{self._share(found, [found.best])} fits best"
+        rest = {NOTHING: "nothing remains" if parts else "", UNDECIDED: best}.get(found.remains, found.remains)
+        parts = [*(parts or [self._not_named(found)]), rest, f"relative shift of the mean {moved} [{ends}]"]
+        return f"{batch} ({found.count:,} vectors): {'; '.join(filter(None, parts))}."
 
-    def _share(self, words: str, found: Named, change: int) -> str:
-        share, ends = at_places(*found.fractions[change], 2)
-        return f"{words} in {share} [{ends}] of the images"
+    def _share(self, found: Named, own: Sequence[int]) -> str:
+        share, ends = at_places(*found.fractions[own[0]], 2)
+        return f"{self.in_words(own)} in {share} [{ends}] of the images"
 
     def _not_named(self, found: Named) -> str:
-        more = f"about {about(found.needed)} vectors" if found.needed else ""
-        more += ", and as many images in the study," if found.needed_images else ""
-        words = f"not decidable from {found.count:,}, {more} would name a change" if more else ""
-        if found.remains != UNDECIDED:
-            return words or "no change of the study is seen"
-        return f"changed, {words or 'not decidable'}; {self._share(self.fits_best(found), found, found.best)} fits best"
-
-    def fits_best(self, found: Named) -> str:
-        """Returns the change that explains most of a batch, in words, whether it is named or not."""
-        return next(self._in_words([found.best]))
+        words = "changed, not decidable" if found.is_undecided else "not decidable"
+        if not found.needed:
+            return words if found.is_undecided else "no change of the study is seen"
+        images = ", and as many images in the study," if found.needed_images else ""
+        return f"{words} from {found.count:,}, about {about(found.needed)} vectors{images} would name a change"
 
     def _lines(self) -> Iterator[str]:
         yield from map(self.sentence, self.judged)
@@ -279,8 +271,7 @@ class Drift(Shown):
             for name, own in zip(self.reference.names, numbers, strict=True)
             for fraction, number in zip(FRACTIONS, own, strict=True)
         ]
-        schema = {"augmentation": pl.String, "fraction": pl.Float64, "vectors": pl.Int64}
-        return pl.DataFrame(rows, schema, orient="row")
+        return pl.DataFrame(rows, {"augmentation": str, "fraction": float, "vectors": int}, orient="row")
 
     def figure(self) -> "Figure":
         """Draws how far each batch moved, and the fractions of the named changes."""
@@ -332,7 +323,7 @@ def batch_cells(drift: Drift) -> Iterator[list[str]]:
     for batch, found in drift.judged.items():
         shares = [with_ends(*found.fractions[own[0]], 2) for own in found.sets]
         what = "; ".join(drift.names(found)) or ("not decidable" if found.needed else "none is seen")
-        what = f"not decidable; {drift.fits_best(found)} fits best" if found.remains == UNDECIDED else what
+        what = f"not decidable; {drift.in_words([found.best])} fits best" if found.is_undecided else what
         yield [batch, f"{found.count:,}", with_ends(*found.moved, 4), what, "; ".join(shares) or "-", found.remains]
 
 
@@ -376,35 +367,27 @@ def batch_names(given: Sequence[Any]) -> list[str]:
         UsageError: A file is given twice.
     """
     paths = [Path(each) if isinstance(each, str | Path) else Path(f"batch {n}") for n, each in enumerate(given, 1)]
-    several = {name for name, count in Counter(path.name for path in paths).items() if count > 1}
-    names = [str(path) if path.name in several else path.name for path in paths]
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
+    own = [path.name for path in paths]
+    names = [str(path) if own.count(path.name) > 1 else path.name for path in paths]
+    if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"{twice[0]} is given twice; give each batch once")
     return names
 
 
 def add(drift: Drift, reader: Reader, given: Any, name: str, every: str | int | None) -> None:
     """Adds the batches of a file, a frame, an array, or a study; `name` is of rows that name none themselves."""
-    if isinstance(given, str | Path) and expanded(given).is_dir():
-        other = Reader(expanded(given))
-        if not other.exists():
-            raise UsageError(f"{given}: no study in this folder; with `images`, images in it are measured")
-        _add_study(drift, reader, other, name)
-        return
-    for rows in rows_of(given, name, every):
-        _update(drift, rows)
+    is_folder = isinstance(given, str | Path) and expanded(given).is_dir()
+    for rows in _originals(reader, given, name) if is_folder else rows_of(given, name, every):
+        drift.update(rows.vectors, batch=rows.batch, ids=rows.ids, groups=rows.groups)
 
 
-def _update(drift: Drift, rows: Rows) -> None:
-    groups = None if rows.groups is None else rows.groups.tolist()
-    drift.update(rows.vectors, batch=rows.batch, ids=rows.ids.tolist(), groups=groups)
-
-
-def _add_study(drift: Drift, reader: Reader, other: Reader, name: str) -> None:
+def _originals(reader: Reader, folder: str | Path, name: str) -> Iterator[Rows]:
+    other = Reader(expanded(folder))
+    if not other.exists():
+        raise UsageError(f"{folder}: no study in this folder; with `images`, images in it are measured")
     other.refuse_without_vectors()
     if not is_same_encoder(reader.info, other.info):
         words = f"of another encoder, {other.info.encoder.name}; give vectors of the study's, or their file"
         raise UsageError(f"{other.folder}: {words}")
     rows = other.rows().filter(pl.col("view") == ORIGINAL).select("image_id", "embedding").collect()
-    groups = None if other.groups is None else other.groups.tolist()
-    drift.update(rows["embedding"].to_numpy(), batch=name, ids=rows["image_id"].to_list(), groups=groups)
+    yield Rows(name, rows["embedding"].to_numpy(), rows["image_id"].to_numpy(), other.groups)
