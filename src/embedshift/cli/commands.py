@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SEARCH_TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates")
 # In the wheel, or else in a clone of the repository.
 FOLDERS = (Path(embedshift.__file__).parent / "docs", Path(embedshift.__file__).parents[2] / "docs")
-# The exit code of `check` where a rule is broken or worse.
+# The exit code where a rule is broken or worse, or a batch is beyond the tolerance or too small.
 BROKEN = 3
 LISTED = "encoders|augmentations|metrics|figures|questions"
 OnnxOption = Annotated[Path | None, typer.Option(help="Write the map as an ONNX graph, too.")]
@@ -422,7 +422,9 @@ def drift(
     out: Annotated[Path | None, output("Folder for the page, tables and the figure.")] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(help="Exit with code 3 if a batch moved further than this relative shift, 2 if one is too small."),
+        typer.Option(
+            help="Exit with code 3 if a batch moved further than this relative shift, or is too small to say."
+        ),
     ] = None,
     groups: GroupOption = None,
     quiet: Quiet = False,
@@ -430,7 +432,6 @@ def drift(
 ) -> None:
     """Say what happened to batches of other images, from their vectors: which change, to which fraction of them."""
     from embedshift.cli.finished import print_drift
-    from embedshift.statistics.drift import LEAST_BATCH
     from embedshift.study import load
     from embedshift.study.drift import check_tolerance
 
@@ -444,11 +445,8 @@ def drift(
     written = [] if out is None else found.save(out)[-1:]
     beyond = () if tolerance is None else found.beyond(tolerance)
     print_drift(found, beyond, [str(file) for file in written], as_json)
-    if beyond:
+    if beyond or (tolerance is not None and found.not_judged):
         raise typer.Exit(BROKEN)
-    if tolerance is not None and found.not_judged:
-        words = f"fewer than {LEAST_BATCH} vectors, so that its movement is not known; give more"
-        raise UsageError(f"{found.not_judged[0]}: {words}")
 
 
 @app.command()
