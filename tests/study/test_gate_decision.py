@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from embedshift.statistics.intervals import difference_of_proportions
+from embedshift.statistics.power import Discordance, plan_for_loss
 from embedshift.study.gate.check import proportion_interval
 from embedshift.study.gate.result import (
     AT_BOUND,
@@ -122,11 +122,48 @@ def test_how_many_images_would_do():
     assert decide(found, 0.99, least=True).images_needed == wanted
     assert images_needed(Estimate(1.0, low, high, images), 0.99, least=True) != wanted, "the root is no guide near 1"
 
-    # Of paired proportions.
-    found = proportion_difference(np.array([-1.0] + [0.0] * 199))
-    wanted = next(n for n in range(200, 400) if difference_of_proportions(0, n / 200, n)[0] >= -0.025)
-    assert decide(found, -0.025, least=True).images_needed == math.ceil(IN_80 * wanted)
-    assert decide(found, -0.03, least=True).outcome == "kept"
+
+def sign_test_finds(images, loss, equal, level):
+    """The power of the exact sign test, where a part of the images differs without a loss, and more with it."""
+    number, differing = np.arange(1, images + 1), equal + loss
+    lost = stats.binom.sf(stats.binom.isf(level / 2, number, 0.5), number, (equal / 2 + loss) / differing)
+    return float((stats.binom.pmf(number, images, differing) * lost).sum())
+
+
+def of_gains(gained, lost, images=200):
+    return proportion_difference(np.repeat([1.0, -1.0, 0.0], [gained, lost, images - gained - lost]))
+
+
+def test_a_paired_rule_needs_as_many_images_as_power_plans():
+    """Images that keep it need no correction for other rules; those that show a loss do."""
+    equal = of_gains(3, 3)
+    for bound in (-0.01, -0.02):
+        needed = decide(equal, bound, least=True, same=0.0, tests=40).images_needed
+        assert needed == plan_for_loss(Discordance(0.03, 200), -bound).n
+        less, enough = (sign_test_finds(n, -bound, 0.03, 0.05) for n in (needed - 1, needed))
+        assert less < 0.8 <= enough, bound
+    assert (
+        decide(of_gains(3, 3), 0.01, least=False, same=0.0).images_needed
+        == plan_for_loss(Discordance(0.03, 200), 0.01).n
+    )
+    worse = of_gains(20, 34)
+    pilot = Discordance.of(0.1, 0.17, pilot=200, growth=0.0, others=0.0)
+    numbers = []
+    for tests in (1, 20):
+        needed = decide(worse, -0.01, least=True, same=0.0, tests=tests).images_needed
+        less, enough = (sign_test_finds(n, 0.07, pilot.fraction, 0.05 / tests) for n in (needed - 1, needed))
+        assert less < 0.8 <= enough, tests
+        numbers.append(needed)
+    assert numbers[1] > 1.5 * numbers[0]
+    assert images_needed(equal, 0.0, least=True, same=0.0) is None, "no number shows that nothing is lost"
+
+
+@pytest.mark.slow
+def test_so_many_images_show_a_loss_where_twenty_rules_are_tested():
+    needed = decide(of_gains(20, 34), -0.01, least=True, same=0.0, tests=20).images_needed
+    drawn = np.random.default_rng(0).multinomial(needed, [0.1, 0.17, 0.73], 4_000)
+    p = np.minimum(1, 2 * stats.binom.sf(drawn[:, 1] - 1, drawn[:, 0] + drawn[:, 1], 0.5))
+    assert 0.77 <= (p <= 0.05 / 20).mean() <= 0.83
 
 
 @pytest.mark.slow

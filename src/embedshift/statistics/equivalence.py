@@ -113,13 +113,13 @@ def of_interval(metric: str, value: float, low: float, high: float, groups: int,
     return Equivalence(metric, value, low, high, outcome, margins.within(metric), groups, needed)
 
 
-def of_recall(judged: Judged, margins: Margins) -> Equivalence:
-    """Judges the difference in recall of one number of a judged alternative."""
+def of_recall(judged: Judged, margins: Margins, *, is_same: bool = False) -> Equivalence:
+    """Judges the difference in recall of one number of a judged alternative; that of equal rows is certainly 0."""
     margin = margins.recall
     assert margin is not None
 
     def outcome_of(images: int | None = None) -> tuple[str, float, float]:
-        low, high = (end.item() for end in judged.interval(ONE_SIDED, images))
+        low, high = (0.0, 0.0) if is_same else (end.item() for end in judged.interval(ONE_SIDED, images))
         return verdict(low, high, margin, gains_count=False), low, high
 
     outcome, low, high = outcome_of()

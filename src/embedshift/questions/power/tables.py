@@ -95,16 +95,16 @@ def _pilots_of_pairs(reader: Reader) -> Iterator[tuple[str, Discordance, float, 
     found = image_means(found_first(ranks))
     gains = paired_gains(found, reader.first_groups(len(found)), seed=reader.info.seed)
     # That of the planned study, in which more images differ than in a pilot.
-    critical, others = (
-        critical_of_signs(gains.sums, seed=reader.info.seed, is_large=True),
-        other_images(reader, len(found)),
-    )
+    critical = critical_of_signs(gains.sums, seed=reader.info.seed, is_large=True)
     pairs = zip(_pair_names(reader), itertools.combinations(range(len(reader.augmentations)), 2), strict=True)
     for column, (name, (first, second)) in enumerate(pairs):
         if np.isfinite(alike := float(gains.number[column])):
-            growth, per_image = discordance_growth(ranks[..., first], ranks[..., second]), alike / len(gains.sums)
+            growth, others = (
+                discordance_growth(ranks[..., first], ranks[..., second]),
+                other_images(reader) / len(found),
+            )
             both = float(gains.gained[column]), float(gains.lost[column])
-            yield name, Discordance.of(*both, alike, growth, others * per_image), critical, 1 / per_image
+            yield name, Discordance.of(*both, alike, growth, others * alike), critical, len(gains.sums) / alike
 
 
 def _pairs_by_recall(reader: Reader, find: Wanted) -> Iterator[Plan]:

@@ -25,12 +25,13 @@ from embedshift.study.gate.result import (
     corrected,
     decide,
     finite,
+    loss_begins,
     named,
     what_decides,
 )
 from embedshift.study.gate.rules import DIFFERENCES, OF_BOTH, Rule, as_rules, chosen_rows, read_rules
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
-from embedshift.study.paired.differences import RECALL, ratio_p_value, search_difference
+from embedshift.study.paired.differences import RECALL_AT, ratio_estimate, search_difference
 from embedshift.study.paired.estimate import Interval
 from embedshift.study.paired.studies import tolerance_estimate
 from embedshift.study.study import Study, as_study
@@ -99,49 +100,58 @@ def check(
     # A study beside itself tries a pipeline out.
     paired = None if reference is None else pair_studies([reference, study], groups, may_repeat=True)
     tables: dict[str, pl.DataFrame] = {}
-    results: list[Result] = []
+    judged: list[tuple[Rule, Row, Estimate, float | None]] = []
     for rule in parsed:
         try:
             if rule.table not in tables:
                 of_both = OF_BOTH.get(rule.table)
                 tables[rule.table] = of_both(paired) if of_both and paired else study.table(rule.table)
-            results += _results(rule, study, paired, tables[rule.table])
+            judged += _judged(rule, study, paired, tables[rule.table])
         except UsageError as error:
             raise UsageError(f"{file}rule {rule.number}: {error}") from error
-    results += margin_results(study, paired, margins, len(parsed))
+    of_margins = [*margin_results(study, paired, margins, len(parsed))]
+    tests = sum(p is not None for p in (*(p for *_, p in judged), *(result.p for result in of_margins)))
+    results = [*(_result(*each, tests) for each in judged), *of_margins]
     folder = None if reference is None else reference.folder
     return Checked(study.folder, folder, tuple(corrected(results)), allow_worse)
 
 
-def _results(rule: Rule, study: Study, paired: PairedStudies | None, table: pl.DataFrame) -> Iterator[Result]:
+def _judged(
+    rule: Rule, study: Study, paired: PairedStudies | None, table: pl.DataFrame
+) -> Iterator[tuple[Rule, Row, Estimate, float | None]]:
+    """Yields what a rule says of each row: the number, and its p-value of no loss if it is tested."""
     for row in chosen_rows(table, rule.table, rule.where):
         rule.check_row(row)
-        estimate, by_interval, p = _estimate(rule, study, paired, row), rule.judge == "interval", None
-        decision = decide(estimate, rule.limit, least=rule.is_least, by_interval=by_interval, same=rule.same)
-        if rule.same is not None and by_interval and estimate.note != EQUAL:
-            # A rule that asks for a gain fails without one.
-            worst = (max if rule.is_least else min)(rule.limit, rule.same)
-            is_worse = estimate.value < worst if rule.is_least else estimate.value > worst
-            p = estimate.p_value(worst, rule.same) if is_worse else 1.0
-        yield Result(
-            rule=rule.title,
-            number=rule.number,
-            outcome=decision.outcome,
-            table=rule.table,
-            row={key: row[key] for key in rule.checked_table.keys},
-            column=rule.column,
-            unit=rule.checked_table.unit(rule.column, row),
-            operator=rule.operator,
-            bound=rule.bound,
-            judge=rule.judge,
-            value=finite(estimate.value),
-            low=finite(estimate.low),
-            high=finite(estimate.high),
-            images=estimate.images or None,
-            images_needed=decision.images_needed,
-            note=decision.note,
-            p=p,
-        )
+        estimate, p = _estimate(rule, study, paired, row), None
+        if rule.same is not None and rule.judge == "interval" and estimate.note != EQUAL:
+            begins = loss_begins(rule.limit, least=rule.is_least, same=rule.same)
+            is_loss = estimate.value < begins if rule.is_least else estimate.value > begins
+            p = estimate.p_value(begins, rule.same) if is_loss else 1.0
+        yield rule, row, estimate, p
+
+
+def _result(rule: Rule, row: Row, estimate: Estimate, p: float | None, tests: int) -> Result:
+    by_interval = rule.judge == "interval"
+    decision = decide(estimate, rule.limit, least=rule.is_least, by_interval=by_interval, same=rule.same, tests=tests)
+    return Result(
+        rule=rule.title,
+        number=rule.number,
+        outcome=decision.outcome,
+        table=rule.table,
+        row={key: row[key] for key in rule.checked_table.keys},
+        column=rule.column,
+        unit=rule.checked_table.unit(rule.column, row),
+        operator=rule.operator,
+        bound=rule.bound,
+        judge=rule.judge,
+        value=finite(estimate.value),
+        low=finite(estimate.low),
+        high=finite(estimate.high),
+        images=estimate.images or None,
+        images_needed=decision.images_needed,
+        note=decision.note,
+        p=p,
+    )
 
 
 def _estimate(rule: Rule, study: Study, paired: PairedStudies | None, row: Json) -> Estimate:
@@ -165,19 +175,13 @@ def _estimate(rule: Rule, study: Study, paired: PairedStudies | None, row: Json)
 
 
 def _paired_estimate(paired: PairedStudies, table: Rules, column: str, row: Row) -> Estimate:
-    """Returns a row's number of a table of both studies; intervals of ratios shrink on the scale of logarithms."""
-    if column == "difference" and "deployment" not in row and RECALL.fullmatch(row["metric"]):
+    """Returns a row's number of a table of both studies."""
+    if column == "difference" and "deployment" not in row and RECALL_AT.fullmatch(row["metric"]):
         return search_difference(paired, row)
+    if column == "ratio":
+        return ratio_estimate(paired, row)
     value, low, high = _with_ends(table, column, row)
-    if column != "ratio":
-        return Estimate(value, low, high, paired.group_count)
-    p = ratio_p_value(paired, row["augmentation"])
-
-    def interval_at(images: int) -> Interval:
-        root = math.sqrt(paired.group_count / images)
-        return value * (low / value) ** root, value * (high / value) ** root
-
-    return Estimate(value, low, high, paired.group_count, interval_at, p=p)
+    return Estimate(value, low, high, paired.group_count)
 
 
 def _refuse_impossible(estimate: Estimate, table: Rules, column: str, row: Row) -> None:

@@ -13,15 +13,15 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.statistics.agreement import METRICS
+from embedshift.statistics.equivalence import RELATIVE_SHIFT
 from embedshift.statistics.halves import BELOW, agreement_floors
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.power import POWER
 from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.summary import COSINE
 from embedshift.store.groups import Choice
-from embedshift.store.plans import Wanted, halves_of, plans_of_encoders
+from embedshift.store.plans import ALL, Wanted, halves_of, plans_of_encoders
 from embedshift.store.reader import Reader
-from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT
 from embedshift.study.paired.studies import measured_range, tolerance_estimate
 from embedshift.study.shown import printable
 from embedshift.study.study import Study, as_study

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import polars as pl
-from scipy.special import ndtri
 
 from embedshift.config import Json
 from embedshift.report.numbers import count
 from embedshift.statistics import judged
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, holm
 from embedshift.statistics.judged import ROUNDING
-from embedshift.statistics.power import POWER, images_to_decide
+from embedshift.statistics.power import images_to_decide, images_to_reject
 from embedshift.study.paired import Estimate
 from embedshift.study.paired.estimate import Interval
 from embedshift.study.shown import Shown, escaped, markdown_table, printable
@@ -45,11 +44,18 @@ class Decision:
 
 
 def decide(
-    estimate: Estimate, bound: float, *, least: bool, by_interval: bool = True, same: float | None = None
+    estimate: Estimate,
+    bound: float,
+    *,
+    least: bool,
+    by_interval: bool = True,
+    same: float | None = None,
+    tests: int = 1,
 ) -> Decision:
     """Decides by its interval whether a number keeps a bound; without one, or with `by_interval` off, by its value.
 
-    `same` is the number of no difference from a reference, 0 or 1; None = there is no reference.
+    `same` is the number of no difference from a reference, 0 or 1; None = there is no reference. `tests` is the number
+    of paired rules, by which the number of images grows that would show a loss.
     """
     slack = ROUNDING * max(1.0, abs(bound))
     if math.isnan(estimate.value):
@@ -65,7 +71,7 @@ def decide(
         return Decision("undecided", LEAST_IMAGES if few else None, estimate.note or (FEW if few else NO_INTERVAL))
     if math.isinf(estimate.value):
         return Decision("undecided", note=BEYOND if (bound - estimate.edge) * estimate.value > 0 else MORE)
-    needed = images_needed(estimate, bound, least=least, same=same)
+    needed = images_needed(estimate, bound, least=least, same=same, tests=tests)
     remark = AT_BOUND if abs(estimate.value - bound) <= slack else BEYOND if math.isinf(low) or math.isinf(high) else ""
     return Decision("undecided", needed, estimate.note or ("" if needed is not None else remark))
 
@@ -82,16 +88,32 @@ def outcome_of(interval: Interval, bound: float, *, least: bool, same: float | N
     return OF_MARGINS.get(judged.decide((low, high), (same - bound) / scale), "undecided")
 
 
-def images_needed(estimate: Estimate, bound: float, *, least: bool, same: float | None = None) -> int | None:
-    """Returns how many images would decide in 80 % of studies, if the truth is as measured."""
+def loss_begins(bound: float, *, least: bool, same: float) -> float:
+    """Returns the number beyond which is a loss: that of no difference, or of a gain that is asked for."""
+    return (max if least else min)(bound, same)
+
+
+def images_needed(
+    estimate: Estimate, bound: float, *, least: bool, same: float | None = None, tests: int = 1
+) -> int | None:
+    """Returns how many images would decide in 80 % of studies, if the truth is as measured.
+
+    Beside a reference they show that the number is within the bound, or that it is worse where so many are tested.
+    """
+    value, sign, slack = estimate.value, 1 if least else -1, ROUNDING * max(1.0, abs(bound))
+    if not math.isfinite(value):
+        return None
+    if same is not None:
+        begins = loss_begins(bound, least=least, same=same)
+        kept = estimate.images_to_exclude(bound, estimate.level) if sign * (value - bound) > slack else None
+        worse = sign * (begins - value) > slack and estimate.images_to_exclude(begins, (1 - CONFIDENCE) / tests)
+        return min(filter(None, (kept, worse)), default=None)
+    if abs(value - bound) <= slack:
+        return None
 
     def decides(images: int) -> bool:
-        return outcome_of(estimate.interval(images), bound, least=least, same=same) != "undecided"
+        return outcome_of(estimate.interval(images), bound, least=least) != "undecided"
 
-    value, rounding = estimate.value, ROUNDING * max(1.0, abs(bound))
-    at_bound = all(abs(value - each) <= rounding for each in (bound, bound if same is None else same))
-    if not math.isfinite(value) or at_bound:
-        return None
     # Of a proportion of 1, every study would find 1.
     return images_to_decide(decides, estimate.images, is_certain=not estimate.low < value < estimate.high)
 
@@ -145,17 +167,16 @@ class Result:
 def corrected(results: Sequence[Result]) -> Iterator[Result]:
     """Corrects p-values for all paired rules (Holm); what fails by chance is undecided."""
     p = [result.p for result in results if result.p is not None]
-    adjusted, critical = iter(holm(p).tolist()), ndtri(1 - (1 - CONFIDENCE) / 2 / max(1, len(p)))
+    adjusted = iter(holm(p).tolist())
     for result in results:
         own = None if result.p is None else next(adjusted)
         is_significant = own is not None and own <= 1 - CONFIDENCE
-        if result.outcome == "kept" and is_significant:
-            yield replace(result, p=own, note=WORSE)
-        elif own is None or is_significant or result.outcome not in ("worse", "broken"):
+        if result.outcome in ("kept", "undecided"):
+            yield replace(result, p=own, note=WORSE if result.outcome == "kept" and is_significant else result.note)
+        elif own is None or is_significant:
             yield replace(result, p=own)
         else:
-            away = (critical + ndtri(POWER)) / ndtri(1 - (result.p or 0.0) / 2)
-            needed = math.ceil((result.images or 0) * away**2)
+            needed = images_to_reject(result.images or 0, result.p or 0.0, (1 - CONFIDENCE) / len(p))
             yield replace(result, p=own, outcome="undecided", images_needed=needed, note=BY_CHANCE)
 
 
@@ -303,6 +324,7 @@ def to_json(checked: Checked, *, strict: bool) -> Json:
         "against": None if checked.against is None else str(checked.against),
         "outcome": checked.outcome,
         "strict": strict,
+        "allow_worse": checked.allow_worse,
         "passes": checked.passes(strict=strict),
         "results": checked.to_dicts(),
         "warnings": warnings(checked),

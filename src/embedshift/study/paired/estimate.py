@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
 
 from embedshift.arrays import GroupNumbers, Values
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, mean_interval
 from embedshift.statistics.judged import Judged, Outcomes, judge
+from embedshift.statistics.power import Discordance, images_for_loss, images_to_reject
 from embedshift.statistics.sample import Estimates, estimates_from_values
 
 Interval = tuple[float, float]
@@ -26,6 +27,9 @@ class Estimate:
     note: str = ""
     # Of no difference; NaN = only the interval is known.
     p: float = math.nan
+    # Level of the interval's test, and of another number at a level the images that show that it is not this one.
+    level: float = 1 - CONFIDENCE
+    plan: Callable[[float, float], int | None] | None = None
 
     def interval(self, images: int) -> Interval:
         if self.interval_at is not None:
@@ -43,6 +47,14 @@ class Estimate:
         away = abs(at - self.value) / half if half else math.inf
         return float(2 * stdtr(degrees, -away * stdtrit(degrees, (1 + CONFIDENCE) / 2)))
 
+    def images_to_exclude(self, at: float, level: float) -> int | None:
+        """Returns how many images show in 80 % of studies that the number is not `at`, if the truth is as measured."""
+        return (
+            images_to_reject(self.images, self.p_value(at, math.nan), level)
+            if self.plan is None
+            else self.plan(at, level)
+        )
+
 
 NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan, 0)
 
@@ -52,20 +64,25 @@ def mean_estimate(sample: Estimates, seed: int) -> Estimate:
     return Estimate(sample.mean.item(), low.item(), high.item(), sample.group_count)
 
 
-def judged_estimate(judged: Judged, column: int) -> Estimate:
-    """Returns one difference of a judged alternative: of an augmentation, or over all as the last."""
+def judged_estimate(judged: Judged, column: int, growth: float = 0.0, others: float = 0.0) -> Estimate:
+    """Returns one difference of a judged alternative: of an augmentation, or over all as the last.
+
+    `growth` is that of the discordance with the gallery, of which `others` are no images of the study.
+    """
     one = judged.only(column)
-
-    def interval_at(images: int) -> Interval:
-        low, high = one.interval(images=images)
-        return low.item(), high.item()
-
     if not one.n.item():
         return NO_ESTIMATE
-    p, (low, high) = one.p_values().item(), interval_at(one.groups)
+    value, p, (low, high) = one.difference.item(), one.p_values().item(), (end.item() for end in one.interval())
     if p > 1 - CONFIDENCE:  # of the exact test, which few images that differ do not pass
         low, high = min(low, 0.0), max(high, 0.0)
-    return Estimate(one.difference.item(), low, high, one.groups, interval_at, p=p)
+
+    def plan(at: float, level: float) -> int | None:
+        number, per_image = one.number.item(), one.number.item() / one.groups
+        pilot = Discordance.of(one.gained.item(), one.lost.item(), number, growth, others * per_image)
+        images = images_for_loss(pilot, abs(value - at), float(ndtri(1 - level / 2)))
+        return images and math.ceil(images / per_image)
+
+    return Estimate(value, low, high, one.groups, p=p, plan=plan)
 
 
 def proportion_difference(differences: Values, groups: GroupNumbers | None = None, seed: int = 0) -> Estimate:
