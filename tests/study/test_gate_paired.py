@@ -175,6 +175,8 @@ def test_equal_rows_are_equal_whatever_the_encoders_are_called(first, tmp_path):
     assert embedshift.check(twin, [], first, **margins).outcome == "kept"
     searched = with_search(variant(first, tmp_path / "c"), {"blur": [[9, 9]] * 40, "noise": [[1, 1]] * 40})
     assert embedshift.check(searched, EVERY_TABLE, first).of("broken"), "equal rows, another search"
+    (gained,) = embedshift.check(first, [], searched, recall_margin=0.01).results
+    assert (gained.outcome, gained.p, gained.note) == ("kept", 1.0, ""), "a gain is no loss"
 
 
 @pytest.mark.matrix

@@ -75,14 +75,8 @@ def least_images(is_enough: Callable[[int], bool], first: int = LEAST_IMAGES) ->
     return enough
 
 
-def images_to_reject(images: int, p: float, level: float) -> int | None:
-    """Returns how many images have a p-value below a level in 80 % of studies, if the truth is as these images have it.
-
-    Example:
-        >>> images_to_reject(100, 0.05, 0.05), images_to_reject(100, 0.05, 0.05 / 20)
-        (205, 391)
-    """
-    errors = ndtri(1 - p / 2)
+def images_to_reject(images: int, errors: float, level: float = 1 - CONFIDENCE) -> int | None:
+    """Returns how many images reject a number, so many standard errors away, in 80 % of studies; None = too many."""
     needed = images * ((ndtri(1 - level / 2) + ndtri(POWER)) / errors) ** 2 if errors > 0 else math.inf
     return math.ceil(needed) if needed <= MOST_IMAGES else None
 

@@ -11,7 +11,7 @@ from embedshift.arrays import Values
 from embedshift.statistics.equivalence import RECALL, RELATIVE_SHIFT
 from embedshift.statistics.halves import ComparedHalves, compared_halves, discordance
 from embedshift.statistics.intervals import CONFIDENCE, critical_value
-from embedshift.statistics.power import Planned, plan_for_loss, plan_for_mean
+from embedshift.statistics.power import POWER, Planned, plan_for_loss, plan_for_mean
 from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.summary import COSINE
 from embedshift.store.embeddings import vectors_of
@@ -26,9 +26,9 @@ Plan = tuple[str, str, str, float, Planned]
 class Wanted:
     """What is to be found, and with what probability."""
 
-    ratio: float
-    recall_loss: float
-    power: float
+    ratio: float = 1.1
+    recall_loss: float = 0.01
+    power: float = POWER
 
 
 def other_images(reader: Reader) -> int:
@@ -68,6 +68,5 @@ def plans_of_encoders(reader: Reader, find: Wanted, compared: Sequence[ComparedH
         others = other_images(reader) * reader.info.group_count / reader.info.counts.measured
         for column, name in enumerate(names):
             pilot = discordance(compared, column, others)
-            per_image = pilot.pilot / compared[0].recall.groups
-            plan = plan_for_loss(pilot, find.recall_loss, power=find.power).times(1 / per_image)
-            yield "comparison", name, RECALL, find.recall_loss, plan
+            plan = plan_for_loss(pilot, find.recall_loss, power=find.power)
+            yield "comparison", name, RECALL, find.recall_loss, plan.times(compared[0].recall.groups / pilot.pilot)

@@ -1,8 +1,9 @@
 """Checks a study against rules, each of which gives a result for each row that it chooses; and records the verdict."""
 
+import functools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,15 @@ from embedshift.errors import UsageError
 from embedshift.statistics.equivalence import Margins
 from embedshift.statistics.intervals import clopper_pearson
 from embedshift.statistics.judged import ROUNDING
+from embedshift.statistics.power import images_to_decide
 from embedshift.store.groups import Choice
 from embedshift.store.info import RulesRecord, read_info
 from embedshift.store.table import Row, Rules
 from embedshift.study.gate.margins import margin_results
-from embedshift.study.gate.result import (
-    OUTCOMES,
-    Checked,
-    Result,
-    corrected,
-    decide,
-    finite,
-    loss_begins,
-    named,
-    what_decides,
-)
+from embedshift.study.gate.result import OUTCOMES, Checked, Result, corrected, decide, finite, named, what_decides
 from embedshift.study.gate.rules import DIFFERENCES, OF_BOTH, Rule, as_rules, chosen_rows, read_rules
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
 from embedshift.study.paired.differences import RECALL_AT, ratio_estimate, search_difference
-from embedshift.study.paired.estimate import Interval
 from embedshift.study.paired.studies import tolerance_estimate
 from embedshift.study.study import Study, as_study
 
@@ -100,58 +91,49 @@ def check(
     # A study beside itself tries a pipeline out.
     paired = None if reference is None else pair_studies([reference, study], groups, may_repeat=True)
     tables: dict[str, pl.DataFrame] = {}
-    judged: list[tuple[Rule, Row, Estimate, float | None]] = []
+    results: list[Result] = []
     for rule in parsed:
         try:
             if rule.table not in tables:
                 of_both = OF_BOTH.get(rule.table)
                 tables[rule.table] = of_both(paired) if of_both and paired else study.table(rule.table)
-            judged += _judged(rule, study, paired, tables[rule.table])
+            results += _results(rule, study, paired, tables[rule.table])
         except UsageError as error:
             raise UsageError(f"{file}rule {rule.number}: {error}") from error
-    of_margins = [*margin_results(study, paired, margins, len(parsed))]
-    tests = sum(p is not None for p in (*(p for *_, p in judged), *(result.p for result in of_margins)))
-    results = [*(_result(*each, tests) for each in judged), *of_margins]
+    results += margin_results(study, paired, margins, len(parsed))
     folder = None if reference is None else reference.folder
     return Checked(study.folder, folder, tuple(corrected(results)), allow_worse)
 
 
-def _judged(
-    rule: Rule, study: Study, paired: PairedStudies | None, table: pl.DataFrame
-) -> Iterator[tuple[Rule, Row, Estimate, float | None]]:
-    """Yields what a rule says of each row: the number, and its p-value of no loss if it is tested."""
+def _results(rule: Rule, study: Study, paired: PairedStudies | None, table: pl.DataFrame) -> Iterator[Result]:
     for row in chosen_rows(table, rule.table, rule.where):
         rule.check_row(row)
-        estimate, p = _estimate(rule, study, paired, row), None
-        if rule.same is not None and rule.judge == "interval" and estimate.note != EQUAL:
-            begins = loss_begins(rule.limit, least=rule.is_least, same=rule.same)
-            is_loss = estimate.value < begins if rule.is_least else estimate.value > begins
-            p = estimate.p_value(begins, rule.same) if is_loss else 1.0
-        yield rule, row, estimate, p
-
-
-def _result(rule: Rule, row: Row, estimate: Estimate, p: float | None, tests: int) -> Result:
-    by_interval = rule.judge == "interval"
-    decision = decide(estimate, rule.limit, least=rule.is_least, by_interval=by_interval, same=rule.same, tests=tests)
-    return Result(
-        rule=rule.title,
-        number=rule.number,
-        outcome=decision.outcome,
-        table=rule.table,
-        row={key: row[key] for key in rule.checked_table.keys},
-        column=rule.column,
-        unit=rule.checked_table.unit(rule.column, row),
-        operator=rule.operator,
-        bound=rule.bound,
-        judge=rule.judge,
-        value=finite(estimate.value),
-        low=finite(estimate.low),
-        high=finite(estimate.high),
-        images=estimate.images or None,
-        images_needed=decision.images_needed,
-        note=decision.note,
-        p=p,
-    )
+        estimate, by_interval, p = _estimate(rule, study, paired, row), rule.judge == "interval", None
+        decision = decide(estimate, rule.limit, least=rule.is_least, by_interval=by_interval, same=rule.same)
+        if rule.same is not None and by_interval and estimate.note != EQUAL:
+            # A rule that asks for a gain fails without one.
+            worst = (max if rule.is_least else min)(rule.limit, rule.same)
+            is_worse = estimate.value < worst if rule.is_least else estimate.value > worst
+            p = estimate.p_value(worst, rule.same) if is_worse else 1.0
+        yield Result(
+            rule=rule.title,
+            number=rule.number,
+            outcome=decision.outcome,
+            table=rule.table,
+            row={key: row[key] for key in rule.checked_table.keys},
+            column=rule.column,
+            unit=rule.checked_table.unit(rule.column, row),
+            operator=rule.operator,
+            bound=rule.bound,
+            judge=rule.judge,
+            value=finite(estimate.value),
+            low=finite(estimate.low),
+            high=finite(estimate.high),
+            images=estimate.images or None,
+            images_needed=decision.images_needed,
+            note=decision.note,
+            p=p,
+        )
 
 
 def _estimate(rule: Rule, study: Study, paired: PairedStudies | None, row: Json) -> Estimate:
@@ -168,14 +150,14 @@ def _estimate(rule: Rule, study: Study, paired: PairedStudies | None, row: Json)
     else:
         value, low, high = _with_ends(table, column, row)
         binomial = table.is_proportion(column, row) and study.reader().info.groups is None
-        law = proportion_interval(value) if binomial else None
-        estimate = Estimate(value, low, high, _images_behind(study, row), law)
+        images = _images_behind(study, row)
+        plan = functools.partial(images_of_proportion, value, images) if binomial else None
+        estimate = Estimate(value, low, high, images, plan=plan)
     _refuse_impossible(estimate, table, column, row)
     return estimate
 
 
 def _paired_estimate(paired: PairedStudies, table: Rules, column: str, row: Row) -> Estimate:
-    """Returns a row's number of a table of both studies."""
     if column == "difference" and "deployment" not in row and RECALL_AT.fullmatch(row["metric"]):
         return search_difference(paired, row)
     if column == "ratio":
@@ -207,14 +189,14 @@ def _images_behind(study: Study, row: Row) -> int:
     return info.counts.measured if row.get("n") is None else -(-row["n"] // info.draws)
 
 
-def proportion_interval(value: float) -> Callable[[int], Interval]:
-    """Returns a function of n: Clopper and Pearson's interval of the same proportion with n images."""
+def images_of_proportion(value: float, images: int, at: float) -> int | None:
+    """Returns how many images show that a proportion is not another, by the Clopper-Pearson interval."""
+    end = value > at
 
-    def interval_at(images: int) -> Interval:
-        low, high = clopper_pearson(value * images, images)
-        return float(low), float(high)
+    def decides(number: int) -> bool:
+        return bool((clopper_pearson(value * number, number)[1 - end] > at) == end)
 
-    return interval_at
+    return images_to_decide(decides, images, is_certain=value in (0, 1))
 
 
 def _with_ends(table: Rules, column: str, row: Row) -> tuple[float, ...]:

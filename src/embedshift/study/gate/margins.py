@@ -49,6 +49,7 @@ def _result(found: Equivalence, number: int, margin: float, table: str, row: Map
     is_ratio = found.metric == RELATIVE_SHIFT
     is_one_sided = table == "comparison" and not is_ratio
     outcome: Outcome = "worse" if found.is_worse else OUTCOMES.get(found.outcome, "undecided")
+    p = found.p if found.is_loss or outcome == "broken" else 1.0
     return Result(
         rule=f"{'equivalent' if not is_one_sided else 'not worse'} within {found.within}",
         number=number,
@@ -67,5 +68,5 @@ def _result(found: Equivalence, number: int, margin: float, table: str, row: Map
         images_needed=found.needed,
         note=AT_BOUND if not found.needed and not math.isnan(found.low) and outcome == "undecided" else "",
         # Rows that are equal bit by bit need no test.
-        p=None if table != "comparison" or math.isnan(found.p) or found.low == found.high else found.p,
+        p=None if table != "comparison" or math.isnan(found.p) or found.low == found.high else p,
     )

@@ -107,13 +107,6 @@ def _paired_rules(reader: Reader, unit: str) -> Iterator[str]:
     )
 
 
-def _shifts(study: Study) -> dict[str, tuple[float, float]]:
-    rows = study.summary().filter(pl.col("metric") == COSINE).drop_nulls("relative_shift_high")
-    return {
-        row["augmentation"]: (row["relative_shift"], row["relative_shift_high"]) for row in rows.iter_rows(named=True)
-    }
-
-
 def _absolute_bounds(study: Study, reader: Reader) -> Iterator[Json]:
     if "tolerance" in reader.table_names:
         for row in study.tolerance().iter_rows(named=True):
@@ -125,7 +118,8 @@ def _absolute_bounds(study: Study, reader: Reader) -> Iterator[Json]:
                 yield {**of, "at_least" if rises else "at_most": two_figures(weak_end, up=not rises)}
     if reader.families:
         return
-    for name, (_, high) in _shifts(study).items():
+    shifts = study.summary().filter(metric=COSINE).drop_nulls("relative_shift_high")
+    for name, high in shifts.select("augmentation", "relative_shift_high").iter_rows():
         of = {"table": "summary", "metric": COSINE, "column": "relative_shift", "augmentation": name}
         yield {**of, "at_most": rounded(high, "0.01", up=True)}
     if "search" in reader.table_names:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import polars as pl
+from scipy.special import ndtri
 
 from embedshift.config import Json
 from embedshift.report.numbers import count
 from embedshift.statistics import judged
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, holm
 from embedshift.statistics.judged import ROUNDING
-from embedshift.statistics.power import images_to_decide, images_to_reject
+from embedshift.statistics.power import images_to_reject
 from embedshift.study.paired import Estimate
 from embedshift.study.paired.estimate import Interval
 from embedshift.study.shown import Shown, escaped, markdown_table, printable
@@ -44,18 +45,11 @@ class Decision:
 
 
 def decide(
-    estimate: Estimate,
-    bound: float,
-    *,
-    least: bool,
-    by_interval: bool = True,
-    same: float | None = None,
-    tests: int = 1,
+    estimate: Estimate, bound: float, *, least: bool, by_interval: bool = True, same: float | None = None
 ) -> Decision:
     """Decides by its interval whether a number keeps a bound; without one, or with `by_interval` off, by its value.
 
-    `same` is the number of no difference from a reference, 0 or 1; None = there is no reference. `tests` is the number
-    of paired rules, by which the number of images grows that would show a loss.
+    `same` is the number of no difference from a reference, 0 or 1; None = there is no reference.
     """
     slack = ROUNDING * max(1.0, abs(bound))
     if math.isnan(estimate.value):
@@ -71,8 +65,9 @@ def decide(
         return Decision("undecided", LEAST_IMAGES if few else None, estimate.note or (FEW if few else NO_INTERVAL))
     if math.isinf(estimate.value):
         return Decision("undecided", note=BEYOND if (bound - estimate.edge) * estimate.value > 0 else MORE)
-    needed = images_needed(estimate, bound, least=least, same=same, tests=tests)
-    remark = AT_BOUND if abs(estimate.value - bound) <= slack else BEYOND if math.isinf(low) or math.isinf(high) else ""
+    needed = images_needed(estimate, bound, least=least, same=same)
+    is_at_bound = abs(estimate.value - bound) <= slack and same in (None, bound)
+    remark = AT_BOUND if is_at_bound else BEYOND if math.isinf(low) or math.isinf(high) else ""
     return Decision("undecided", needed, estimate.note or ("" if needed is not None else remark))
 
 
@@ -88,34 +83,12 @@ def outcome_of(interval: Interval, bound: float, *, least: bool, same: float | N
     return OF_MARGINS.get(judged.decide((low, high), (same - bound) / scale), "undecided")
 
 
-def loss_begins(bound: float, *, least: bool, same: float) -> float:
-    """Returns the number beyond which is a loss: that of no difference, or of a gain that is asked for."""
-    return (max if least else min)(bound, same)
-
-
-def images_needed(
-    estimate: Estimate, bound: float, *, least: bool, same: float | None = None, tests: int = 1
-) -> int | None:
-    """Returns how many images would decide in 80 % of studies, if the truth is as measured.
-
-    Beside a reference they show that the number is within the bound, or that it is worse where so many are tested.
-    """
-    value, sign, slack = estimate.value, 1 if least else -1, ROUNDING * max(1.0, abs(bound))
-    if not math.isfinite(value):
+def images_needed(estimate: Estimate, bound: float, *, least: bool, same: float | None = None) -> int | None:
+    """Returns how many images would decide in 80 % of studies; of a paired rule, how many show that it is kept."""
+    value = estimate.value
+    if not math.isfinite(value) or abs(value - bound) <= ROUNDING * max(1.0, abs(bound)):
         return None
-    if same is not None:
-        begins = loss_begins(bound, least=least, same=same)
-        kept = estimate.images_to_exclude(bound, estimate.level) if sign * (value - bound) > slack else None
-        worse = sign * (begins - value) > slack and estimate.images_to_exclude(begins, (1 - CONFIDENCE) / tests)
-        return min(filter(None, (kept, worse)), default=None)
-    if abs(value - bound) <= slack:
-        return None
-
-    def decides(images: int) -> bool:
-        return outcome_of(estimate.interval(images), bound, least=least) != "undecided"
-
-    # Of a proportion of 1, every study would find 1.
-    return images_to_decide(decides, estimate.images, is_certain=not estimate.low < value < estimate.high)
+    return estimate.images_to_exclude(bound) if same is None or (value > bound) == least else None
 
 
 MISSING = "-"
@@ -165,19 +138,20 @@ class Result:
 
 
 def corrected(results: Sequence[Result]) -> Iterator[Result]:
-    """Corrects p-values for all paired rules (Holm); what fails by chance is undecided."""
+    """Corrects p-values for all paired rules (Holm); what fails by chance is undecided, and needs more images."""
     p = [result.p for result in results if result.p is not None]
     adjusted = iter(holm(p).tolist())
     for result in results:
         own = None if result.p is None else next(adjusted)
-        is_significant = own is not None and own <= 1 - CONFIDENCE
-        if result.outcome in ("kept", "undecided"):
-            yield replace(result, p=own, note=WORSE if result.outcome == "kept" and is_significant else result.note)
-        elif own is None or is_significant:
+        if result.p is None or own is None or (own <= 1 - CONFIDENCE and result.outcome != "kept"):
             yield replace(result, p=own)
+        elif result.outcome == "kept":
+            yield replace(result, p=own, note=WORSE if own <= 1 - CONFIDENCE else result.note)
         else:
-            needed = images_to_reject(result.images or 0, result.p or 0.0, (1 - CONFIDENCE) / len(p))
-            yield replace(result, p=own, outcome="undecided", images_needed=needed, note=BY_CHANCE)
+            show_it = images_to_reject(result.images or 0, ndtri(1 - result.p / 2), (1 - CONFIDENCE) / len(p))
+            needed = min(filter(None, (result.images_needed, show_it)), default=None)
+            note = result.note if result.outcome == "undecided" else BY_CHANCE
+            yield replace(result, p=own, outcome="undecided", images_needed=needed, note=note)
 
 
 @dataclass(frozen=True, repr=False)
@@ -230,10 +204,11 @@ def headline(checked: Checked, *, strict: bool = False) -> str:
     against = "" if checked.against is None else f" against {checked.against}"
     words = f"{checked.study}{against}"
     if failed := checked.failed():
-        fails = {
-            outcome: named([each for each in failed if each.outcome == outcome]) for outcome in ("broken", "worse")
-        }
-        reasons = "; ".join(f"{outcome}: {'; '.join(each)}" for outcome, each in fails.items() if each)
+        reasons = "; ".join(
+            f"{outcome}: {'; '.join(named(found))}"
+            for outcome in ("broken", "worse")
+            if (found := [result for result in failed if result.outcome == outcome])
+        )
         return f"{words} does not pass: {counted(checked)}; {reasons}"
     if checked.of("undecided"):
         refused = "; with `strict` that does not pass" if strict else ""

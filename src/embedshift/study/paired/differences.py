@@ -108,10 +108,10 @@ def ratio_estimate(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
     error = sample.error.item()
     level = 2 * float(stdtr(groups - 1, -math.log(high / value) / error)) if error else 1 - CONFIDENCE
 
-    def plan(at: float, level: float) -> int | None:
+    def plan(at: float) -> int | None:
         return images_for_mean(math.log(value / at), error * math.sqrt(groups), level)
 
-    return Estimate(value, low, high, groups, p=p_of_mean(sample).item(), level=level, plan=plan)
+    return Estimate(value, low, high, groups, p=p_of_mean(sample).item(), plan=plan)
 
 
 @functools.lru_cache(maxsize=4)
@@ -246,7 +246,7 @@ def equivalences(paired: PairedStudies, study: int, margins: Margins) -> dict[st
         found[RELATIVE_SHIFT] = of_ratio(sample, margins, seed=paired.seed, unit=unit)
     if margins.recall is not None and all("search_ranks" in reader.table_names for reader in paired.readers):
         judged = judged_search(paired, study, RECALL).only(-1)
-        is_same = not judged.gained.any() and not judged.lost.any() and paired.same_rows[study]
+        is_same = same_numbers(paired, study, judged.gained + judged.lost) is not None
         found[RECALL] = of_recall(judged, margins, is_same=is_same)
     return found
 
