@@ -113,8 +113,8 @@ SIZES = {"one large group": [100] + [1] * 20, "images": [1] * 40, "groups": [4] 
 @pytest.mark.slow
 @pytest.mark.parametrize("sizes", first_only(SIZES.values()), ids=[*SIZES])
 def test_where_nothing_is_gained_one_family_in_twenty_says_otherwise(monkeypatch, sizes):
-    for function in (critical_of_signs, simultaneous_intervals):
-        monkeypatch.setattr(paired, function.__name__, functools.partial(function, resamples=999))
+    monkeypatch.setattr(paired, "RESAMPLES_OF_MANY", 999)
+    monkeypatch.setattr(paired, "simultaneous_intervals", functools.partial(simultaneous_intervals, resamples=999))
     groups, said = np.repeat(np.arange(len(sizes)), sizes), 0
     for seed in range(300):
         outcomes = found(len(sizes), 4, seed, 0.8)[groups]

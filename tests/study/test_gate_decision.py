@@ -1,13 +1,15 @@
 """Kept, broken or not decided, and how many images would decide: against slow searches."""
 
 import math
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from embedshift.statistics.intervals import difference_of_proportions
-from embedshift.study.gate.check import proportion_interval
+from embedshift.statistics.power import Discordance, plan_for_loss
+from embedshift.study.gate.check import images_of_proportion
 from embedshift.study.gate.result import (
     AT_BOUND,
     BEYOND,
@@ -71,6 +73,12 @@ def test_the_safe_end_decides_or_the_value(cases, by_interval):
                 assert (images is not None) == (said == "undecided" or found is SEVEN), (number, bound)
 
 
+def made_result(rule, p, outcome="broken", images=100):
+    of = {"number": 1, "table": "search", "row": {}, "column": "value", "unit": "", "operator": "may_fall", "bound": 0}
+    of |= {"judge": "interval", "value": -0.1, "low": -0.2, "high": -0.01, "images": images, "note": ""}
+    return Result(rule=rule, outcome=outcome, images_needed=None, p=p, **of)
+
+
 def test_a_paired_rule_may_be_worse_and_rules_that_fail_by_chance_are_undecided():
     for ends, bound, wanted in (
         ((-0.04, -0.005), -0.01, "worse"),
@@ -82,10 +90,8 @@ def test_a_paired_rule_may_be_worse_and_rules_that_fail_by_chance_are_undecided(
         turned = tuple(-end for end in ends[::-1])
         assert outcome_of(ends, bound, least=True, same=0.0) == wanted, (ends, bound)
         assert outcome_of(turned, -bound, least=False, same=0.0) == wanted, (ends, bound)
-    of = {"number": 1, "table": "search", "row": {}, "column": "value", "unit": "", "operator": "may_fall", "bound": 0}
-    of |= {"judge": "interval", "value": -0.1, "low": -0.2, "high": -0.01, "images": 100, "note": ""}
     p = {"a": 0.01, "b": 0.04, "c": 0.02, "d": 0.5, "no test": None}
-    found = [Result(rule=name, outcome="broken", images_needed=None, p=each, **of) for name, each in p.items()]
+    found = [made_result(name, each) for name, each in p.items()]
     made = {each.rule: each for each in corrected(found)}
     assert {name: each.outcome for name, each in made.items() if each.outcome == "broken"} == dict.fromkeys(
         ("a", "no test"), "broken"
@@ -111,22 +117,57 @@ def test_how_many_images_would_do():
     assert images_needed(INSIDE, 0.45, least=True) == math.ceil(IN_80 * 100 * (0.1 / 0.05) ** 2)
     assert decide(INSIDE, 0.6, least=False).images_needed == math.ceil(IN_80 * 100 * (0.2 / 0.1) ** 2)
     assert decide(INSIDE, 0.55, least=False).images_needed == math.ceil(IN_80 * 100 * (0.2 / 0.05) ** 2)
-    assert decide(OPEN, 4.5, least=True).images_needed == math.ceil(IN_80 * math.ceil(40 * (0.5 / 0.3) ** 2))
+    assert decide(OPEN, 4.5, least=True).images_needed == math.ceil(IN_80 * 40 * (0.5 / 0.3) ** 2)
 
     # Of a proportion: the least number of images, all found, whose exact interval begins at 0.99, one by one.
     images = 200
-    low, high = proportion_interval(1.0)(images)
-    assert low == pytest.approx(stats.binomtest(images, images).proportion_ci(method="exact").low)
-    found = Estimate(1.0, low, high, images, proportion_interval(1.0))
+    low, high = stats.binomtest(images, images).proportion_ci(method="exact")
+    found = Estimate(1.0, low, high, images, plan=partial(images_of_proportion, 1.0, images))
     wanted = next(n for n in range(images, 2_000) if stats.binomtest(n, n).proportion_ci(method="exact").low >= 0.99)
     assert decide(found, 0.99, least=True).images_needed == wanted
     assert images_needed(Estimate(1.0, low, high, images), 0.99, least=True) != wanted, "the root is no guide near 1"
+    high = [stats.binomtest(round(0.3 * n), n).proportion_ci(method="exact").high for n in range(200, 2_000, 10)]
+    wanted = next(200 + 10 * place for place, end in enumerate(high) if end <= 0.33)
+    plan = partial(images_of_proportion, 0.3, 200)
+    assert plan(0.33) == pytest.approx(IN_80 * wanted, abs=IN_80 * 10)
+    assert plan(0.27) == pytest.approx(plan(0.33), rel=0.1)
 
-    # Of paired proportions.
-    found = proportion_difference(np.array([-1.0] + [0.0] * 199))
-    wanted = next(n for n in range(200, 400) if difference_of_proportions(0, n / 200, n)[0] >= -0.025)
-    assert decide(found, -0.025, least=True).images_needed == math.ceil(IN_80 * wanted)
-    assert decide(found, -0.03, least=True).outcome == "kept"
+
+def sign_test_finds(images, loss, equal, level):
+    """The power of the exact sign test, where a part of the images differs without a loss, and more with it."""
+    number, differing = np.arange(1, images + 1), equal + loss
+    lost = stats.binom.sf(stats.binom.isf(level / 2, number, 0.5), number, (equal / 2 + loss) / differing)
+    return float((stats.binom.pmf(number, images, differing) * lost).sum())
+
+
+def of_gains(gained, lost, images=200):
+    return proportion_difference(np.repeat([1.0, -1.0, 0.0], [gained, lost, images - gained - lost]))
+
+
+def test_a_paired_rule_needs_as_many_images_as_power_plans():
+    equal = of_gains(3, 3)
+    for bound in (-0.01, -0.02):
+        needed = decide(equal, bound, least=True, same=0.0).images_needed
+        assert needed == plan_for_loss(Discordance(0.03, 200), -bound).n
+        less, enough = (sign_test_finds(n, -bound, 0.03, 0.05) for n in (needed - 1, needed))
+        assert less < 0.8 <= enough, bound
+        assert decide(equal, -bound, least=False, same=0.0).images_needed == needed
+    assert images_needed(equal, 0.0, least=True, same=0.0) is None, "no number shows that nothing is lost"
+
+
+@pytest.mark.parametrize("tests", [1, 20])
+def test_a_loss_needs_more_images_where_more_rules_are_tested(tests):
+    worse = of_gains(20, 34)
+    assert decide(worse, -0.01, least=True, same=0.0).images_needed is None
+    one = made_result("worse", worse.p, outcome="undecided", images=200)
+    first, *_ = corrected([one, *(made_result("equal", 1.0, outcome="kept") for _ in range(tests - 1))])
+    z = stats.norm.isf([0.025 / tests, 0.2, worse.p / 2])
+    assert first.images_needed == math.ceil(200 * ((z[0] + z[1]) / z[2]) ** 2)
+    drawn = np.random.default_rng(0).multinomial(first.images_needed, [0.1, 0.17, 0.73], 4_000)
+    p = np.minimum(1, 2 * stats.binom.sf(drawn[:, 1] - 1, drawn[:, 0] + drawn[:, 1], 0.5))
+    assert 0.78 <= (p <= 0.05 / tests).mean() <= 0.9, "80 %, or more: the exact test of the pilot is cautious"
+    within = replace(one, images_needed=30)
+    assert next(corrected([within])).images_needed == 30, "fewer show that it is within the bound"
 
 
 @pytest.mark.slow

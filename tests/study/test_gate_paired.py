@@ -175,6 +175,8 @@ def test_equal_rows_are_equal_whatever_the_encoders_are_called(first, tmp_path):
     assert embedshift.check(twin, [], first, **margins).outcome == "kept"
     searched = with_search(variant(first, tmp_path / "c"), {"blur": [[9, 9]] * 40, "noise": [[1, 1]] * 40})
     assert embedshift.check(searched, EVERY_TABLE, first).of("broken"), "equal rows, another search"
+    (gained,) = embedshift.check(first, [], searched, recall_margin=0.01).results
+    assert (gained.outcome, gained.p, gained.note) == ("kept", 1.0, ""), "a gain is no loss"
 
 
 @pytest.mark.matrix
@@ -191,14 +193,17 @@ def test_one_other_embedding_is_another_row(first, tmp_path):
 
 
 @pytest.mark.matrix
-def test_images_that_would_decide_a_ratio_by_the_root_on_the_scale_of_logarithms(first, second):
+def test_images_that_would_decide_a_ratio_on_the_scale_of_logarithms(first, second):
     ratio = "table: comparison, metric: relative_shift, column: ratio, augmentation: noise, at_most:"
     found = result(second, first, f"{ratio} 9")
-    bound = np.sqrt(found.value * found.low)
-    in_80 = ((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) / stats.norm.ppf(0.975)) ** 2
-    wanted = in_80 * 40 * (np.log(found.low / found.value) / np.log(bound / found.value)) ** 2
+    # The p-value has the standard error, and with it the ends have the level at which they hold for all augmentations.
+    error, bound = np.log(found.value) / stats.t.isf(found.p / 2, 39), np.sqrt(found.value * found.low)
+    level = stats.t.sf(np.log(found.value / found.low) / error, 39)
+    away = np.log(found.value / bound) / error / 40**0.5
+    powers = ((n, stats.nct.sf(stats.t.isf(level, n - 1), n - 1, away * n**0.5)) for n in range(8, 900))
     undecided = result(second, first, f"{ratio.replace('at_most', 'at_least')} {float(bound)!r}")
-    assert (undecided.outcome, undecided.images_needed) == ("undecided", pytest.approx(wanted, abs=3))
+    assert undecided.outcome == "undecided"
+    assert undecided.images_needed == pytest.approx(next(n for n, chance in powers if chance >= 0.8), abs=2)
 
 
 def test_a_search_is_over_the_images_of_both_and_of_equal_galleries(tmp_path):

@@ -34,6 +34,7 @@ from embedshift.statistics.whitening import sentences
 from embedshift.store.embeddings import images_tried
 from embedshift.store.gallery import originals
 from embedshift.store.listing import Verification, verify
+from embedshift.store.plans import ALL
 from embedshift.study import Study, load
 from embedshift.study.comparison import HEADINGS, Comparison, ratio_cells, with_star
 from embedshift.study.drift import HEADINGS as DRIFT
@@ -43,7 +44,6 @@ from embedshift.study.gate import result as output
 from embedshift.study.gate.result import HEADINGS as RULE_HEADINGS
 from embedshift.study.gate.result import cells as rule_cells
 from embedshift.study.gate.result import headline
-from embedshift.study.paired.differences import ALL
 from embedshift.study.upgrade import HEADINGS as UPGRADE
 from embedshift.study.upgrade import Upgrade, deployment_cells
 from embedshift.study.whitening import check_studies, recommendation, whitening_tables

@@ -67,20 +67,19 @@ class Equivalence:
     p: float = math.nan  # of no difference, two-sided
 
     @property
+    def is_loss(self) -> bool:
+        return self.value > 1 if self.metric == RELATIVE_SHIFT else self.value < 0
+
+    @property
     def is_worse(self) -> bool:
         """Whether a loss is certain, but not whether it is within the margin."""
-        is_loss = self.value > 1 if self.metric == RELATIVE_SHIFT else self.value < 0
-        return self.outcome == UNDECIDED and is_loss and self.p <= 1 - CONFIDENCE
+        return self.outcome == UNDECIDED and self.is_loss and self.p <= 1 - CONFIDENCE
 
     def in_words(self) -> str:
-        if self.outcome == EQUIVALENT:
-            return f"equivalent within {self.within}"
-        if self.outcome == NOT_WORSE:
-            return f"not worse by more than {self.within}"
-        if self.outcome == NOT_EQUIVALENT:
-            return f"not equivalent within {self.within}"
-        if self.is_worse:
-            return f"worse, but not by certainly more than {self.within}"
+        decided = {EQUIVALENT: "equivalent within", NOT_WORSE: "not worse by more than"}
+        decided |= {NOT_EQUIVALENT: "not equivalent within"}
+        if self.outcome in decided or self.is_worse:
+            return f"{decided.get(self.outcome, 'worse, but not by certainly more than')} {self.within}"
         more = f"about {self.needed:,} {self.unit}" if self.needed else "more images would not decide"
         return f"equivalence within {self.within} is undecided: {more}"
 
@@ -113,13 +112,13 @@ def of_interval(metric: str, value: float, low: float, high: float, groups: int,
     return Equivalence(metric, value, low, high, outcome, margins.within(metric), groups, needed)
 
 
-def of_recall(judged: Judged, margins: Margins) -> Equivalence:
-    """Judges the difference in recall of one number of a judged alternative."""
+def of_recall(judged: Judged, margins: Margins, *, is_same: bool = False) -> Equivalence:
+    """Judges the difference in recall of one number of a judged alternative; that of equal rows is certainly 0."""
     margin = margins.recall
     assert margin is not None
 
     def outcome_of(images: int | None = None) -> tuple[str, float, float]:
-        low, high = (end.item() for end in judged.interval(ONE_SIDED, images))
+        low, high = (0.0, 0.0) if is_same else (end.item() for end in judged.interval(ONE_SIDED, images))
         return verdict(low, high, margin, gains_count=False), low, high
 
     outcome, low, high = outcome_of()

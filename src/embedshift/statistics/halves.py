@@ -87,13 +87,6 @@ def discordance(compared: Sequence[ComparedHalves], column: int, others: float) 
 
     `others` images are searched, too, by a study, but not by the halves.
     """
-    judged = [each.recall for each in compared]
-    differing, pilot, growth = (
-        float(np.mean([each[column] for each in numbers]))
-        for numbers in (
-            [of.gained + of.lost for of in judged],
-            [of.number for of in judged],
-            [each.growth for each in compared],
-        )
-    )
-    return Discordance(differing, pilot, growth, pilot, others * pilot / judged[0].groups)
+    numbers = [(of.recall.gained + of.recall.lost, of.recall.number, of.growth) for of in compared]
+    differing, pilot, growth = np.mean(numbers, axis=0)[:, column].tolist()
+    return Discordance(differing, pilot, growth, pilot, others * pilot / compared[0].recall.groups)

@@ -269,7 +269,7 @@ class Split:
 
     @property
     def is_possible(self) -> bool:
-        """Whether there is more than one fold: from four images, or groups, on."""
+        """Whether there are at least two folds, which takes four images, or groups."""
         return bool(self.folds.any())
 
     def judged(self) -> list[NDArray[np.bool_]]:

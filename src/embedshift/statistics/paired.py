@@ -116,9 +116,7 @@ def discordance_growth(first: Values, second: Values) -> float:
     return min(1.0, max(0.0, math.log2(whole / half))) if whole > 0 else 0.0
 
 
-def critical_of_signs(
-    sums: Values, *, seed: int, resamples: int = RESAMPLES_OF_MANY, is_large: bool | None = None
-) -> float:
+def critical_of_signs(sums: Values, *, seed: int, is_large: bool | None = None) -> float:
     """Returns the critical value of the largest of J McNemar statistics, |Σ s| / √Σ s² over groups, from `[G, J]`.
 
     It is the 95 % quantile when the sign of each group's sums is drawn, at least that of one normal number. Above 5,000
@@ -132,11 +130,11 @@ def critical_of_signs(
     if len(units) > IN_MEMORY if is_large is None else is_large:
         values, vectors = np.linalg.eigh(units.T @ units)
         units = (vectors * np.sqrt(np.maximum(values, 0.0))).T
-        drawn = np.abs(rng.standard_normal((resamples, len(units))) @ units).max(axis=1)
+        drawn = np.abs(rng.standard_normal((RESAMPLES_OF_MANY, len(units))) @ units).max(axis=1)
         return max(OF_ONE, float(np.quantile(drawn, CONFIDENCE, method="higher")))
     largest, step = list[NDArray[np.float64]](), max(1, _CHUNK // len(units))
-    for start in range(0, resamples, step):
-        signs = rng.integers(2, size=(min(step, resamples - start), len(units))) * 2.0 - 1
+    for start in range(0, RESAMPLES_OF_MANY, step):
+        signs = rng.integers(2, size=(min(step, RESAMPLES_OF_MANY - start), len(units))) * 2.0 - 1
         largest.append(np.abs(signs @ units).max(axis=1))
     return max(OF_ONE, float(np.quantile(np.concatenate(largest), CONFIDENCE, method="higher")))
 

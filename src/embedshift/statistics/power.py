@@ -82,6 +82,12 @@ def least_images(is_enough: Callable[[int], bool], first: int = LEAST_IMAGES) ->
     return enough
 
 
+def images_to_reject(images: int, errors: float, level: float = 1 - CONFIDENCE) -> int | None:
+    """Returns how many images reject a number, so many standard errors away, in 80 % of studies; None = too many."""
+    needed = images * ((ndtri(1 - level / 2) + ndtri(POWER)) / errors) ** 2 if errors > 0 else math.inf
+    return math.ceil(needed) if needed <= MOST_IMAGES else None
+
+
 def images_to_decide(
     decides: Callable[[int], bool], images: int, critical: float = OF_ONE, *, is_certain: bool = False
 ) -> int | None:
@@ -106,7 +112,7 @@ class Planned:
 def plan_for_mean(values: Values, effect: float, critical: float, power: float = POWER) -> Planned:
     """Plans a test of a mean."""
     level = 2 * float(stdtr(len(values) - 1, -critical))
-    return Planned(*(_images_for_mean(effect, sd, level, power) for sd in sd_with_ends(values)))
+    return Planned(*(images_for_mean(effect, sd, level, power) for sd in sd_with_ends(values)))
 
 
 def sd_with_ends(values: Values) -> tuple[float, float, float]:
@@ -122,7 +128,8 @@ def sd_with_ends(values: Values) -> tuple[float, float, float]:
     return math.sqrt(variance), low, high
 
 
-def _images_for_mean(effect: float, sd: float, level: float, power: float) -> int | None:
+def images_for_mean(effect: float, sd: float, level: float, power: float = POWER) -> int | None:
+    """Returns how many images show by Student's t that a mean is not 0."""
     return least_images(lambda images: power_of_mean(images, effect, sd, level) >= power)
 
 
@@ -155,10 +162,11 @@ def plan_for_loss(pilot: Discordance, loss: float, critical: float = OF_ONE, pow
     """Plans a test of a loss of recall."""
     low, high = clopper_pearson(pilot.fraction * pilot.pilot, pilot.pilot)
     each = (replace(pilot, fraction=fraction) for fraction in (pilot.fraction, float(low), float(high)))
-    return Planned(*(_images_for_loss(one, loss, critical, power) for one in each))
+    return Planned(*(images_for_loss(one, loss, critical, power) for one in each))
 
 
-def _images_for_loss(pilot: Discordance, loss: float, critical: float, power: float) -> int | None:
+def images_for_loss(pilot: Discordance, loss: float, critical: float = OF_ONE, power: float = POWER) -> int | None:
+    """Returns how many images, each as one of the pilot's, show by the exact sign test that recall differs."""
     return least_images(lambda images: power_of_loss(images, loss, pilot.with_loss(loss, images), critical) >= power)
 
 

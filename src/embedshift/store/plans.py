@@ -11,7 +11,7 @@ from embedshift.arrays import Values
 from embedshift.statistics.equivalence import RECALL, RELATIVE_SHIFT
 from embedshift.statistics.halves import ComparedHalves, compared_halves, discordance
 from embedshift.statistics.intervals import CONFIDENCE, critical_value
-from embedshift.statistics.power import Planned, plan_for_loss, plan_for_mean
+from embedshift.statistics.power import POWER, Planned, plan_for_loss, plan_for_mean
 from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.summary import COSINE
 from embedshift.store.embeddings import vectors_of
@@ -26,16 +26,15 @@ Plan = tuple[str, str, str, float, Planned]
 class Wanted:
     """What is to be found, and with what probability."""
 
-    ratio: float
-    recall_loss: float
-    power: float
+    ratio: float = 1.1
+    recall_loss: float = 0.01
+    power: float = POWER
 
 
-def other_images(reader: Reader, images: int) -> float:
-    """Returns the number of images of the gallery that are none of the study, in units of its images, or groups."""
-    sizes = reader.table("gallery_sizes")
-    searched = [] if sizes is None else sizes.filter(kind="measured")["images"].to_list()
-    return max(0, max(searched, default=0) - images) * reader.info.group_count / images
+def other_images(reader: Reader) -> int:
+    """Returns how many images of the gallery are not of the study; 0 if it was not searched."""
+    sizes, images = reader.table("gallery_sizes"), reader.info.counts.measured
+    return 0 if sizes is None else max(images, *sizes.filter(kind="measured")["images"]) - images
 
 
 def halves_of(reader: Reader) -> list[ComparedHalves]:
@@ -48,6 +47,7 @@ def halves_of(reader: Reader) -> list[ComparedHalves]:
 
 
 def shifts_of(reader: Reader) -> Values:
+    """Returns the relative shift of cosines under each augmentation, `[A]`; infinite where it has none."""
     return reader.need("summary").filter(metric=COSINE)["relative_shift"].fill_null(np.inf).to_numpy()
 
 
@@ -65,9 +65,8 @@ def plans_of_encoders(reader: Reader, find: Wanted, compared: Sequence[ComparedH
             plan = plan_for_mean(values, math.log(find.ratio), critical, find.power)
             yield "comparison", name, RELATIVE_SHIFT, find.ratio, plan
     if "search_ranks" in reader.table_names:
-        others = other_images(reader, reader.info.counts.measured)
+        others = other_images(reader) * reader.info.group_count / reader.info.counts.measured
         for column, name in enumerate(names):
             pilot = discordance(compared, column, others)
-            per_image = pilot.pilot / compared[0].recall.groups
-            plan = plan_for_loss(pilot, find.recall_loss, power=find.power).times(1 / per_image)
-            yield "comparison", name, RECALL, find.recall_loss, plan
+            plan = plan_for_loss(pilot, find.recall_loss, power=find.power)
+            yield "comparison", name, RECALL, find.recall_loss, plan.times(compared[0].recall.groups / pilot.pilot)

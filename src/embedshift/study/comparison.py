@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from embedshift.config import Json
-from embedshift.statistics.equivalence import Margins
+from embedshift.statistics.equivalence import RELATIVE_SHIFT, Margins
 from embedshift.statistics.strengths import MeasuredFamily, by_family
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.groups import Choice
+from embedshift.store.plans import ALL
 from embedshift.study.head import head
 from embedshift.study.paired import PairedStudies, pair_studies
 from embedshift.study.paired import verdict as overview
-from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT, agreements, neighbours_by_chance
+from embedshift.study.paired.differences import agreements, neighbours_by_chance
 from embedshift.study.paired.means import compare_means
 from embedshift.study.paired.verdict import judgements, verdict
 from embedshift.study.shown import Picture, Shown, escaped, markdown_table, save_page

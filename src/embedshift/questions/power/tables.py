@@ -15,20 +15,8 @@ from embedshift.report.numbers import count
 from embedshift.statistics.equivalence import RECALL
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, critical_value
 from embedshift.statistics.layout import image_means
-from embedshift.statistics.paired import (
-    critical_of_signs,
-    discordance_growth,
-    found_first,
-    paired_gains,
-    ranks_by_view,
-)
-from embedshift.statistics.power import (
-    POWER,
-    Discordance,
-    Planned,
-    plan_for_loss,
-    plan_for_mean,
-)
+from embedshift.statistics.paired import critical_of_signs, discordance_growth, found_first, paired_gains, ranks_by_view
+from embedshift.statistics.power import Discordance, Planned, plan_for_loss, plan_for_mean
 from embedshift.statistics.strengths import LEAST_SAFE
 from embedshift.statistics.summary import COSINE, paired_logarithms
 from embedshift.store.baselines import measurements
@@ -36,7 +24,6 @@ from embedshift.store.plans import Plan, Wanted, halves_of, other_images, plans_
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table, table_path
 
-DEFAULTS = {"ratio": 1.1, "recall_loss": 0.01, "power": POWER}
 LIMITS = {"ratio": (1.0, 100.0), "recall_loss": (0.0, 1.0), "power": (0.5, 0.999)}
 SCHEMA = pl.Schema(
     {"table": str, "augmentation": str, "metric": str, "effect": float, "power": float}
@@ -47,7 +34,7 @@ SCHEMA = pl.Schema(
 def wanted(reader: Reader) -> Wanted:
     chosen, kept = reader.choice(Choices), reader.kept_settings("power")
     numbers = {}
-    for name, default in DEFAULTS.items():
+    for name, default in vars(Wanted()).items():
         given = getattr(chosen, name)
         numbers[name] = float(kept.get(name, default) if given is None else given)
         low, high = LIMITS[name]
@@ -95,16 +82,16 @@ def _pilots_of_pairs(reader: Reader) -> Iterator[tuple[str, Discordance, float, 
     found = image_means(found_first(ranks))
     gains = paired_gains(found, reader.first_groups(len(found)), seed=reader.info.seed)
     # That of the planned study, in which more images differ than in a pilot.
-    critical, others = (
-        critical_of_signs(gains.sums, seed=reader.info.seed, is_large=True),
-        other_images(reader, len(found)),
-    )
+    critical = critical_of_signs(gains.sums, seed=reader.info.seed, is_large=True)
     pairs = zip(_pair_names(reader), itertools.combinations(range(len(reader.augmentations)), 2), strict=True)
     for column, (name, (first, second)) in enumerate(pairs):
         if np.isfinite(alike := float(gains.number[column])):
-            growth, per_image = discordance_growth(ranks[..., first], ranks[..., second]), alike / len(gains.sums)
+            growth, others = (
+                discordance_growth(ranks[..., first], ranks[..., second]),
+                other_images(reader) / len(found),
+            )
             both = float(gains.gained[column]), float(gains.lost[column])
-            yield name, Discordance.of(*both, alike, growth, others * per_image), critical, 1 / per_image
+            yield name, Discordance.of(*both, alike, growth, others * alike), critical, len(gains.sums) / alike
 
 
 def _pairs_by_recall(reader: Reader, find: Wanted) -> Iterator[Plan]:
@@ -123,13 +110,8 @@ def _widths(reader: Reader, find: Wanted) -> Iterator[Plan]:
             n = pilot * (width / (find.ratio - 1)) ** 2
             # By the error of a standard deviation of as many normal numbers.
             far = math.exp(2 * float(stdtrit(pilot - 1, (1 + CONFIDENCE) / 2)) / math.sqrt(2 * (pilot - 1)))
-            yield (
-                "tolerance",
-                row["family"],
-                row["criterion"],
-                find.ratio,
-                Planned(*map(math.ceil, (n, n / far, n * far))),
-            )
+            plan = Planned(*map(math.ceil, (n, n / far, n * far)))
+            yield "tolerance", row["family"], row["criterion"], find.ratio, plan
 
 
 def _settings(reader: Reader) -> dict[str, str]:
@@ -154,7 +136,7 @@ def measure_more(reader: Reader) -> Step | None:
     recalls = [] if search is None else search.filter(metric=RECALL)["value"].drop_nulls().to_list()
     if not recalls or groups < LEAST_IMAGES or (min(recalls) < 1 and groups >= LEAST_SAFE):
         return None
-    find, more, unit = Wanted(**DEFAULTS), "", "group" if reader.info.groups else "image"
+    find, more, unit = Wanted(), "", "group" if reader.info.groups else "image"
     if pilots := sorted(_pilots_of_pairs(reader), key=lambda pair: pair[1].fraction):
         _, pilot, critical, times = pilots[len(pilots) // 2]
         needed = plan_for_loss(pilot, find.recall_loss, critical, find.power).times(times).n

@@ -1,8 +1,9 @@
 """Checks a study against rules, each of which gives a result for each row that it chooses; and records the verdict."""
 
+import functools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,15 @@ from embedshift.errors import UsageError
 from embedshift.statistics.equivalence import Margins
 from embedshift.statistics.intervals import clopper_pearson
 from embedshift.statistics.judged import ROUNDING
+from embedshift.statistics.power import images_to_decide
 from embedshift.store.groups import Choice
 from embedshift.store.info import RulesRecord, read_info
 from embedshift.store.table import Row, Rules
 from embedshift.study.gate.margins import margin_results
-from embedshift.study.gate.result import (
-    OUTCOMES,
-    Checked,
-    Result,
-    corrected,
-    decide,
-    finite,
-    named,
-    what_decides,
-)
+from embedshift.study.gate.result import OUTCOMES, Checked, Result, corrected, decide, finite, named, what_decides
 from embedshift.study.gate.rules import DIFFERENCES, OF_BOTH, Rule, as_rules, chosen_rows, read_rules
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
-from embedshift.study.paired.differences import RECALL, ratio_p_value, search_difference
-from embedshift.study.paired.estimate import Interval
+from embedshift.study.paired.differences import RECALL_AT, ratio_estimate, search_difference
 from embedshift.study.paired.studies import tolerance_estimate
 from embedshift.study.study import Study, as_study
 
@@ -158,26 +150,20 @@ def _estimate(rule: Rule, study: Study, paired: PairedStudies | None, row: Json)
     else:
         value, low, high = _with_ends(table, column, row)
         binomial = table.is_proportion(column, row) and study.reader().info.groups is None
-        law = proportion_interval(value) if binomial else None
-        estimate = Estimate(value, low, high, _images_behind(study, row), law)
+        images = _images_behind(study, row)
+        plan = functools.partial(images_of_proportion, value, images) if binomial else None
+        estimate = Estimate(value, low, high, images, plan=plan)
     _refuse_impossible(estimate, table, column, row)
     return estimate
 
 
 def _paired_estimate(paired: PairedStudies, table: Rules, column: str, row: Row) -> Estimate:
-    """Returns a row's number of a table of both studies; intervals of ratios shrink on the scale of logarithms."""
-    if column == "difference" and "deployment" not in row and RECALL.fullmatch(row["metric"]):
+    if column == "difference" and "deployment" not in row and RECALL_AT.fullmatch(row["metric"]):
         return search_difference(paired, row)
+    if column == "ratio":
+        return ratio_estimate(paired, row)
     value, low, high = _with_ends(table, column, row)
-    if column != "ratio":
-        return Estimate(value, low, high, paired.group_count)
-    p = ratio_p_value(paired, row["augmentation"])
-
-    def interval_at(images: int) -> Interval:
-        root = math.sqrt(paired.group_count / images)
-        return value * (low / value) ** root, value * (high / value) ** root
-
-    return Estimate(value, low, high, paired.group_count, interval_at, p=p)
+    return Estimate(value, low, high, paired.group_count)
 
 
 def _refuse_impossible(estimate: Estimate, table: Rules, column: str, row: Row) -> None:
@@ -203,14 +189,14 @@ def _images_behind(study: Study, row: Row) -> int:
     return info.counts.measured if row.get("n") is None else -(-row["n"] // info.draws)
 
 
-def proportion_interval(value: float) -> Callable[[int], Interval]:
-    """Returns a function of n: Clopper and Pearson's interval of the same proportion with n images."""
+def images_of_proportion(value: float, images: int, at: float) -> int | None:
+    """Returns how many images show that a proportion is not another, by the Clopper-Pearson interval."""
+    end = value > at
 
-    def interval_at(images: int) -> Interval:
-        low, high = clopper_pearson(value * images, images)
-        return float(low), float(high)
+    def decides(number: int) -> bool:
+        return bool((clopper_pearson(value * number, number)[1 - end] > at) == end)
 
-    return interval_at
+    return images_to_decide(decides, images, is_certain=value in (0, 1))
 
 
 def _with_ends(table: Rules, column: str, row: Row) -> tuple[float, ...]:

@@ -7,9 +7,10 @@ from embedshift.errors import UsageError
 from embedshift.statistics.equivalence import RECALL, RELATIVE_SHIFT, Equivalence, Margins, of_interval
 from embedshift.statistics.judged import EQUIVALENT, NOT_EQUIVALENT, NOT_WORSE
 from embedshift.statistics.summary import COSINE
+from embedshift.store.plans import ALL
 from embedshift.study.gate.result import AT_BOUND, Outcome, Result, finite
 from embedshift.study.paired import PairedStudies
-from embedshift.study.paired.differences import ALL, equivalences
+from embedshift.study.paired.differences import equivalences
 from embedshift.study.study import Study
 
 # Table, row, and what was found.
@@ -48,6 +49,7 @@ def _result(found: Equivalence, number: int, margin: float, table: str, row: Map
     is_ratio = found.metric == RELATIVE_SHIFT
     is_one_sided = table == "comparison" and not is_ratio
     outcome: Outcome = "worse" if found.is_worse else OUTCOMES.get(found.outcome, "undecided")
+    p = found.p if found.is_loss or outcome == "broken" else 1.0
     return Result(
         rule=f"{'equivalent' if not is_one_sided else 'not worse'} within {found.within}",
         number=number,
@@ -63,8 +65,8 @@ def _result(found: Equivalence, number: int, margin: float, table: str, row: Map
         low=finite(found.low),
         high=finite(found.high),
         images=found.groups,
-        images_needed=None if found.is_worse else found.needed,
+        images_needed=found.needed,
         note=AT_BOUND if not found.needed and not math.isnan(found.low) and outcome == "undecided" else "",
         # Rows that are equal bit by bit need no test.
-        p=None if table != "comparison" or math.isnan(found.p) or found.low == found.high else found.p,
+        p=None if table != "comparison" or math.isnan(found.p) or found.low == found.high else p,
     )

@@ -13,15 +13,15 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.statistics.agreement import METRICS
+from embedshift.statistics.equivalence import RELATIVE_SHIFT
 from embedshift.statistics.halves import BELOW, agreement_floors
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.power import POWER
 from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.summary import COSINE
 from embedshift.store.groups import Choice
-from embedshift.store.plans import Wanted, halves_of, plans_of_encoders
+from embedshift.store.plans import ALL, Wanted, halves_of, plans_of_encoders
 from embedshift.store.reader import Reader
-from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT
 from embedshift.study.paired.studies import measured_range, tolerance_estimate
 from embedshift.study.shown import printable
 from embedshift.study.study import Study, as_study
@@ -107,13 +107,6 @@ def _paired_rules(reader: Reader, unit: str) -> Iterator[str]:
     )
 
 
-def _shifts(study: Study) -> dict[str, tuple[float, float]]:
-    rows = study.summary().filter(pl.col("metric") == COSINE).drop_nulls("relative_shift_high")
-    return {
-        row["augmentation"]: (row["relative_shift"], row["relative_shift_high"]) for row in rows.iter_rows(named=True)
-    }
-
-
 def _absolute_bounds(study: Study, reader: Reader) -> Iterator[Json]:
     if "tolerance" in reader.table_names:
         for row in study.tolerance().iter_rows(named=True):
@@ -125,7 +118,8 @@ def _absolute_bounds(study: Study, reader: Reader) -> Iterator[Json]:
                 yield {**of, "at_least" if rises else "at_most": two_figures(weak_end, up=not rises)}
     if reader.families:
         return
-    for name, (_, high) in _shifts(study).items():
+    shifts = study.summary().filter(metric=COSINE).drop_nulls("relative_shift_high")
+    for name, high in shifts.select("augmentation", "relative_shift_high").iter_rows():
         of = {"table": "summary", "metric": COSINE, "column": "relative_shift", "augmentation": name}
         yield {**of, "at_most": rounded(high, "0.01", up=True)}
     if "search" in reader.table_names:

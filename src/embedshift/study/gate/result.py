@@ -16,7 +16,7 @@ from embedshift.report.numbers import count
 from embedshift.statistics import judged
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, holm
 from embedshift.statistics.judged import ROUNDING
-from embedshift.statistics.power import POWER, images_to_decide
+from embedshift.statistics.power import images_to_reject
 from embedshift.study.paired import Estimate
 from embedshift.study.paired.estimate import Interval
 from embedshift.study.shown import Shown, escaped, markdown_table, printable
@@ -66,7 +66,8 @@ def decide(
     if math.isinf(estimate.value):
         return Decision("undecided", note=BEYOND if (bound - estimate.edge) * estimate.value > 0 else MORE)
     needed = images_needed(estimate, bound, least=least, same=same)
-    remark = AT_BOUND if abs(estimate.value - bound) <= slack else BEYOND if math.isinf(low) or math.isinf(high) else ""
+    is_at_bound = abs(estimate.value - bound) <= slack and same in (None, bound)
+    remark = AT_BOUND if is_at_bound else BEYOND if math.isinf(low) or math.isinf(high) else ""
     return Decision("undecided", needed, estimate.note or ("" if needed is not None else remark))
 
 
@@ -83,17 +84,11 @@ def outcome_of(interval: Interval, bound: float, *, least: bool, same: float | N
 
 
 def images_needed(estimate: Estimate, bound: float, *, least: bool, same: float | None = None) -> int | None:
-    """Returns how many images would decide in 80 % of studies, if the truth is as measured."""
-
-    def decides(images: int) -> bool:
-        return outcome_of(estimate.interval(images), bound, least=least, same=same) != "undecided"
-
-    value, rounding = estimate.value, ROUNDING * max(1.0, abs(bound))
-    at_bound = all(abs(value - each) <= rounding for each in (bound, bound if same is None else same))
-    if not math.isfinite(value) or at_bound:
+    """Returns how many images would decide in 80 % of studies; of a paired rule, how many show that it is kept."""
+    value = estimate.value
+    if not math.isfinite(value) or abs(value - bound) <= ROUNDING * max(1.0, abs(bound)):
         return None
-    # Of a proportion of 1, every study would find 1.
-    return images_to_decide(decides, estimate.images, is_certain=not estimate.low < value < estimate.high)
+    return estimate.images_to_exclude(bound) if same is None or (value > bound) == least else None
 
 
 MISSING = "-"
@@ -143,20 +138,20 @@ class Result:
 
 
 def corrected(results: Sequence[Result]) -> Iterator[Result]:
-    """Corrects p-values for all paired rules (Holm); what fails by chance is undecided."""
+    """Corrects p-values for all paired rules (Holm); what fails by chance is undecided, and needs more images."""
     p = [result.p for result in results if result.p is not None]
-    adjusted, critical = iter(holm(p).tolist()), ndtri(1 - (1 - CONFIDENCE) / 2 / max(1, len(p)))
+    adjusted = iter(holm(p).tolist())
     for result in results:
         own = None if result.p is None else next(adjusted)
-        is_significant = own is not None and own <= 1 - CONFIDENCE
-        if result.outcome == "kept" and is_significant:
-            yield replace(result, p=own, note=WORSE)
-        elif own is None or is_significant or result.outcome not in ("worse", "broken"):
+        if result.p is None or own is None or (own <= 1 - CONFIDENCE and result.outcome != "kept"):
             yield replace(result, p=own)
+        elif result.outcome == "kept":
+            yield replace(result, p=own, note=WORSE if own <= 1 - CONFIDENCE else result.note)
         else:
-            away = (critical + ndtri(POWER)) / ndtri(1 - (result.p or 0.0) / 2)
-            needed = math.ceil((result.images or 0) * away**2)
-            yield replace(result, p=own, outcome="undecided", images_needed=needed, note=BY_CHANCE)
+            show_it = images_to_reject(result.images or 0, ndtri(1 - result.p / 2), (1 - CONFIDENCE) / len(p))
+            needed = min(filter(None, (result.images_needed, show_it)), default=None)
+            note = result.note if result.outcome == "undecided" else BY_CHANCE
+            yield replace(result, p=own, outcome="undecided", images_needed=needed, note=note)
 
 
 @dataclass(frozen=True, repr=False)
@@ -209,10 +204,11 @@ def headline(checked: Checked, *, strict: bool = False) -> str:
     against = "" if checked.against is None else f" against {checked.against}"
     words = f"{checked.study}{against}"
     if failed := checked.failed():
-        fails = {
-            outcome: named([each for each in failed if each.outcome == outcome]) for outcome in ("broken", "worse")
-        }
-        reasons = "; ".join(f"{outcome}: {'; '.join(each)}" for outcome, each in fails.items() if each)
+        reasons = "; ".join(
+            f"{outcome}: {'; '.join(named(found))}"
+            for outcome in ("broken", "worse")
+            if (found := [result for result in failed if result.outcome == outcome])
+        )
         return f"{words} does not pass: {counted(checked)}; {reasons}"
     if checked.of("undecided"):
         refused = "; with `strict` that does not pass" if strict else ""
@@ -303,6 +299,7 @@ def to_json(checked: Checked, *, strict: bool) -> Json:
         "against": None if checked.against is None else str(checked.against),
         "outcome": checked.outcome,
         "strict": strict,
+        "allow_worse": checked.allow_worse,
         "passes": checked.passes(strict=strict),
         "results": checked.to_dicts(),
         "warnings": warnings(checked),

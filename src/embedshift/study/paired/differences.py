@@ -1,6 +1,5 @@
 """How a study differs from its reference: how many times as far views move, neighbours, and one number of a table."""
 
-import dataclasses
 import functools
 import math
 import re
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import stdtr
 
 from embedshift.arrays import GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
@@ -19,12 +19,16 @@ from embedshift.registry import METRICS
 from embedshift.statistics import agreement as statistics
 from embedshift.statistics import shift_ratios
 from embedshift.statistics.baselines import CHUNKS, Baseline, is_scale
-from embedshift.statistics.equivalence import Equivalence, Margins, of_ratio, of_recall
-from embedshift.statistics.judged import EQUIVALENT, Judged, Outcomes, judge, p_of_mean
+from embedshift.statistics.equivalence import RECALL, RELATIVE_SHIFT, Equivalence, Margins, of_ratio, of_recall
+from embedshift.statistics.intervals import CONFIDENCE
+from embedshift.statistics.judged import Judged, Outcomes, judge, p_of_mean
 from embedshift.statistics.layout import image_means, sums_and_counts
+from embedshift.statistics.paired import discordance_growth
+from embedshift.statistics.power import images_for_mean
 from embedshift.statistics.sample import IN_MEMORY, Estimates, gather, group_numbers
 from embedshift.statistics.shift_ratios import Shifts
 from embedshift.statistics.summary import COSINE
+from embedshift.store.plans import ALL, other_images
 from embedshift.store.reader import Reader
 from embedshift.study.paired.estimate import (
     NO_ESTIMATE,
@@ -38,13 +42,13 @@ from embedshift.study.paired.estimate import (
 )
 from embedshift.study.paired.studies import PairedStudies, capped, measured_range
 
-# The row over all augmentations but the saturated ones; and the metrics that only a comparison has.
-ALL, RELATIVE_SHIFT, TAIL = "all", "relative_shift", "tail"
+# A metric that only a comparison has.
+TAIL = "tail"
 AGREEMENT_SCHEMA = pl.Schema(
     {"study": str, "reference": str, "metric": str, "value": float, "ci_low": float, "ci_high": float}
 )
 CAPPED = "a tolerance beyond the strongest level counts as the strongest level"
-RECALL = re.compile(r"recall@(\d+)")
+RECALL_AT = re.compile(r"recall@(\d+)")
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,21 @@ def compare_shifts(paired: PairedStudies, study: int = 1) -> ShiftComparison | N
     return ShiftComparison(first, second, groups, np.isin(paired.augmentations, unsaturated(paired)))
 
 
-def ratio_p_value(paired: PairedStudies, augmentation: str) -> float:
-    """Returns the two-sided p-value of a ratio of 1, by Student's t; NaN where there is no ratio."""
-    shifts = compare_shifts(paired)
-    if shifts is None:
-        return math.nan
-    place = [ALL, *paired.augmentations].index(augmentation)
-    return float(p_of_mean(shift_ratios.with_overall(shifts.log_ratios, shifts.included))[place])
+def ratio_estimate(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
+    """Returns a ratio of a row of the comparison; it is tested on the scale of logarithms, by Student's t."""
+    value, low, high = (math.nan if row[name] is None else row[name] for name in ("ratio", "ratio_low", "ratio_high"))
+    shifts, groups = compare_shifts(paired), paired.group_count
+    if shifts is None or math.isnan(low):
+        return Estimate(value, low, high, groups)
+    column = [ALL, *paired.augmentations].index(row["augmentation"])
+    sample = shift_ratios.with_overall(shifts.log_ratios, shifts.included).columns([column])
+    error = sample.error.item()
+    level = 2 * float(stdtr(groups - 1, -math.log(high / value) / error)) if error else 1 - CONFIDENCE
+
+    def plan(at: float) -> int | None:
+        return images_for_mean(math.log(value / at), error * math.sqrt(groups), level)
+
+    return Estimate(value, low, high, groups, p=p_of_mean(sample).item(), plan=plan)
 
 
 @functools.lru_cache(maxsize=4)
@@ -204,8 +216,13 @@ def search_difference(paired: PairedStudies, row: Mapping[str, Any], study: int 
     differences = image_means((own - reference).transpose(0, 2, 1))
     if same := same_numbers(paired, study, differences):
         return same
-    if RECALL.fullmatch(metric):
-        return judged_estimate(judged_search(paired, study, metric), -1 if is_all else int(chosen.argmax()))
+    if RECALL_AT.fullmatch(metric):
+        judged, column = judged_search(paired, study, metric), -1 if is_all else int(chosen.argmax())
+        if metric != RECALL:
+            return judged_estimate(judged, column)
+        ranks = (1 / search_values(paired, s, "mrr")[:, chosen] for s in (0, study))
+        others = other_images(paired.readers[0]) * paired.group_count / len(paired.ids)
+        return judged_estimate(judged, column, discordance_growth(*ranks), others)
     has_any = ~np.isnan(differences).all(axis=1)
     means, groups = np.nanmean(differences[has_any], axis=1), None if paired.groups is None else paired.groups[has_any]
     return (mean_of_fractions if is_all else fraction_difference)(means, paired.seed, groups)
@@ -228,11 +245,9 @@ def equivalences(paired: PairedStudies, study: int, margins: Margins) -> dict[st
         unit = "images" if paired.groups is None else "groups"
         found[RELATIVE_SHIFT] = of_ratio(sample, margins, seed=paired.seed, unit=unit)
     if margins.recall is not None and all("search_ranks" in reader.table_names for reader in paired.readers):
-        judged = judged_search(paired, study, "recall@1").only(-1)
-        found["recall@1"] = of_recall(judged, margins)
-        if not judged.gained.any() and not judged.lost.any() and paired.same_rows[study]:
-            same = dataclasses.replace(found["recall@1"], low=0.0, high=0.0, outcome=EQUIVALENT, needed=None)
-            found["recall@1"] = same
+        judged = judged_search(paired, study, RECALL).only(-1)
+        is_same = same_numbers(paired, study, judged.gained + judged.lost) is not None
+        found[RECALL] = of_recall(judged, margins, is_same=is_same)
     return found
 
 
@@ -301,7 +316,7 @@ def _check_metric(paired: PairedStudies, metric: str) -> None:
 
 @functools.lru_cache(maxsize=8)
 def search_values(paired: PairedStudies, study: int, metric: str) -> Values:
-    recall = RECALL.fullmatch(metric)
+    recall = RECALL_AT.fullmatch(metric)
     if recall is not None:
         number = (pl.col("rank") <= int(recall[1])).cast(pl.Float64)
     elif metric == "mrr":

@@ -8,8 +8,9 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from embedshift.arrays import GroupNumbers, Values
-from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, mean_interval
+from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, OF_ONE, mean_interval
 from embedshift.statistics.judged import Judged, Outcomes, judge
+from embedshift.statistics.power import Discordance, images_for_loss, images_to_reject
 from embedshift.statistics.sample import Estimates, estimates_from_values
 
 Interval = tuple[float, float]
@@ -21,27 +22,29 @@ class Estimate:
     low: float
     high: float
     images: int
-    interval_at: Callable[[int], Interval] | None = None
     edge: float = math.nan
     note: str = ""
     # Of no difference; NaN = only the interval is known.
     p: float = math.nan
+    # Images that show in 80 % of studies, if the truth is as measured, that the number is not another.
+    plan: Callable[[float], int | None] | None = None
 
-    def interval(self, images: int) -> Interval:
-        if self.interval_at is not None:
-            return self.interval_at(images)
-        scale = math.sqrt(self.images / images)
-        return self.value - (self.value - self.low) * scale, self.value + (self.high - self.value) * scale
+    def errors(self, at: float) -> float:
+        """Returns how many standard errors a number is away, of which the interval has 1.96 on either side."""
+        half = abs((self.high if at > self.value else self.low) - self.value)
+        return OF_ONE * abs(at - self.value) / half if half else math.inf
 
     def p_value(self, at: float, same: float) -> float:
         """Returns the two-sided p-value of the number `at`; 1 without an interval."""
         if at == same and not math.isnan(self.p):
             return self.p
-        half, degrees = abs((self.high if at > self.value else self.low) - self.value), max(1, self.images - 1)
-        if not math.isfinite(half):
-            return 1.0
-        away = abs(at - self.value) / half if half else math.inf
-        return float(2 * stdtr(degrees, -away * stdtrit(degrees, (1 + CONFIDENCE) / 2)))
+        degrees, away = max(1, self.images - 1), self.errors(at) / OF_ONE
+        p = float(2 * stdtr(degrees, -away * stdtrit(degrees, (1 + CONFIDENCE) / 2)))
+        return 1.0 if math.isnan(p) else p
+
+    def images_to_exclude(self, at: float) -> int | None:
+        """Returns how many images show in 80 % of studies that the number is not `at`, if the truth is as measured."""
+        return images_to_reject(self.images, self.errors(at)) if self.plan is None else self.plan(at)
 
 
 NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan, 0)
@@ -52,20 +55,22 @@ def mean_estimate(sample: Estimates, seed: int) -> Estimate:
     return Estimate(sample.mean.item(), low.item(), high.item(), sample.group_count)
 
 
-def judged_estimate(judged: Judged, column: int) -> Estimate:
-    """Returns one difference of a judged alternative: of an augmentation, or over all as the last."""
+def judged_estimate(judged: Judged, column: int, growth: float = 0.0, others: float = 0.0) -> Estimate:
+    """Returns a difference of a judged alternative; the last is over all. Of the gallery, `others` are not judged."""
     one = judged.only(column)
-
-    def interval_at(images: int) -> Interval:
-        low, high = one.interval(images=images)
-        return low.item(), high.item()
-
     if not one.n.item():
         return NO_ESTIMATE
-    p, (low, high) = one.p_values().item(), interval_at(one.groups)
+    value, p, (low, high) = one.difference.item(), one.p_values().item(), (end.item() for end in one.interval())
     if p > 1 - CONFIDENCE:  # of the exact test, which few images that differ do not pass
         low, high = min(low, 0.0), max(high, 0.0)
-    return Estimate(one.difference.item(), low, high, one.groups, interval_at, p=p)
+    number = one.number.item()
+    pilot = Discordance.of(one.gained.item(), one.lost.item(), number, growth, others * number / one.groups)
+
+    def plan(at: float) -> int | None:
+        images = images_for_loss(pilot, abs(value - at))
+        return images and math.ceil(images * one.groups / number)
+
+    return Estimate(value, low, high, one.groups, p=p, plan=plan)
 
 
 def proportion_difference(differences: Values, groups: GroupNumbers | None = None, seed: int = 0) -> Estimate:
@@ -84,15 +89,8 @@ def fraction_difference(differences: Values, seed: int, groups: GroupNumbers | N
     low, high = (end.item() for end in mean_interval(sample, seed=seed, low=-1.0, high=1.0))
     if math.isnan(low):
         return score
-    value = float(differences.mean())
-    bootstrap = Estimate(value, low, high, images)
-
-    def interval_at(number: int) -> Interval:
-        unseen = -math.expm1(math.log((1 - CONFIDENCE) / 2) / number)
-        below, above = bootstrap.interval(number)
-        return max(-1.0, min(below, value - unseen)), min(1.0, max(above, value + unseen))
-
-    return Estimate(value, *interval_at(images), images, interval_at)
+    value, unseen = float(differences.mean()), -math.expm1(math.log((1 - CONFIDENCE) / 2) / images)
+    return Estimate(value, max(-1.0, min(low, value - unseen)), min(1.0, max(high, value + unseen)), images)
 
 
 def mean_of_fractions(

@@ -13,13 +13,13 @@ from embedshift.arrays import Values
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.statistics import intervals
+from embedshift.statistics.equivalence import RELATIVE_SHIFT
 from embedshift.statistics.layout import sums_and_counts
 from embedshift.statistics.sample import Estimates, gather
 from embedshift.statistics.shift_ratios import over_augmentations, t_interval, with_overall
+from embedshift.store.plans import ALL
 from embedshift.study.paired import checks
 from embedshift.study.paired.differences import (
-    ALL,
-    RELATIVE_SHIFT,
     TAIL,
     compare_shifts,
     search_difference,

@@ -27,6 +27,7 @@ from embedshift.statistics.summary import COSINE, measured
 from embedshift.store.baselines import baselines, chunk_sizes
 from embedshift.store.gallery import searched_layout
 from embedshift.store.groups import NEAR, NONE, Choice
+from embedshift.store.plans import other_images
 from embedshift.store.reader import Reader
 from embedshift.study.paired import checks
 from embedshift.study.paired.estimate import Estimate
@@ -189,7 +190,7 @@ class PairedStudies:
 
     @functools.cached_property
     def search_ranks(self) -> list[pl.DataFrame]:
-        sizes = [_gallery_size(study) for study in self.studies]
+        sizes = [other_images(reader) for reader in self.readers]
         for study, size in zip(self.studies, sizes, strict=True):
             if size != sizes[0]:
                 words = f"the gallery of {study.folder} has {size} images, that of {self.reference.folder} {sizes[0]}"
@@ -247,11 +248,6 @@ def _baselines_over(reader: Reader, images: NDArray[np.intp]) -> dict[str, Basel
 def groups_in_order(reader: Reader, images: NDArray[np.intp]) -> GroupNumbers | None:
     """Returns the group of each of some images of a study, in its order; None if images are independent."""
     return None if reader.groups is None else reader.groups[np.sort(images)]
-
-
-def _gallery_size(study: Study) -> int:
-    images = len(study.reader().image_ids())
-    return max(study.table("gallery_sizes").filter(kind="measured")["images"].to_list(), default=images) - images
 
 
 def pair_studies(studies: Sequence[Study], groups: Choice | None = None, *, may_repeat: bool = False) -> PairedStudies:

@@ -8,13 +8,14 @@ import polars as pl
 
 from embedshift.report.numbers import MISSING, at_most, at_places, interval_decimals, listed
 from embedshift.statistics import summary as tables
-from embedshift.statistics.equivalence import Equivalence, Margins
+from embedshift.statistics.equivalence import RELATIVE_SHIFT, Equivalence, Margins
 from embedshift.statistics.layout import image_rows
 from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.strengths import outward
 from embedshift.statistics.summary import COSINE, RADAR_METRICS
 from embedshift.store.naming import tails
-from embedshift.study.paired.differences import ALL, RELATIVE_SHIFT, augmentations_apart, equivalences
+from embedshift.store.plans import ALL
+from embedshift.study.paired.differences import augmentations_apart, equivalences
 from embedshift.study.paired.means import none_if_nan
 from embedshift.study.paired.studies import PairedStudies
 
