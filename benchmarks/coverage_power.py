@@ -21,13 +21,7 @@ from embedshift.statistics.equivalence import Margins, of_ratio, of_recall
 from embedshift.statistics.intervals import critical_value, simultaneous_intervals
 from embedshift.statistics.judged import EQUIVALENT, NOT_WORSE, Outcomes, judge
 from embedshift.statistics.paired import paired_gains
-from embedshift.statistics.power import (
-    Discordance,
-    plan_for_loss,
-    plan_for_mean,
-    power_of_loss,
-    power_of_mean,
-)
+from embedshift.statistics.power import Discordance, plan_for_loss, plan_for_mean, power_of_loss, power_of_mean
 from embedshift.statistics.sample import estimates_from_values
 from embedshift.study.paired.estimate import judged_estimate
 from simulated import holds, rate

@@ -32,13 +32,7 @@ from embedshift.questions.meaning.measure import properties
 from embedshift.questions.meaning.tables import Evidence, null_of, of_properties, of_words, sample_of
 from embedshift.sources import images
 from embedshift.statistics.intervals import clopper_pearson
-from embedshift.statistics.meaning import (
-    Words,
-    correlation_ends,
-    judged_scores,
-    least_beyond,
-    rank_correlations,
-)
+from embedshift.statistics.meaning import Words, correlation_ends, judged_scores, least_beyond, rank_correlations
 
 SYNSETS = Path("/usr/share/wordnet/data.noun")
 REPETITIONS, DIM, NAMES = 200, 384, 16

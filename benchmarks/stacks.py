@@ -179,10 +179,7 @@ def as_served(prepare: Callable[[Images], torch.Tensor]) -> tuple[str, Any]:
 
 PAIRS: dict[str, tuple[str, Callable[[Path], tuple[Any, Any]]]] = {
     "onnx": ("bundled encoder, torch and ONNX", lambda folder: (BUNDLED, f"onnx:{bundled_graph(folder / 'graph')}")),
-    "fast": (
-        "transformers' processors, Pillow and torchvision",
-        lambda _: as_served(on_torchvision(bundled_folder())),
-    ),
+    "fast": ("transformers' processors, Pillow and torchvision", lambda _: as_served(on_torchvision(bundled_folder()))),
     "antialias": ("torchvision with `antialias=False`", lambda _: as_served(by_torchvision(antialias=False))),
     "timm": ("transformers' and timm's steps", lambda _: as_served(by_timm())),
     "int8": ("ONNX in dynamic int8", lambda folder: (BUNDLED, f"onnx:{quantised(folder / 'graph')}")),

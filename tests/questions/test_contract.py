@@ -36,10 +36,7 @@ TABLES = {
         "relative_shift_high centred_shift centred_shift_low centred_shift_high common_offset",
     ),
     "ranking": ("augmentation", "mean_performance rank ci_low ci_high baseline"),
-    "differences": (
-        "augmentation other metric",
-        "difference low high significant effect ratio ratio_low ratio_high",
-    ),
+    "differences": ("augmentation other metric", "difference low high significant effect ratio ratio_low ratio_high"),
     "claims": ("claim", "statement estimate ci_low ci_high verdict p_value p_adjusted requires"),
     "clusters": ("augmentation", "cluster leaf"),
     "shifts": ("augmentation", "images resultant resultant_by_chance split_half relative_to_others"),
@@ -62,14 +59,8 @@ TABLES = {
     "maps": ("augmentation map metric", "n mean ci_low ci_high"),
     "map_trust": ("map score", "n mean ci_low ci_high gain significant"),
     "words": ("augmentation word", "n mean ci_low ci_high"),
-    "word_test": (
-        "augmentation",
-        "n rank own own_low own_high others difference low high p_value significant",
-    ),
-    "text_search": (
-        "augmentation metric",
-        "n before before_low before_high value ci_low ci_high difference low high",
-    ),
+    "word_test": ("augmentation", "n rank own own_low own_high others difference low high p_value significant"),
+    "text_search": ("augmentation metric", "n before before_low before_high value ci_low ci_high difference low high"),
     "zero_shot": ("augmentation", "n agreement ci_low ci_high margin_before margin margin_low margin_high"),
     "strength": (
         "family level metric",

@@ -59,10 +59,7 @@ VECTORS = [
     (np.ones(3), np.ones(1)),
     (np.float64(1), np.ones(3)),
 ]
-MAPS = [
-    (np.ones(49), np.ones(49), 28),
-    (np.ones((2, 7, 7)), np.ones((3, 7, 7)), 28),
-]
+MAPS = [(np.ones(49), np.ones(49), 28), (np.ones((2, 7, 7)), np.ones((3, 7, 7)), 28)]
 OTHER_SIZES = [
     (np.ones((8, 8, 3), np.uint8), np.ones((9, 8, 3), np.uint8)),
     (np.ones((2, 8, 8, 3), np.uint8), np.ones((3, 8, 8, 3), np.uint8)),

@@ -33,11 +33,7 @@ from support.overlap import overlaps
 pytestmark = pytest.mark.slow
 
 
-AUGMENTATIONS = {
-    "flip": A.HorizontalFlip(p=1),
-    "dark": lambda image, rng: image // 3,
-    "same": lambda image, rng: image,
-}
+AUGMENTATIONS = {"flip": A.HorizontalFlip(p=1), "dark": lambda image, rng: image // 3, "same": lambda image, rng: image}
 NAMES = ("relevance", "tokens")
 COLUMNS = [f"map_{name}_correlation" for name in ("attention", *NAMES)]
 

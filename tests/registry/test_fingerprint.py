@@ -103,8 +103,7 @@ def test_what_can_change_a_view_changes_it(pair):
 
 
 @pytest.mark.parametrize(
-    "make",
-    [lambda: inside(2), lambda: inside(np.arange(3)), lambda: Dim(2), lambda: Dim(2).darker, lambda: strong],
+    "make", [lambda: inside(2), lambda: inside(np.arange(3)), lambda: Dim(2), lambda: Dim(2).darker, lambda: strong]
 )
 def test_what_is_made_again_is_the_same(make):
     assert fingerprint(make()) == fingerprint(make())

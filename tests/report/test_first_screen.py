@@ -206,10 +206,7 @@ def test_what_now_has_at_most_three_commands_in_their_order(tmp_path):
     steps = [(step.why, step.command("my study")) for step in next_steps(study.reader())]
     assert steps == snapshot(
         [
-            (
-                "leave near-copies out of the results",
-                "embedshift search 'my study' --groups near",
-            ),
+            ("leave near-copies out of the results", "embedshift search 'my study' --groups near"),
             ("a linear map may find more", "embedshift whiten 'my study' --out map.npz"),
             ("24 images are few: about 16,929 show a loss of 1 %", "embedshift power 'my study'"),
         ]

@@ -160,7 +160,7 @@ def test_what_gives_no_margins_is_refused(tmp_path):
     study, file = make_study(tmp_path / "c", 9, TWO), tmp_path / "mine.yaml"
     file.write_text("mine")
     for given, path, words in (
-        (make_study(tmp_path / "a", 7, TWO), "rules.yaml", "7 images are too few for intervals; measure 8 or more"),
+        (make_study(tmp_path / "a", 7, TWO), "rules.yaml", "has 7 of the 8 images that this needs; measure more"),
         (without_vectors(make_study(tmp_path / "b", 9, TWO)), "rules.yaml", "no embeddings here to take margins from"),
         (study, "mine.yaml", "is there already"),
         (study, "none/rules.yaml", "cannot be written"),

@@ -7,13 +7,7 @@ import numpy as np
 
 from embedshift.arrays import Values
 from embedshift.augmentations.paper import PAPER
-from embedshift.questions.claims.evidence import (
-    ENTROPY_AUGMENTATIONS,
-    MEAN_METRICS,
-    Block,
-    Key,
-    distance,
-)
+from embedshift.questions.claims.evidence import ENTROPY_AUGMENTATIONS, MEAN_METRICS, Block, Key, distance
 from support.claims_world import COLOR, GEOMETRIC, LATER, LEAST, paper_tree
 
 NAMES = list(PAPER)

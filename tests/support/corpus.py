@@ -126,10 +126,7 @@ def _pngs() -> Iterator[tuple[str, tuple[bytes, Any]]]:
     table = chunk(b"PLTE", palette[:4].tobytes()), chunk(b"tRNS", bytes([255, 128, 0]))
     yield (
         "png with a palette with alpha",
-        (
-            png_of(indices, 3, *table),
-            on_white(palette[indices], np.array([255, 128, 0, 255])[indices]),
-        ),
+        (png_of(indices, 3, *table), on_white(palette[indices], np.array([255, 128, 0, 255])[indices])),
     )
     few = chunk(b"PLTE", palette[:3].tobytes())
     yield "png of a palette too short", (png_of(indices, 3, few), np.where(indices[..., None] < 3, palette[indices], 0))
@@ -213,10 +210,7 @@ def _others() -> Iterator[tuple[str, tuple[bytes, Any]]]:
     yield "webp lossless", (webp, PHOTO)
     yield (
         "webp lossless with alpha",
-        (
-            encoded(alpha, "WEBP", lossless=True, exact=True),
-            on_white(PHOTO, alpha[..., 3]),
-        ),
+        (encoded(alpha, "WEBP", lossless=True, exact=True), on_white(PHOTO, alpha[..., 3])),
     )
     for kind in ("GIF", "PNG", "WEBP", "TIFF"):
         frames = [Image.fromarray(shown), PICTURE.rotate(90), PICTURE.rotate(180)]

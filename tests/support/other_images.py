@@ -30,7 +30,7 @@ def with_other_images(table: pa.Table, metrics: Sequence[str], views: int, image
     values = MADE + SPREAD * np.array([1.0, -1.0]).repeat(PAIRS // 2)[:, None] * np.ones(len(metrics))
     pairs = np.array([(pair % len(originals), (pair + 1) % len(originals)) for pair in range(PAIRS)], np.float64)
     sums = {name: each.close() for name, each in own.items()} | {
-        "baseline": {"values": values, "images": pairs} if len(originals) > 1 else {},
+        "baseline": {"values": values, "images": pairs} if len(originals) > 1 else {}
     }
     before = json.loads((table.schema.metadata or {}).get(SUMS_KEY, b"{}"))
     said = json.loads((with_sums(table, sums).schema.metadata or {}).get(SUMS_KEY, b"{}"))

@@ -297,7 +297,7 @@ def inputs(module: nn.Module, pixels: Tensor) -> dict[str, Any]:
     side = int((embedding.in_features // pixels.shape[1]) ** 0.5)
     if pixels.shape[-1] % side:
         raise UsageError(
-            f"size {pixels.shape[-1]} is not a multiple of its patch of {side} pixels; choose another `size`",
+            f"size {pixels.shape[-1]} is not a multiple of its patch of {side} pixels; choose another `size`"
         )
     grid = pixels.shape[-1] // side
     patches = pixels.reshape(len(pixels), -1, grid, side, grid, side).permute(0, 2, 4, 3, 5, 1)

@@ -69,9 +69,7 @@ def _begun(config: ViewsConfig, suite: Suite, samples: Sequence[ImageRef]) -> Vi
     place: Json = {} if config.apply_to == "file" else {"size": config.size, "resize": config.resize}
     augmentations = {
         augmentation.name: ViewsAugmentation(
-            description=augmentation.description,
-            level=augmentation.level,
-            seeded_by=augmentation.seeded_by,
+            description=augmentation.description, level=augmentation.level, seeded_by=augmentation.seeded_by
         )
         for augmentation in suite
     }

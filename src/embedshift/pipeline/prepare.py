@@ -172,13 +172,7 @@ def find_variants(config: StudyConfig) -> list[Variant]:
 
 def variants_of_views_file(views: ViewsFile) -> list[Variant]:
     return [
-        Variant(
-            name,
-            level=entry.level,
-            seeded_by=entry.seeded_by,
-            description=entry.description,
-            from_views_file=True,
-        )
+        Variant(name, level=entry.level, seeded_by=entry.seeded_by, description=entry.description, from_views_file=True)
         for name, entry in views.augmentations.items()
     ]
 

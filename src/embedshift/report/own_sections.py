@@ -105,18 +105,9 @@ def _differences(page: PageInput) -> Json:
 
 
 def differences_content(
-    differences: pl.DataFrame | None,
-    order: Sequence[str],
-    images: int,
-    unit: str = "image",
-    critical: float = OF_ONE,
+    differences: pl.DataFrame | None, order: Sequence[str], images: int, unit: str = "image", critical: float = OF_ONE
 ) -> Json:
-    content: Json = {
-        "augmentations": len(order),
-        "images": images,
-        "unit": unit,
-        "is_tested": differences is not None,
-    }
+    content: Json = {"augmentations": len(order), "images": images, "unit": unit, "is_tested": differences is not None}
     if differences is None or len(order) < 2:
         return content
     by_pairs = ordered(differences, COSINE, order)

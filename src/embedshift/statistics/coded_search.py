@@ -216,12 +216,7 @@ def _nearest(code: Code, gallery: Gallery, views: Floats, fold: NDArray[np.intp]
 
 
 def _of_fold(
-    code: Code,
-    index: Any,
-    gallery: Gallery,
-    views: Floats,
-    fold: NDArray[np.intp],
-    exact: Positions,
+    code: Code, index: Any, gallery: Gallery, views: Floats, fold: NDArray[np.intp], exact: Positions
 ) -> tuple[Mapping[str, Values], Values | None]:
     shape = (len(fold), *views.shape[1:3])
     values = {metric: np.full(shape, np.nan) for metric in METRICS}

@@ -36,12 +36,7 @@ _FURTHEST = 10.0
 
 
 def mean_interval(
-    sample: Estimates,
-    *,
-    seed: int,
-    low: ArrayLike = -np.inf,
-    high: ArrayLike = np.inf,
-    level: float = CONFIDENCE,
+    sample: Estimates, *, seed: int, low: ArrayLike = -np.inf, high: ArrayLike = np.inf, level: float = CONFIDENCE
 ) -> tuple[Values, Values]:
     """Returns separate intervals of means: bootstrap-t, or Student's if the values are not in memory.
 

@@ -184,11 +184,7 @@ def images_for_equivalence(effect: float, sd: float, margin: float) -> int | Non
 
 
 # Table → what it compares.
-KINDS = {
-    "differences": "two augmentations",
-    "comparison": "two encoders",
-    "tolerance": "interval of a tolerance",
-}
+KINDS = {"differences": "two augmentations", "comparison": "two encoders", "tolerance": "interval of a tolerance"}
 PLANNED = ("compared", "to find", "median", "hardest", "range of the hardest")
 
 

@@ -17,15 +17,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.statistics.retrieval import Gallery, release_memory
-from embedshift.statistics.vector_layouts import (
-    OF_GALLERY,
-    OF_QUERIES,
-    ONE,
-    TILES,
-    as_query,
-    in_gallery,
-    needs,
-)
+from embedshift.statistics.vector_layouts import OF_GALLERY, OF_QUERIES, ONE, TILES, as_query, in_gallery, needs
 from embedshift.store.gallery_file import ROWS, Blocks, allocate, read_gallery
 from embedshift.store.info import is_same_encoder
 from embedshift.store.naming import GALLERY

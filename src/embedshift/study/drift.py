@@ -338,12 +338,9 @@ def drift_of(reader: Reader) -> Drift:
     reader.refuse_without_vectors()
     if not reader.augmentations:
         raise UsageError(f"{reader.folder}: has no changes to name; run it with `augmentations` everyday")
+    reader.refuse_fewer(LEAST_REFERENCE)
     originals, views = vectors_of(reader)
     groups = reader.first_groups(len(views))
-    count = len(views) if groups is None else len(np.unique(groups))
-    if count < LEAST_REFERENCE:
-        unit = "images" if groups is None else "groups"
-        raise UsageError(f"{reader.folder}: {count} {unit}; give {LEAST_REFERENCE} or more as a reference")
     levels = {
         view: f"{family.unit} {parameter:g}"
         for family in reader.families

@@ -96,8 +96,7 @@ def bound(found: SearchRanks, size: int) -> tuple[float, float] | None:
     for threshold in thresholds:
         false = (found.other_cosines >= threshold).sum(axis=2) / (found.images - 1)
         numbers = image_estimates(
-            np.where(found.has_direction, (found.own_cosines >= threshold) - (size - 1) * false, np.nan),
-            found.groups,
+            np.where(found.has_direction, (found.own_cosines >= threshold) - (size - 1) * false, np.nan), found.groups
         )
         if numbers.mean.item() > (0.0 if best is None else best.mean.item()):
             best = numbers

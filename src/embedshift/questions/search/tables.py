@@ -35,14 +35,7 @@ from embedshift.statistics.thresholds import thresholds as thresholds_of
 from embedshift.statistics.vector_layouts import ONE, needs
 from embedshift.statistics.vectors import normalised, normalised_float32
 from embedshift.statistics.whitening import shift_map
-from embedshift.store.gallery import (
-    gallery_columns,
-    gallery_of,
-    originals,
-    queries_of,
-    query_columns,
-    refuse_without,
-)
+from embedshift.store.gallery import gallery_columns, gallery_of, originals, queries_of, query_columns, refuse_without
 from embedshift.store.gallery_file import ROWS, mapped
 from embedshift.store.grouping import near_groups
 from embedshift.store.reader import Reader

@@ -60,9 +60,7 @@ def propose(study: Study | str | Path, file: str | Path = "rules.yaml", groups: 
     study = study.with_groups(groups)
     reader = study.reader()
     info, name = reader.info, printable(study.folder.name)
-    if info.group_count < LEAST_IMAGES:
-        words = f"{info.group_count} {'groups of ' if info.groups else ''}images"
-        raise UsageError(f"{study.folder}: {words} are too few for intervals; measure {LEAST_IMAGES} or more")
+    reader.refuse_fewer(LEAST_IMAGES)
     if not info.has_vectors or info.encoder.dim < 2:
         raise UsageError(f"{study.folder}: no embeddings here to take margins from; run it with `store` all")
     encoder = printable(reader.naming.setting(info.encoder.name))
