@@ -169,7 +169,7 @@ def test_vectors_without_a_direction_are_left_out_with_a_word(study, caplog):
 def test_few_images_are_no_reference(tmp_path):
     own = images(12, 0)
     study = embedshift.from_vectors(own, {"blur": own + 1}, out=tmp_path / "study")
-    with pytest.raises(UsageError, match="give 20 or more"):
+    with pytest.raises(UsageError, match="has 12 of the 20 images that this needs; measure more"):
         study.drift(images(50, 1))
 
 

@@ -14,7 +14,6 @@ from embedshift.cli.options import given, output, with_options
 from embedshift.cli.outputs import say, say_all, write_text
 from embedshift.config import Json, Triple, setting_of_study, validated
 from embedshift.errors import UsageError
-from embedshift.report.numbers import count
 
 ImagesOrNone = Annotated[
     list[str] | None, typer.Argument(help=f"{IMAGES_WORDS} Default: sixteen photographs and odd files.")
@@ -94,6 +93,7 @@ def lock(
 ) -> None:
     """Write images and their vectors to one file, a reference for `parity` on another machine or after an upgrade."""
     from embedshift.cli.terminal import repeating
+    from embedshift.report.numbers import count
 
     log_lines(quiet)
     with repeating(f"loading {model}"):
