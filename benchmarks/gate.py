@@ -9,8 +9,8 @@ one of both alone. A loss is under one of the changes; ratios of shifts are equa
 
 vectors: images are vectors of a common part and a part of each encoder, and views are moved by a lognormal amount in
 common and random directions. Both encoders of a pair have the same law, so that they are equal in truth, and they
-differ by as much as two halves of one of them do; or the second one moves 1.2 times as far. The rules on agreement are
-judged, too.
+differ by as much as two halves of one of them do; or the second one moves 1.2 times as far; or as far, but with three
+times the spread, which loses 1.5 points of recall. The rules on agreement are judged, too.
 
 With photos: 40 of them, the bundled encoder against copies with noise on the weight matrices of its last block, in
 standard deviations of each; run, `--init` and `check` as a user calls them, and the study beside itself. Ends with exit
@@ -55,7 +55,7 @@ CHANGES, DIFFERING = 9, (0.1, 0.3, 0.6)
 # 1.234 is a ratio of 1.2); and what should come out.
 SCENARIOS = {
     "equal": (SPREAD, 1.0, "5 % or less fail"),
-    "spread x 3": (0.34, 1.0, "5 % or less fail"),
+    "spread x 3": (0.34, 1.0, "some fail: recall is 1.5 points lower"),
     "x 1.2": (SPREAD, 1.234, "fail"),
 }
 # Standard deviations of the noise on weights of the last block -> exit code that the gate should have.

@@ -117,6 +117,8 @@ def test_a_rule_that_is_worse_fails_unless_it_is_allowed(study, tmp_path, cli):
     assert said in done.out.splitlines()[-1]
     assert junitparser.JUnitXml.fromfile(str(xml)).failures == 1
     assert "passes: 0 kept, 1 worse" in allowed.out
+    said = (json.loads(cli(*gate, "--json", *more).out) for more in ([], ["--allow-worse"]))
+    assert [(each["allow_worse"], each["passes"]) for each in said] == [(False, False), (True, True)]
 
 
 def test_people_read_a_table_and_warnings(check):

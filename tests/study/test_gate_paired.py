@@ -8,6 +8,7 @@ from scipy import stats
 import embedshift
 from embedshift.errors import UsageError
 from embedshift.statistics.intervals import difference_of_proportions
+from embedshift.statistics.power import power_of_loss
 from support.comparing import OTHER, result, results, rule, turned, variant
 from support.searched import with_search
 from support.synthetic import make_study
@@ -204,6 +205,23 @@ def test_images_that_would_decide_a_ratio_on_the_scale_of_logarithms(first, seco
     undecided = result(second, first, f"{ratio.replace('at_most', 'at_least')} {float(bound)!r}")
     assert undecided.outcome == "undecided"
     assert undecided.images_needed == pytest.approx(next(n for n, chance in powers if chance >= 0.8), abs=2)
+
+
+def test_images_that_would_decide_a_recall_have_its_discordance_which_grows_with_the_gallery(first, second):
+    text = "table: comparison, metric: recall@1, augmentation: noise, at_least: 0.05"
+    undecided = result(second, first, text)
+    before, after = ([[1, 7]] * 10 + [[1, 1]] * 30, [[1, 1]] * 8 + [[4, 1]] * 4 + [[1, 1]] * 28)
+    pairs = [*zip(np.ravel(before), np.ravel(after), strict=True)]
+    whole = sum((a == 1) != (b == 1) for a, b in pairs)
+    # Half of the gallery keeps each image that ranks before an original with a chance of 1/2.
+    half = sum(0.5 ** (a - 1) + 0.5 ** (b - 1) - 2 * 0.5 ** (a + b - 2) for a, b in pairs)
+    equal = 0.125 - np.sqrt(0.075**2 - 0.125 / 40)  # 0.1 gained, 0.025 lost
+
+    def power(n):
+        return power_of_loss(n, 0.075 - 0.05, equal * (1 + np.log2(whole / half) * np.log(n / 40)) + 0.025)
+
+    assert whole > half > 0
+    assert power(undecided.images_needed - 1) < 0.8 <= power(undecided.images_needed)
 
 
 def test_a_search_is_over_the_images_of_both_and_of_equal_galleries(tmp_path):

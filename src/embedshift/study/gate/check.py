@@ -160,9 +160,9 @@ def _estimate(rule: Rule, study: Study, paired: PairedStudies | None, row: Json)
 def _paired_estimate(paired: PairedStudies, table: Rules, column: str, row: Row) -> Estimate:
     if column == "difference" and "deployment" not in row and RECALL_AT.fullmatch(row["metric"]):
         return search_difference(paired, row)
-    if column == "ratio":
-        return ratio_estimate(paired, row)
     value, low, high = _with_ends(table, column, row)
+    if column == "ratio":
+        return ratio_estimate(paired, row["augmentation"], value, low, high)
     return Estimate(value, low, high, paired.group_count)
 
 

@@ -97,13 +97,12 @@ def compare_shifts(paired: PairedStudies, study: int = 1) -> ShiftComparison | N
     return ShiftComparison(first, second, groups, np.isin(paired.augmentations, unsaturated(paired)))
 
 
-def ratio_estimate(paired: PairedStudies, row: Mapping[str, Any]) -> Estimate:
-    """Returns a ratio of a row of the comparison; it is tested on the scale of logarithms, by Student's t."""
-    value, low, high = (math.nan if row[name] is None else row[name] for name in ("ratio", "ratio_low", "ratio_high"))
+def ratio_estimate(paired: PairedStudies, augmentation: str, value: float, low: float, high: float) -> Estimate:
+    """Returns a ratio of the comparison; it is tested on the scale of logarithms, by Student's t."""
     shifts, groups = compare_shifts(paired), paired.group_count
     if shifts is None or math.isnan(low):
         return Estimate(value, low, high, groups)
-    column = [ALL, *paired.augmentations].index(row["augmentation"])
+    column = [ALL, *paired.augmentations].index(augmentation)
     sample = shift_ratios.with_overall(shifts.log_ratios, shifts.included).columns([column])
     error = sample.error.item()
     level = 2 * float(stdtr(groups - 1, -math.log(high / value) / error)) if error else 1 - CONFIDENCE
