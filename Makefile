@@ -43,7 +43,7 @@ help: ## This list
 demo: .venv/user ## Measure the bundled encoder on pieces of photographs; prints the table and what was written
 	$(BIN)/embedshift demo --out $(OUT)
 
-test: .venv/browser ## Install what tests need, also a browser; run every promise's test, a process for each core up to four: five minutes
+test: .venv/browser ## Install what tests need, also a browser; run every promise's test, a process for each core up to four: nine minutes on two
 	$(ONE_THREAD) $(PYTEST) -m 'not matrix'
 
 test-all: .venv/browser ## All tests, also the further cases of each promise: as CI does
