@@ -34,7 +34,7 @@ class Wanted:
 def other_images(reader: Reader) -> int:
     """Returns how many images of the gallery are not of the study; 0 if it was not searched."""
     sizes, images = reader.table("gallery_sizes"), reader.info.counts.measured
-    return 0 if sizes is None else max(images, *sizes.filter(kind="measured")["images"]) - images
+    return 0 if sizes is None else max([images, *sizes.filter(kind="measured")["images"]]) - images
 
 
 def halves_of(reader: Reader) -> list[ComparedHalves]:
