@@ -432,13 +432,12 @@ def drift(
 ) -> None:
     """Say what happened to batches of other images, from their vectors: which change, to which fraction of them."""
     from embedshift.cli.finished import print_drift
-    from embedshift.study import load
     from embedshift.study.drift import check_tolerance
 
     log_lines(quiet)
     if tolerance is not None:  # before images are measured
         check_tolerance(tolerance)
-    study = load(folder).with_groups(groups)
+    study = embedshift.load(folder).with_groups(groups)
     with tempfile.TemporaryDirectory() as place:
         given = [measure_originals(study.info(), each, Path(place)) for each in batches] if images else batches
         found = study.drift(*given, every=every)

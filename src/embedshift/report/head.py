@@ -62,7 +62,7 @@ def _scale(changes: Sequence[Change], has_search: bool) -> float:
 
 
 def _on_ruler(change: Change, has_search: bool) -> tuple[float | None, float | None, float | None]:
-    """Returns the number on the ruler and its interval: what is missed, or where there is no search the shift."""
+    """Returns the value on the ruler with its interval: the fraction missed, or without a search the relative shift."""
     if has_search:
         return (change.fraction if change.n else None), *change.missed_ends
     return change.shift, *change.shift_ends

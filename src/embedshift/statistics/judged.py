@@ -205,7 +205,7 @@ def equal_groups(groups: GroupNumbers) -> float:
 
 
 def means_of(values: Values, groups: GroupNumbers | None, included: NDArray[np.bool_] | None = None) -> Estimates:
-    """Returns the means `[A + 1]` of numbers `[n, draws, A]`: of each augmentation, and over those included."""
+    """Returns the mean of each augmentation and, last, over the included ones, `[A + 1]`, of values `[n, draws, A]`."""
     return gather([sums_and_counts(values)], groups=groups).combine(_weights(values.shape[-1], included))
 
 

@@ -189,7 +189,7 @@ PLANNED = ("compared", "to find", "median", "hardest", "range of the hardest")
 
 
 def in_words(row: Mapping[str, Any]) -> str:
-    """Returns what a row of the table finds, in words: "recall@1, loss of 1 point"."""
+    """Returns the effect that a row plans for, in words: "loss of 1 point of recall@1"."""
     effect = row["effect"]
     if row["metric"] == "recall@1":
         return f"loss of {100 * effect:g} point{'' if effect == 0.01 else 's'} of recall@1"

@@ -82,7 +82,7 @@ def refuse_without(reader: Reader, layout: str, needed: str | None) -> None:
 
 
 def several_of(reader: Reader, layout: str) -> int:
-    """Returns how many vectors of an original a gallery keeps."""
+    """Returns the number of vectors per image in the gallery."""
     if layout != TILES:
         return 1
     return 1 + int(reader.info.config["tiles"])
