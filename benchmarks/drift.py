@@ -34,7 +34,7 @@ from scipy.cluster.vq import kmeans2
 import embedshift
 from bench import print_head, print_machine, print_row
 from embedshift.arrays import Floats
-from embedshift.statistics.drift import (
+from embedshift.questions.drift.numbers import (
     LEAST_BATCH,
     NOTHING,
     UNDECIDED,
@@ -45,7 +45,7 @@ from embedshift.statistics.drift import (
     judge,
     reference_of,
 )
-from embedshift.statistics.drift_power import named_part
+from embedshift.questions.drift.power import named_part
 from embedshift.statistics.intervals import clopper_pearson
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.store.embeddings import vectors_of

@@ -33,6 +33,8 @@ from scipy.stats import norm
 
 from bench import BUNDLED, COMMAND, arguments, print_head, print_machine, print_row
 from embedshift.encoders.bundled import cached_folder, load_bundled
+from embedshift.questions.check.proposal import RATIO, RECALL_LOSS
+from embedshift.questions.check.result import Outcome, outcome_of
 from embedshift.statistics import shift_ratios
 from embedshift.statistics.agreement import METRICS
 from embedshift.statistics.halves import Half, agreement_floors, compared_halves
@@ -40,8 +42,6 @@ from embedshift.statistics.intervals import clopper_pearson, holm, simultaneous_
 from embedshift.statistics.judged import Judged, Outcomes, judge, p_of_mean
 from embedshift.statistics.paired import found_first
 from embedshift.statistics.sample import Estimates, estimates_from_values
-from embedshift.study.gate.proposal import RATIO, RECALL_LOSS
-from embedshift.study.gate.result import Outcome, outcome_of
 from embedshift.study.paired.estimate import judged_estimate
 
 # Relative sizes of shifts, from hardly any to saturated; dimension, and the spectrum of the images.

@@ -23,10 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import print_head, print_machine, print_row
-from embedshift.statistics.intervals import clopper_pearson
-from embedshift.statistics.judged import Judged
-from embedshift.statistics.linear_map import LinearMap
-from embedshift.statistics.upgrade import (
+from embedshift.questions.upgrade.maps import Both, Fits, Moments, fit, moments_of
+from embedshift.questions.upgrade.numbers import (
     BRIDGE,
     COPIES,
     NEW,
@@ -39,10 +37,12 @@ from embedshift.statistics.upgrade import (
     recalls,
     scores_of,
 )
-from embedshift.statistics.upgrade_maps import Both, Fits, Moments, fit, moments_of
+from embedshift.questions.upgrade.result import verdict_of
+from embedshift.questions.upgrade.sides import both_of, drawn, opened
+from embedshift.statistics.intervals import clopper_pearson
+from embedshift.statistics.judged import Judged
+from embedshift.statistics.linear_map import LinearMap
 from embedshift.study import Study
-from embedshift.study.paired.vectors import both_of, drawn, opened
-from embedshift.study.upgrade import verdict_of
 
 FRESH, RECALL = 400, "recall@1"
 

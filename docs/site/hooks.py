@@ -49,12 +49,9 @@ def _outside(name: str) -> str:
 
 def command_line() -> Iterator[str]:
     """Every command with its arguments and options, panel by panel, from the Typer app."""
-    import typer
+    from embedshift.cli import commands
 
-    from embedshift.cli import app
-
-    group: Any = typer.main.get_command(app)
-    for name, command in group.commands.items():
+    for name, command in commands().items():
         yield from (f"## embedshift {name}", "", str(command.help), "")
         yield from ("```text", _usage(name, command), "```", "")
         arguments = [each for each in command.params if each.param_type_name == "argument"]

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from embedshift.encoders.images import image_encoder
     from embedshift.encoders.module import wrap
     from embedshift.pipeline.tiles import Tiles
+    from embedshift.questions.check.check import check
+    from embedshift.questions.compare.result import compare
     from embedshift.questions.meaning.namer import name_images
+    from embedshift.questions.upgrade.result import upgrade
     from embedshift.stacks import parity
     from embedshift.statistics.whitening import Whitening
     from embedshift.study import Study, load
-    from embedshift.study.comparison import compare
-    from embedshift.study.gate import check
-    from embedshift.study.upgrade import upgrade
     from embedshift.study.whitening import whiten
 
 __all__ = [
@@ -60,8 +60,8 @@ _MODULES = {
     "Tiles": "pipeline.tiles",
     "Whitening": "statistics.whitening",
     "attack": "api",
-    "check": "study.gate",
-    "compare": "study.comparison",
+    "check": "questions.check.check",
+    "compare": "questions.compare.result",
     "from_vectors": "api",
     "image_encoder": "encoders.images",
     "load": "study",
@@ -70,7 +70,7 @@ _MODULES = {
     "name_images": "questions.meaning.namer",
     "parity": "stacks",
     "run": "api",
-    "upgrade": "study.upgrade",
+    "upgrade": "questions.upgrade.result",
     "whiten": "study.whitening",
     "wrap": "encoders.module",
     "write_views": "api",

@@ -51,7 +51,7 @@ def test_summary_on_stdout_progress_on_stderr(cli, photos, clip, tmp_path):
         assert f"{row['mean_performance']:.3f}" in line
         rows = study.summary().filter(augmentation=row["augmentation"])
         shift = rows.filter(metric="cosine_similarity")["relative_shift"][0]
-        assert line.split()[2:7] == ["of", "5", "-", f"{shift:.3f}", "-"], "five images have no interval"
+        assert line.split()[2:7] == ["of", "5", "–", f"{shift:.3f}", "–"], "five images have no interval"
         assert all(f"{mean:.3f}" in line for mean in rows["mean"])
     assert "5 of 5 images measured" in done.out
     assert "relative shift: 0 = unchanged, 1 = as far as another image." in lines

@@ -12,7 +12,7 @@ import typer
 import yaml
 
 import embedshift
-from embedshift.cli import app
+from embedshift.cli import commands
 from embedshift.cli.options import given, originals_and_variants
 from embedshift.config import AttackConfig, declared_settings, make_attack_config, make_config
 from embedshift.errors import UsageError
@@ -36,7 +36,7 @@ def typed(text):
 def parse(line):
     """What the command line reads from a line, its settings checked as a run checks them; nothing is run."""
     name, *arguments = shlex.split(line, comments=True)
-    params = typer.main.get_command(app).commands[name].make_context(name, arguments).params
+    params = commands()[name].make_context(name, arguments).params
     if name == "run":
         arguments = originals_and_variants(params["images"], params["pairs"])
         make_config(given({name: params[name] for name in declared_settings()} | arguments))
@@ -72,7 +72,7 @@ def test_the_rules_and_the_workflow_in_the_docs_are_read(tmp_path):
 
 def command_of_pages():
     """The module of the command `docs`, wherever it lies."""
-    return sys.modules[typer.main.get_command(app).commands["docs"].callback.__module__]
+    return sys.modules[commands()["docs"].callback.__module__]
 
 
 def test_every_page_is_listed_with_its_title_and_printed_without_what_only_tests_read(cli):

@@ -1,6 +1,7 @@
 """`embedshift search`: what it prints, its exit codes, and what stays for a report."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -53,7 +54,8 @@ def test_equal_ends_are_counted_and_not_one_of_them_named_alone(cli, tmp_path):
     study = embedshift.from_vectors(originals, views, out=tmp_path / "study")
     printed = cli("search", study.folder, "--false-match-rate", "0.05").out
     row = study.table("thresholds").row(0, named=True)
-    ends = "  ".join([f"{row['threshold']:.4f}", f"{row['ci_low']:.4f} to {row['ci_high']:.4f}"])
+    low, high = math.floor(1e4 * row["ci_low"]) / 1e4, math.ceil(1e4 * row["ci_high"]) / 1e4
+    ends = f"{row['threshold']:.4f}  {low:.4f} to {high:.4f}"
     cells = ["0.05", ends, "0.250 noise", "1.000 blur and 2 more"]
     assert " ".join(cells).split() in [line.split() for line in printed.splitlines()]
 

@@ -7,12 +7,11 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from rich.table import Table
-from rich.text import Text
 
 from embedshift.cli import terminal
 from embedshift.cli.outputs import printable, say
-from embedshift.cli.terminal import print_table
+from embedshift.cli.terminal import print_grid
+from embedshift.study.result import Grid
 from support.command import untouched_logging
 
 HOSTILE = "a\x1b]0;x\x07b\x1b[2Jc\nd\u202egpj.e\x9b31mf"
@@ -39,11 +38,8 @@ def test_lines_and_tables(capsys):
         logging.getLogger("embedshift").warning("a file %s", HOSTILE)
     assert capsys.readouterr().err == f"warning: a file {SHOWN}\n"
     say(HOSTILE)
-    table = Table(title=HOSTILE, caption="[bold]plain[/]")
-    table.add_column(f"[red]{HOSTILE}", no_wrap=True)
-    table.add_row(f"[/] {HOSTILE} :smile:")
-    table.add_row(Text("styled"))
-    print_table(table)
+    rows = [[f"[/] {HOSTILE} :smile:", f"broken: {HOSTILE}"]]
+    print_grid(Grid([f"[red]{HOSTILE}", "state"], ("name", "outcome"), rows, HOSTILE, "[bold]plain[/]"))
     out = capsys.readouterr().out
     assert is_harmless(out)
     say(json.dumps({HOSTILE: "é"}))

@@ -8,12 +8,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
-import typer
 
 import embedshift
 from embedshift.augmentations.family import FAMILIES
 from embedshift.augmentations.variant import PURIFIERS
-from embedshift.cli import app
+from embedshift.cli import commands
 from embedshift.registry import METRICS, questions
 from support.chromium import problems
 from support.pages import ROOT
@@ -76,7 +75,7 @@ def test_the_search_finds_a_page(site, served, open_page, from_files):
 
 def test_what_the_package_declares_is_in_the_reference(site):
     line = (site / "reference/command-line.html").read_text()
-    for name, command in typer.main.get_command(app).commands.items():
+    for name, command in commands().items():
         assert f">embedshift {name}<" in line
         for option in (each for each in command.params if each.param_type_name == "option" and not each.hidden):
             assert f"<code>{option.opts[0]}</code>" in line

@@ -11,7 +11,7 @@ from scipy import stats
 
 import embedshift
 from embedshift import EmbedshiftError
-from embedshift.report.coded import recommended, summary, verdicts
+from embedshift.questions.codes.coded import recommended, summary, verdicts
 from embedshift.statistics.coded_search import METRICS, evaluate
 from embedshift.statistics.codes import Ranges
 from embedshift.statistics.equivalence import Margins, of_recall

@@ -22,8 +22,8 @@ import embedshift
 from embedshift import EmbedshiftError
 from embedshift.questions.meaning import PROPERTIES, Choices
 from embedshift.questions.meaning.evidence import words_of
+from embedshift.questions.meaning.explained import IN_WORDS
 from embedshift.questions.meaning.measure import properties
-from embedshift.report.explained import IN_WORDS
 from embedshift.sources import images
 from embedshift.statistics.layout import image_rows
 from embedshift.statistics.meaning import falcon_groups

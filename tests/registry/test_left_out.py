@@ -11,7 +11,7 @@ from embedshift.registry import METRICS, QUESTIONS, questions
 from embedshift.statistics.summary import RADAR_METRICS
 from embedshift.store.table import tables_of
 from support import models, studies
-from support.inside import TABLES, result_tables
+from support.inside import TABLES, result_grids
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +60,7 @@ def test_without_them_the_others_run_and_report(number, tmp_path, monkeypatch):
         with pytest.raises(embedshift.EmbedshiftError, match="unknown table"):
             embedshift.check(study, [{"table": "search", "metric": "recall@1", "at_least": 0.1, "judge": "value"}])
     # What the command line prints of a study.
-    assert [table.title for table, _ in result_tables(study)]
+    assert [grid.title for grid in result_grids(study)]
     radar = [metric for metric in RADAR_METRICS if metric in METRICS]
     means = study.summary().filter(pl.col("metric").is_in(radar)).group_by("augmentation").agg(pl.col("mean").mean())
     wanted = dict(means.iter_rows())

@@ -12,13 +12,13 @@ from inline_snapshot import snapshot
 
 import embedshift
 from embedshift.errors import UsageError
+from embedshift.questions.check.check import record_rules
 from embedshift.report.changes import changes_of, few_words, finding
 from embedshift.report.head import between, median_image
 from embedshift.report.next_steps import command_of, is_repeatable, next_steps
 from embedshift.sources.base import Failure
 from embedshift.statistics.summary import COSINE
 from embedshift.store.info import write_content
-from embedshift.study.gate import record_rules
 from support import studies
 from support.graded import MADE, graded
 from support.revised import without_vectors

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from embedshift.statistics.drift import (
+from embedshift.questions.drift.numbers import (
     CONTENT,
     NOTHING,
     UNDECIDED,
@@ -17,7 +17,7 @@ from embedshift.statistics.drift import (
     reference_of,
     square_and_noise,
 )
-from embedshift.statistics.drift_power import named_part, needed_vectors
+from embedshift.questions.drift.power import named_part, needed_vectors
 from embedshift.statistics.meaning import space_of
 from embedshift.statistics.vectors import normalised_float32
 from support.matrix import first_only

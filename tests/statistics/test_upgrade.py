@@ -7,8 +7,18 @@ import pytest
 import scipy
 from sklearn.linear_model import Ridge
 
-from embedshift.statistics.judged import Outcomes, judge
-from embedshift.statistics.upgrade import (
+from embedshift.questions.upgrade.maps import (
+    LOW_RANK,
+    ORTHOGONAL,
+    RIDGE,
+    RIDGE_VIEWS,
+    Both,
+    Fits,
+    Kind,
+    fit,
+    moments_of,
+)
+from embedshift.questions.upgrade.numbers import (
     ALL,
     BRIDGE,
     DEPLOYMENTS,
@@ -24,17 +34,7 @@ from embedshift.statistics.upgrade import (
     scores_of,
     thresholds,
 )
-from embedshift.statistics.upgrade_maps import (
-    LOW_RANK,
-    ORTHOGONAL,
-    RIDGE,
-    RIDGE_VIEWS,
-    Both,
-    Fits,
-    Kind,
-    fit,
-    moments_of,
-)
+from embedshift.statistics.judged import Outcomes, judge
 
 pytestmark = pytest.mark.slow
 
@@ -273,7 +273,7 @@ def test_resampled_thresholds_are_those_of_images_drawn_again(cut, monkeypatch):
     both = made(images=40, noise=2.0)
     scores = scores_of(both, Fits(both, np.ones(40, bool)).mapped([Kind(RIDGE, 0.1)] * 5), 0)
     drawn = np.random.default_rng(0).multinomial(40, np.full(40, 1 / 40), size=7)
-    monkeypatch.setattr("embedshift.statistics.upgrade.weights", lambda *given, **settings: iter([drawn]))
+    monkeypatch.setattr("embedshift.questions.upgrade.numbers.weights", lambda *given, **settings: iter([drawn]))
     rate, _ = cut.carried(scores, NEW, ORIGINALS)
     every = np.concatenate([part[:, 0][~np.eye(len(part), dtype=bool)] for part in scores.of[OLD]])
     match, other = every[every >= 0.5].min(), every[every < 0.5].max()

@@ -5,11 +5,10 @@ import re
 import shlex
 
 import pytest
-from typer.main import get_command
 
 import embedshift
 from embedshift.augmentations.paper import PAPER
-from embedshift.cli import app
+from embedshift.cli import commands
 from embedshift.config import declared_settings, make_config
 from embedshift.statistics.summary import COSINE
 from embedshift.store.info import identity_hash, write_content
@@ -52,7 +51,7 @@ def parsed(text):
     """The command of a card as the command line reads it, its settings checked."""
     program, name, *arguments = shlex.split(command(text))
     assert program == "embedshift"
-    params = get_command(app).commands[name].make_context(name, arguments).params
+    params = commands()[name].make_context(name, arguments).params
     given = {each: params[each] for each in declared_settings() if each in params and params[each] is not None}
     pairs = given.pop("pairs", None)
     images = given.pop("images")
@@ -163,7 +162,7 @@ def test_the_command_of_a_study_of_vectors_is_taken_and_no_weights_are_named(tmp
     text = embedshift.from_vectors(table(tmp_path, original, views), out=tmp_path / "study", **settings).card()
     program, name, *arguments = shlex.split(command(text))
     assert (program, name) == ("embedshift", "vectors")
-    params = get_command(app).commands[name].make_context(name, arguments).params
+    params = commands()[name].make_context(name, arguments).params
     assert {each: str(params[each]) for each in settings} == {name: str(value) for name, value in settings.items()}
     assert params["places"] == ["VECTORS"]
     assert "Hash of the weights" not in text

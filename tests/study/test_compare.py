@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 
 import numpy as np
 import polars as pl
@@ -202,7 +203,7 @@ def test_fewer_than_eight_images_have_no_interval_and_settle_nothing(first, tmp_
     assert found.agreement["ci_low"].null_count() == 2
     assert ("times as far" in found.verdict, ": not decided" in found.verdict) == (True, True)
     done = cli("compare", first.folder, tmp_path / "7")
-    assert f"{rows['difference'][0]:+#.2g}" in done.out
+    assert f"{rows['difference'][0]:+#.2g}".replace("-", "−") in done.out
     assert " to " not in done.out.partition("mean: ")[2]
     for name in ("differences", "ratios"):
         found.figure(name)
@@ -241,7 +242,8 @@ def test_command_line_prints_and_writes(studies, found, tmp_path, cli):
     assert "cosine_similarity" in done.out
     assert "patch_similarity" not in done.out, "equal in all"
     row = found.comparison.filter(study=B, metric="l2_distance", augmentation="noise").row(0, named=True)
-    interval = f"{row['difference']:+#.2g} ({row['ci_low']:+#.2g} to {row['ci_high']:+#.2g})"
+    low, high = math.floor(1e3 * row["ci_low"]) / 1e3, math.ceil(1e3 * row["ci_high"]) / 1e3
+    interval = f"{row['difference']:+.3f} ({low:+.3f} to {high:+.3f})"
     assert interval in done.out
     assert (f"{interval} *" in done.out) == row["significant"]
     assert f"warning: skipping 2 of 24 images: 2 failed in {folders[2]}" in done.err
@@ -255,7 +257,7 @@ def test_command_line_prints_and_writes(studies, found, tmp_path, cli):
     drawn = {f"compare_{name}.{ending}" for name in ("differences", "means", "ratios") for ending in ("png", "svg")}
     assert {path.name for path in (out / "figures").iterdir()} == drawn
     told = json.loads(cli("compare", *folders, "--json", "--quiet").out, parse_constant=pytest.fail)
-    assert set(told) == {"verdict", *tables}
+    assert set(told) == {"written", "verdict", *tables}
     assert (told["verdict"], told["comparison"]) == (found.verdict, found.comparison.to_dicts())
 
 

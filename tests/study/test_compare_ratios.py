@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import embedshift
-from embedshift.study.paired.verdict import Judgement, verdict
+from embedshift.questions.compare.verdict import Judgement, verdict
 from support.comparing import EFFECT, SUITE, farther, variant
 from support.sentences import ends_outward
 from support.synthetic import make_study

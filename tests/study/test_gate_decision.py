@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from embedshift.statistics.power import Discordance, plan_for_loss
-from embedshift.study.gate.check import images_of_proportion
-from embedshift.study.gate.result import (
+from embedshift.questions.check.check import images_of_proportion
+from embedshift.questions.check.result import (
     AT_BOUND,
     BEYOND,
     BY_CHANCE,
@@ -18,12 +17,13 @@ from embedshift.study.gate.result import (
     MORE,
     NO_INTERVAL,
     NO_VALUE,
-    Result,
+    RuleResult,
     corrected,
     decide,
     images_needed,
     outcome_of,
 )
+from embedshift.statistics.power import Discordance, plan_for_loss
 from embedshift.study.paired import Estimate
 from embedshift.study.paired.estimate import mover, proportion_difference
 
@@ -76,7 +76,7 @@ def test_the_safe_end_decides_or_the_value(cases, by_interval):
 def made_result(rule, p, outcome="broken", images=100):
     of = {"number": 1, "table": "search", "row": {}, "column": "value", "unit": "", "operator": "may_fall", "bound": 0}
     of |= {"judge": "interval", "value": -0.1, "low": -0.2, "high": -0.01, "images": images, "note": ""}
-    return Result(rule=rule, outcome=outcome, images_needed=None, p=p, **of)
+    return RuleResult(rule=rule, outcome=outcome, images_needed=None, p=p, **of)
 
 
 def test_a_paired_rule_may_be_worse_and_rules_that_fail_by_chance_are_undecided():

@@ -9,10 +9,10 @@ import yaml
 
 import embedshift
 from embedshift.errors import UsageError
+from embedshift.questions.check.proposal import propose, rounded, two_figures
 from embedshift.statistics.halves import agreement_floors, compared_halves, discordance
 from embedshift.statistics.vectors import ROTATIONS, halves
 from embedshift.store.reader import Reader
-from embedshift.study.gate.proposal import propose, rounded, two_figures
 from support.comparing import OTHER, farther, turned, variant
 from support.graded import MADE, graded
 from support.revised import without_vectors

@@ -5,13 +5,13 @@ import polars as pl
 import pytest
 
 import embedshift
+from embedshift.questions.codes.coded import summary, verdicts
 from embedshift.questions.direction import tables as direction
 from embedshift.questions.geometry import tables as geometry
 from embedshift.questions.meaning import directions as meaning
 from embedshift.questions.search import ranks
 from embedshift.questions.text import tables as text
-from embedshift.report.coded import summary, verdicts
-from embedshift.statistics import upgrade_maps
+from embedshift.questions.upgrade import maps as upgrade_maps
 from embedshift.statistics.layout import image_rows
 from embedshift.store import embeddings
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from embedshift.cli.results import legend, result_tables
-from embedshift.study.gate.rules import TABLES
+from embedshift.cli.results import legend, result_grids
+from embedshift.questions.check.rules import TABLES
 from embedshift.study.whitening import WhitenedStudy, whitened
 
-__all__ = ["TABLES", "WhitenedStudy", "galleries_in_files", "legend", "result_tables", "whitened"]
+__all__ = ["TABLES", "WhitenedStudy", "galleries_in_files", "legend", "result_grids", "whitened"]
 
 
 def galleries_in_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import typer
 from PIL import Image
 
-from embedshift.cli import app
+from embedshift import cli
 from embedshift.config import BUNDLED
 from support.command import Done
 from support.models import TinyNet
@@ -87,8 +86,7 @@ class Reader:
             return
         assert program == "embedshift", f"{line}: no command of embedshift; say why the block is not run"
         if name in PARSED:
-            known: Any = typer.main.get_command(app)
-            known.commands[name].make_context(name, arguments)
+            cli.commands()[name].make_context(name, arguments)
             return
         models = (BUNDLED,) if name == "parity" else ()
         arguments = [

@@ -7,7 +7,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import embedshift
 from embedshift.cli.outputs import printable, say
@@ -23,9 +23,49 @@ from embedshift.config.processes import (
 )
 from embedshift.config.safe_files import in_plain_words
 from embedshift.errors import EmbedshiftError, foreign_code, reason
+from embedshift.registry import COMMANDS, PANELS
+
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+class _Stub(TyperCommand):
+    """A command of a question as `--help` lists it, until its arguments are read."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, help=COMMANDS[name].sentence, rich_help_panel=COMMANDS[name].panel)
 
 
 class _Group(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Lists the commands panel by panel."""
+        commands: list[Any] = [self.get_command(ctx, name) for name in (*self.commands, *COMMANDS)]
+        panels = [*PANELS, *(command.rich_help_panel for command in commands)]
+        ordered = sorted(commands, key=lambda command: panels.index(command.rich_help_panel))
+        return [*dict.fromkeys(command.name for command in ordered)]
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        """Returns a command; one of a question is a stub."""
+        if name not in self.commands and name in COMMANDS:
+            self.commands[name] = _Stub(name)
+        return super().get_command(ctx, name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Loads the command that runs; all are known, so that an unknown one has a suggestion."""
+        self.list_commands(ctx)
+        if args:
+            self.loaded(args[0])
+        return super().resolve_command(ctx, args)
+
+    def loaded(self, name: str) -> Any:
+        """Returns a command with its options, or None; only then is the folder of a question loaded."""
+        if isinstance(self.get_command(None, name), _Stub):
+            from embedshift.cli.emit import callback
+
+            alone = typer.Typer(add_completion=False, context_settings=SETTINGS)
+            alone.command(name)(callback(name))
+            self.commands[name] = typer.main.get_command(alone)
+        return self.commands.get(name)
+
     def get_help_option(self, ctx: Any) -> Any:
         """Always has a value: to find out that there is none, typer would import pydantic."""
         option = super().get_help_option(ctx)
@@ -52,7 +92,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=SETTINGS,
 )
 
 GroupOption = Annotated[str | None, typer.Option("--groups", help=GROUPS_WORDS)]
@@ -105,15 +145,21 @@ def _repair_terminal() -> None:
 
 def with_flags(line: str) -> str:
     """Replaces settings between backticks by flags of `run`, or of the command that runs, and other names by plain."""
-    commands: Any = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    running = next((name for name in sys.argv[1:] if name in commands), "run")
+    group: Any = typer.main.get_command(app)
+    running = next((name for name in sys.argv[1:] if group.get_command(None, name)), "run")
     flags = {
         parameter.name: parameter.opts[0]
-        for command in (commands["run"], commands[running])
+        for command in (group.loaded("run"), group.loaded(running))
         for parameter in command.params
         if parameter.opts[0].startswith("--")
     }
     return re.sub(r"`(\w+)`", lambda match: str(flags.get(match[1], match[1])), line)
+
+
+def commands() -> dict[str, Any]:
+    """Returns every command by its name, with its options."""
+    group: Any = typer.main.get_command(app)
+    return {name: group.loaded(name) for name in group.list_commands(None)}
 
 
 def log_lines(quiet: bool = False) -> None:

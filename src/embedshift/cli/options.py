@@ -10,12 +10,12 @@ from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
-from embedshift.config import Json
+from embedshift.config import CommandOptions, Json
 from embedshift.config.safe_files import output_path
 from embedshift.errors import UsageError
 from embedshift.registry import questions, switch_kinds
 
-RARE = "Rarely needed"
+RARE, COMMON = "Rarely needed", ("groups", "quiet", "as_json")
 # Panels of `run --help` below the first, which has the twenty options that people need.
 _PANELS = dict.fromkeys(("config", "no_report", "repair", "describe", "draws", "size", "resize"), "Further")
 _PANELS |= dict.fromkeys(("precision", "engine", "workers", "batch_size"), "Speed")
@@ -31,7 +31,7 @@ def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable
             if parameter.name in _PANELS:
                 parameter.annotation.__metadata__[0].rich_help_panel = _PANELS[parameter.name]
         fields = [(field, kind) for kind in kinds for field in dataclasses.fields(kind) if field.metadata]
-        made = [_parameter(*field) for field in sorted(fields, key=lambda field: field[0].metadata["rare"])]
+        made = [_parameter(*field) for field in sorted(fields, key=_place)]
         kept = [parameter for parameter in made if parameter.name not in skip]
         ordered = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *kept)]
         command.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
@@ -39,6 +39,12 @@ def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable
         return command
 
     return decorate
+
+
+def _place(pair: tuple["dataclasses.Field[Any]", type]) -> tuple[bool, int]:
+    """Rarely used options come last; before them, those that several commands have, `groups` first."""
+    name, is_rare = pair[0].name, pair[0].metadata["rare"]
+    return is_rare, COMMON.index(name) if name in COMMON and issubclass(pair[1], CommandOptions) else -1
 
 
 def rare(words: str) -> Any:
@@ -58,6 +64,7 @@ def given(settings: Mapping[str, Any]) -> Json:
 
 
 def chosen(kind: type, settings: Mapping[str, Any]) -> Any:
+    """Makes a dataclass of settings from the values of its options."""
     flags = {field.name: settings.get(_flag(field)) for field in dataclasses.fields(kind) if field.metadata}
     return kind(**given(flags))
 
@@ -91,21 +98,31 @@ def _flag(field: "dataclasses.Field[Any]") -> str:
 
 
 def _parameter(field: "dataclasses.Field[Any]", kind: type) -> inspect.Parameter:
-    name, text = _flag(field), field.metadata["words"]
-    if not any(field.default is nothing for nothing in (None, False, ())):
+    said, text = field.metadata, field.metadata["words"]
+    hint = typing.get_type_hints(kind)[field.name]
+    if said["argument"]:
+        annotation: Any = Annotated[hint, typer.Argument(metavar=said["argument"], help=text)]
+        return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
+    name, is_needed = _flag(field), field.default is ...
+    if not is_needed and not any(field.default is nothing for nothing in (None, False, ())) and field.default != "":
         text = f"{text} Default: {field.default}."
-    plain: Any = _plain(typing.get_type_hints(kind)[field.name])
-    listed: Json = {"parser": names, "metavar": "NAMES"} if plain is tuple else {}
-    flag = f"--{name.replace('_', '-')}"
-    option = typer.Option(flag, help=text, rich_help_panel=_panel(field, kind), **listed)
-    value: Any = str if listed else plain
-    annotation: Any = Annotated[value, option]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    plain: Any = _plain(hint)
+    parsed: Json = {"parser": names, "metavar": "NAMES"} if plain is tuple else {}
+    if said["output"]:
+        parsed = {"parser": output_path, "metavar": "PATH"}
+    flags = [f"--{name.replace('_', '-')}", *(["-q"] if name == "quiet" else [])]
+    option = typer.Option(*flags, help=text, rich_help_panel=_panel(field, kind), **parsed)
+    value: Any = str if plain is tuple else plain
+    default = inspect.Parameter.empty if is_needed else None
+    annotation = Annotated[value, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _panel(field: "dataclasses.Field[Any]", kind: type) -> str | None:
     if not field.metadata["rare"]:
         return _PANELS.get(field.name, "Questions" if kind in switch_kinds() else None)
+    if issubclass(kind, CommandOptions):
+        return RARE
     question = next((declared.name for declared in questions() if kind in (declared.switches, declared.choices)), "")
     return f"{RARE}: {question}" if question else RARE
 
@@ -117,6 +134,8 @@ def _plain(hint: Any) -> Any:
         return _plain(get_args(hint)[0])
     if origin is typing.Literal:
         return type(get_args(hint)[0])
+    if origin is list:
+        return hint
     if origin in (typing.Union, types.UnionType):
         return _plain(next(alternative for alternative in get_args(hint) if alternative is not type(None)))
     return origin or hint

@@ -29,7 +29,7 @@ class GraphSettings:
     std: Triple | None = setting_of_study("std")
 
 
-@app.command()
+@app.command(rich_help_panel="Guard")
 @with_options(GraphSettings)
 def parity(
     reference: Annotated[str, typer.Argument(help="A model as for `run`, or a file of `embedshift lock`.")],
@@ -82,7 +82,7 @@ def parity(
         raise typer.Exit(3)
 
 
-@app.command()
+@app.command(rich_help_panel="Guard")
 @with_options(GraphSettings)
 def lock(
     model: Annotated[str, typer.Option(help="The encoder, as for `run`.")],

@@ -1,26 +1,21 @@
-"""The output of `run` and `search`: means, tolerances, what a search finds; and of `views` and `attack`."""
+"""The output of `run`: means, tolerances, what a search finds; and of `views` and `attack`."""
 
 import dataclasses
-import json
 import logging
 import operator
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 
-import polars as pl
-from rich.table import Table
-
-from embedshift.cli.outputs import say
-from embedshift.cli.terminal import interval, name_columns, number, number_columns, print_table, progress, text_table
+from embedshift.cli.app import with_flags
+from embedshift.cli.emit import emit
+from embedshift.cli.terminal import progress
 from embedshift.config import AttackConfig, Json, ViewsConfig
-from embedshift.errors import UsageError
+from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS
-from embedshift.report.changes import changes_of, finding, layout_words
-from embedshift.report.next_steps import DUPLICATES, NOTHING, next_steps
-from embedshift.report.numbers import count
+from embedshift.report.changes import changes_of, finding
+from embedshift.report.numbers import MISSING, count, ends, fixed
 from embedshift.sources.views_file import ORIGINALS, Attack, Manifest
-from embedshift.statistics.duplicates import images_in, rule_in_words
 from embedshift.statistics.strengths import (
     LEAST_SAFE,
     MISSED,
@@ -32,17 +27,19 @@ from embedshift.statistics.strengths import (
     with_interval_in_words,
 )
 from embedshift.statistics.summary import COSINE, PAPER_METRICS
+from embedshift.store.listing import Verification, verify
 from embedshift.store.table import tables_of
 from embedshift.store.target_width import why_ended
 from embedshift.study import Study
-from embedshift.study.whitening import WhitenedStudy
+from embedshift.study.lines import duplicate_lines, step_lines
+from embedshift.study.result import Answer, Grid, Kind
 
 log = logging.getLogger("embedshift")
-PERFORMANCE, MISSED_ENDS = "mean\nperformance", "interval of\nmissed"
+# Whole files that are listed one by one; the others are counted.
+LISTED = 20
+PERFORMANCE, MISSED_ENDS = "mean performance", "interval of missed"
 # Families whose safe strength is printed.
 STOPS = 6
-# Pairs of likely duplicates that are printed.
-PRINTED = 10
 
 
 def title(study: Study) -> str:
@@ -51,36 +48,39 @@ def title(study: Study) -> str:
     return finding(reader, changes_of(reader))
 
 
-def summary_table(study: Study) -> Table:
+def summary_grid(study: Study) -> Grid:
+    """Returns a row for each augmentation, the one that a search misses most first: what is missed, and means."""
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
     title = f"{encoder.name} ({encoder.precision}), {count(measured, 'image')}; what a search misses, and means"
     metrics, clusters = [m for m in PAPER_METRICS if m in reader.metrics], reader.table("clusters")
     changes = changes_of(reader, in_families=False)
-    has_search = any(change.n for change in changes)
-    missed = [*number_columns("missed", MISSED_ENDS, no_wrap=True)] if has_search else []
-    shift, ends = number_columns("relative shift"), number_columns("95 % interval", no_wrap=True)
-    means = number_columns(*map(_heading, metrics), PERFORMANCE, *(() if clusters is None else ("cluster",)))
-    table = text_table(title, *name_columns("augmentation"), *missed, *shift, *ends, *means)
-    rows = {(row["augmentation"], row["metric"]): row for row in study.summary().iter_rows(named=True)}
+    missed = ["missed", MISSED_ENDS] if any(change.n for change in changes) else []
+    means = [*map(_heading, metrics), PERFORMANCE, *([] if clusters is None else ["cluster"])]
+    rows = study.summary().rows_by_key(["augmentation", "metric"], named=True, unique=True)
     cluster = {} if clusters is None else dict(clusters.select("augmentation", "cluster").iter_rows())
-    ranked = {row["augmentation"]: row["mean_performance"] for row in study.ranking().iter_rows(named=True)}
+    ranked = dict(study.ranking().select("augmentation", "mean_performance").iter_rows())
+    cells = []
     for change in changes:
         name = change.name
-        cells = [change.counted or "-", interval(*change.missed_ends)]
-        cells = [*(cells if has_search else []), number(change.shift), interval(*change.shift_ends)]
-        cells += [number(rows[name, metric]["mean"]) for metric in metrics] + [number(ranked[name])]
+        line = [name, *([change.counted or MISSING, ends(*change.missed_ends, 3)] if missed else [])]
+        line += [fixed(change.shift, 3), ends(*change.shift_ends, 3)]
+        line += [fixed(rows[name, metric]["mean"], 3) for metric in metrics] + [fixed(ranked[name], 3)]
         if clusters is not None:
-            cells += ["-" if cluster[name] is None else str(cluster[name])]
-        table.add_row(name, *cells)
-    baselines = [number(rows[changes[0].name, metric]["baseline"]) for metric in metrics]
-    table.add_section()
-    mean = number(study.ranking()["baseline"][0])
-    table.add_row("other images", *([""] * len(missed)), "1", "", *baselines, mean)
-    return table
+            line.append(MISSING if cluster[name] is None else str(cluster[name]))
+        cells.append(line)
+    baselines = [fixed(rows[changes[0].name, metric]["baseline"], 3) for metric in metrics]
+    mean = fixed(study.ranking()["baseline"][0], 3)
+    cells += [[], ["other images", *([""] * len(missed)), "1", "", *baselines, mean]]
+    of_pixels, of_encoder = PAPER_METRICS[:2:-1], ("l2_distance", "attention_similarity", COSINE)
+    pixels, encoders = ([_heading(name) for name in names if name in METRICS] for names in (of_pixels, of_encoder))
+    spare = (*pixels, "cluster", PERFORMANCE, *encoders, MISSED_ENDS)
+    headings = ["augmentation", *missed, "relative shift", "95 % interval", *means]
+    return Grid(headings, ("name", "number"), cells, title, spare=spare)
 
 
-def tolerance_table(study: Study) -> Table:
+def tolerance_grid(study: Study) -> Grid:
+    """Returns a row for each family: its tolerance, and the relative shift at each level."""
     reader = study.reader()
     encoder, measured = reader.info.encoder, reader.info.counts.measured
     title = (
@@ -90,47 +90,40 @@ def tolerance_table(study: Study) -> Table:
     tolerance = study.table("tolerance")
     tolerances, missed = by_family(tolerance), by_family(tolerance, MISSED_CRITERION)
     names = ["family", "tolerance", "95 % interval", *([f"search misses {100 * MISSED:g} %"] if missed else [])]
-    levels = map(_level, range(1, 1 + max(len(family.views) for family in reader.families)))
-    table = text_table(title, *name_columns(*names), *number_columns(*levels, no_wrap=True))
-    relative_shifts = (
-        study.table("strength").filter(metric=COSINE).partition_by("family", as_dict=True, maintain_order=True)
-    )
-    in_order = {change.name: place for place, change in enumerate(changes_of(reader))}
+    levels = [f"shift at level {level}" for level in range(1, 1 + max(len(family.views) for family in reader.families))]
+    shifts = study.table("strength").filter(metric=COSINE).partition_by("family", as_dict=True, maintain_order=True)
+    in_order, cells = {change.name: place for place, change in enumerate(changes_of(reader))}, []
     for family in sorted(reader.families, key=lambda family: in_order[family.name]):
         row, missed_row = tolerances.get(family.name), missed.get(family.name)
-        words = "-" if row is None else in_words(row["value"], family.unit)
-        ends = "" if row is None else interval_in_words(row["low"], row["high"], family.unit)
-        missed_cell = [with_interval_in_words(missed_row) if missed_row else "-"] if missed else []
-        cells = map(number, relative_shifts[family.name,]["relative_shift"])
-        table.add_row(family.name, words, ends or "-", *missed_cell, *cells)
+        words = MISSING if row is None else in_words(row["value"], family.unit)
+        interval = "" if row is None else interval_in_words(row["low"], row["high"], family.unit)
+        missed_cell = [with_interval_in_words(missed_row) if missed_row else MISSING] if missed else []
+        shift = [fixed(each, 3) for each in shifts[family.name,]["relative_shift"]]
+        cells.append([family.name, words, interval or MISSING, *missed_cell, *shift])
     corruption = reader.table("corruption")
-    mean = None if corruption is None else corruption.filter(corruption="mean").to_dicts()
+    mean = [] if corruption is None else corruption.filter(corruption="mean").to_dicts()
+    caption = ""
     if mean:
-        ends = interval(mean[0]["relative_shift_low"], mean[0]["relative_shift_high"])
-        table.caption = f"mean corruption shift {number(mean[0]['relative_shift'])}, 95 % interval {ends}"
-    return table
+        interval = ends(mean[0]["relative_shift_low"], mean[0]["relative_shift_high"], 3)
+        caption = f"mean corruption shift {fixed(mean[0]['relative_shift'], 3)}, 95 % interval {interval}"
+    kinds: list[Kind] = [*(["name"] * len(names)), "number"]  # type: ignore[list-item]
+    return Grid([*names, *levels], kinds, cells, title, caption, spare=(*levels[1::2], *levels[::2]))
 
 
-def result_tables(study: Study) -> Iterator[tuple[Table, list[str]]]:
+def result_grids(study: Study) -> Iterator[Grid]:
+    """Yields the tables that `run` prints: tolerances where a study has families, and means."""
     reader = study.reader()
     if not reader.augmentations:
         return
     if "tolerance" in reader.table_names:
-        levels = range(1, 1 + max(len(family.views) for family in reader.families))
-        yield tolerance_table(study), [_level(level) for level in (*levels[1::2], *levels[::2])]
+        yield tolerance_grid(study)
         if not reader.compares_all:
             return
-    metrics = PAPER_METRICS[:2:-1], ("l2_distance", "attention_similarity", COSINE)
-    pixels, encoder = ([_heading(name) for name in names if name in METRICS] for names in metrics)
-    yield summary_table(study), [*pixels, "cluster", PERFORMANCE, *encoder, MISSED_ENDS]
+    yield summary_grid(study)
 
 
 def _heading(metric: str) -> str:
     return METRICS[metric].label.split()[0]
-
-
-def _level(level: int) -> str:
-    return f"shift at\nlevel {level}"
 
 
 def legend(study: Study) -> Iterator[str]:
@@ -169,117 +162,19 @@ def study_json(study: Study) -> Json:
     return head | {"counts": info["counts"], "until": info["until"]} | tables
 
 
-def recall_table(study: Study, recall: pl.DataFrame) -> Table:
-    reader, sizes = study.reader(), study.table("gallery_sizes")
-    among = max(sizes.filter(kind="measured")["images"].to_list(), default=reader.info.counts.measured)
-    views = max(recall["n"].to_list(), default=0)
-    groups = f" ({reader.info.groups.chosen} groups, {reader.info.groups.count:,})" if reader.info.groups else ""
-    among_words = (
-        f"search{layout_words(reader)} among {among:,} originals with {views:,} views of each augmentation{groups}"
-    )
-    metrics = recall["metric"].unique(maintain_order=True).to_list()
-    names = name_columns("augmentation", f"{metrics[0]}, 95 % interval")
-    table = text_table(f"{reader.info.encoder.name}: {among_words}", *names, *number_columns(*metrics[1:]))
-    rows = {(row["augmentation"], row["metric"]): row for row in recall.iter_rows(named=True)}
-    least_first = recall.filter(metric=metrics[0]).sort("value", maintain_order=True, nulls_last=True)["augmentation"]
-    for name in least_first:
-        first, *others = (rows[name, metric] for metric in metrics)
-        ends = interval(first["ci_low"], first["ci_high"])
-        table.add_row(name, f"{number(first['value'])}  {ends}", *(number(row["value"]) for row in others))
-    table.add_section()
-    ranks = [int(name.removeprefix("recall@")) if name.startswith("recall@") else None for name in metrics]
-    table.add_row("by chance", *("" if k is None else number(min(1.0, k / among)) for k in ranks))
-    return table
-
-
-def threshold_table(study: Study) -> Table:
-    title = "Duplicates: cosine thresholds by false-match rate, and the fraction of views matched with their original"
-    rates = number_columns("false-match\nrate", no_wrap=True)
-    table = text_table(title, *rates, *name_columns("threshold, 95 % interval"))
-    table.add_column("views matched:\nlowest")
-    table.add_column("highest")
-    matches = study.table("matches").drop_nulls("value") if study.augmentations else None
-    for row in study.table("thresholds").iter_rows(named=True):
-        ends = interval(row["ci_low"], row["ci_high"], 4)
-        words = ["-", "-"]
-        if matches is not None:
-            matched = matches.filter(false_match_rate=row["false_match_rate"]).sort("value", maintain_order=True)
-            words = [_ends(matched, end) for end in (0, -1)] if len(matched) else words
-        table.add_row(f"{row['false_match_rate']:g}", f"{number(row['threshold'], 4)}  {ends}", *words)
-    return table
-
-
-def _ends(matched: pl.DataFrame, end: int) -> str:
-    value, names = matched["value"][end], matched.filter(pl.col("value") == matched["value"][end])["augmentation"]
-    return f"{value:.3f} {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-
-
-def no_threshold(study: Study) -> str:
-    images = study.info()["counts"]["measured"]
-    words = f"No thresholds for duplicates: {count(images, 'image')} cannot give enough pairs for the default rates."
-    return f"{words} A larger rate needs fewer, for example `--false-match-rate 0.05`."
-
-
-def lines(study: Study) -> Iterator[str]:
-    yield from duplicate_lines(study)
-    sizes = study.table("gallery_sizes") if study.augmentations else pl.DataFrame()
-    predicted = sizes.filter(kind="predicted").drop_nulls("recall") if len(sizes) else sizes
-    if len(predicted):
-        largest = predicted.filter(pl.col("images") == pl.col("images").max()).sort("recall", maintain_order=True)
-        yield f"Predicted recall@1 among {largest['images'][0]:,} images:"
-        for row in largest.iter_rows(named=True):
-            ends = "" if row["ci_low"] is None else f" ({row['ci_low']:.3f} to {row['ci_high']:.3f})"
-            yield f"  {row['recall']:.3f}{ends}  {row['augmentation']}"
-    if isinstance(study, WhitenedStudy):
-        yield "With the map; nothing was written. On images that it was fitted to, it may look better than on others."
-        yield "Cosines and thresholds are of mapped embeddings: not comparable with those without the map."
-        return
-    yield from step_lines(study, lists_duplicates=True)
-    yield f"Tables: {study.folder / 'tables'}. `embedshift report {study.folder}` adds them to the report."
-
-
-def step_lines(study: Study, *, lists_duplicates: bool = False) -> Iterator[str]:
-    """Yields what the questions say of misses, and what to do now; not to list duplicates where they are listed."""
-    reader = study.reader()
-    functions = [line for question in reader.questions for line in getattr(question.part("tables"), "LINES", ())]
-    yield from (f"{words}." for function in functions if (words := function(reader)))
-    steps = [step for step in next_steps(reader, whole=True) if not lists_duplicates or step.action != DUPLICATES]
-    yield "What now:" if steps else f"What now? {NOTHING}"
-    for place, step in enumerate(steps, start=1):
-        yield f"  {place}. {step.why}: {step.command(str(study.folder))}".removesuffix(": ")
-
-
-def duplicate_lines(study: Study) -> Iterator[str]:
-    reader = study.reader()
-    compared = reader.info.counts.measured if reader.groups is None else pl.Series(reader.groups).n_unique()
-    pairs, settings = study.table("duplicates"), reader.kept_settings("duplicates")
-    rule = rule_in_words(settings, compared)
-    if pairs.is_empty():
-        yield f"No duplicates found: no two images have {rule}."
-        return
-    images, groups = images_in(pairs), pairs["group"].n_unique()
-    words = f"{count(len(pairs), 'pair')} in {count(groups, 'group')} of {images:,} images"
-    yield f"{words}, with {rule}:" if "threshold" in settings else f"Likely duplicates: {words}, with {rule}:"
-    for row in pairs.head(PRINTED).iter_rows(named=True):
-        whitened = "" if row["whitened"] is None else f"whitened {row['whitened']:.4f}  "
-        yield f"  group {row['group']}  {whitened}cosine {row['cosine']:.4f}  {row['image_id']}  {row['other']}"
-    if len(pairs) > PRINTED:
-        yield f"  and {len(pairs) - PRINTED:,} more in {study.folder / 'tables' / 'duplicates.csv'}"
-
-
 def write_and_print(config: ViewsConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
     from embedshift.engines.write_views import run_views
 
     with progress(quiet, "writing") as (on_start, step):
         views = run_views(config, out, progress=step, on_start=on_start)
     counts, file = {"written": len(views.images), "failed": len(views.failures)}, out / views.FILE
-    if as_json:
-        names = list(views.augmentations)
-        say(json.dumps({"views": str(file), "augmentations": names, "draws": views.draws, "counts": counts}))
-    else:
-        files = len(views.folders)
-        say(f"{counts['written']} of {count(sum(counts.values()), 'image')} written, each with {files} views: {file}")
-        say(f"To measure them: embedshift run --pairs {file} --out STUDY --model MODEL")
+    names, files = list(views.augmentations), len(views.folders)
+    content = {"views": str(file), "augmentations": names, "draws": views.draws, "counts": counts}
+    lines = (
+        f"{counts['written']} of {count(sum(counts.values()), 'image')} written, each with {files} views: {file}",
+        f"To measure them: embedshift run --pairs {file} --out STUDY --model MODEL",
+    )
+    emit(Answer(content, lines), as_json=as_json)
     _warn_of_failures("the views of %d of %d images could not be written", views, file)
     for first in [*views.doubtful][:1]:
         log.warning(
@@ -295,11 +190,12 @@ def estimate_and_print(config: ViewsConfig, out: Path, *, as_json: bool) -> None
     from embedshift.engines.restyle import estimate
 
     found = estimate(config, out)
-    if as_json:
-        return say(json.dumps(dataclasses.asdict(found)))
-    say(f"images: {found.images:,}, views: {found.views} per image")
-    say(f"time: about {duration(found.seconds)} ({found.round_trip:.2f} s a round trip, {found.step:.2f} s a step)")
-    return say(f"memory: {found.memory / 2**30:.1f} GiB")
+    lines = (
+        f"images: {found.images:,}, views: {found.views} per image",
+        f"time: about {duration(found.seconds)} ({found.round_trip:.2f} s a round trip, {found.step:.2f} s a step)",
+        f"memory: {found.memory / 2**30:.1f} GiB",
+    )
+    emit(Answer(dataclasses.asdict(found), lines), as_json=as_json)
 
 
 def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
@@ -311,14 +207,14 @@ def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: b
     names = sorted(attack.variants, key=lambda name: order(attack.variants[name]))
     rows = [_variant_row(attack, name) for name in names]
     counts, file = {"attacked": len(attack.images), "failed": len(attack.failures)}, out / attack.FILE
-    if as_json:
-        say(json.dumps({"attack": str(out), "encoder": attack.encoder, "counts": counts, "variants": rows}))
-    else:
-        print_table(_attack_table(attack, rows, target=config.target is not None))
-        say(f"{counts['attacked']} of {count(sum(counts.values()), 'image')} attacked. Written: {file}")
-        say("To measure the attacked images with this or another encoder:")
-        folders = " ".join(str(out / name) for name in (ORIGINALS, *names))
-        say(f"  embedshift run --pairs {folders} --out STUDY --model MODEL")
+    content = {"attack": str(out), "encoder": attack.encoder, "counts": counts, "variants": rows}
+    folders = " ".join(str(out / name) for name in (ORIGINALS, *names))
+    lines = (
+        f"{counts['attacked']} of {count(sum(counts.values()), 'image')} attacked. Written: {file}",
+        "To measure the attacked images with this or another encoder:",
+        f"  embedshift run --pairs {folders} --out STUDY --model MODEL",
+    )
+    emit(Answer(content, [_attack_grid(attack, rows, target=config.target is not None), *lines]), as_json=as_json)
     _warn_of_failures("%d of %d images could not be attacked", attack, file)
 
 
@@ -337,11 +233,40 @@ def _variant_row(attack: Attack, name: str) -> Json:
     return {"variant": name, "n": len(cosines), "mean": mean, "least": min(cosines, default=None)}
 
 
-def _attack_table(attack: Attack, rows: list[Json], *, target: bool) -> Table:
+def _attack_grid(attack: Attack, rows: list[Json], *, target: bool) -> Grid:
     title = f"cosine between the embeddings of an attacked image and of {'the target' if target else 'its original'}"
-    table = text_table(title, *name_columns("folder"), *number_columns("images", "mean", "lowest"))
+    cells = []
     for row in rows:
         through = attack.variants[row["variant"]].through
         name = f"{row['variant']} (after {through})" if through else row["variant"]
-        table.add_row(name, f"{row['n']:,}", number(row["mean"]), number(row["least"]))
-    return table
+        cells.append([name, f"{row['n']:,}", fixed(row["mean"], 3), fixed(row["least"], 3)])
+    return Grid(("folder", "images", "mean", "lowest"), ("name", "number"), cells, title)
+
+
+def verified(folder: Path) -> Answer:
+    """Reads every file of a study; the exit code is that of an error where one is damaged, or the study unfinished."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder")
+    found = verify(folder)
+    exit_code = EmbedshiftError.exit_code if found.damaged or not found.complete else 0
+    return Answer(found.to_dict(), [_files_grid(found), _intact(found)], exit_code)
+
+
+def _intact(found: Verification) -> str:
+    if found.damaged:
+        return f"{len(found.damaged):,} of {len(found.findings):,} files are damaged."
+    if not found.complete:
+        words = "the study is not finished: run the same command again"
+        return f"The {len(found.findings):,} files that are there are intact, but {words}."
+    return f"All {len(found.findings):,} files are intact. Checksum of the shards: {found.checksum}"
+
+
+def _files_grid(found: Verification) -> Grid:
+    intact = [file for file in found.findings if not file.problem]
+    rows = [
+        [file.name, f"damaged: {with_flags(file.problem)}" if file.problem else "intact", file.checksum[:12]]
+        for file in [*found.damaged, *intact[:LISTED]]
+    ]
+    if len(intact) > LISTED:
+        rows.append([f"… and {len(intact) - LISTED:,} more", "intact", ""])
+    return Grid(("file", "state", "checksum"), ("text", "outcome", "text"), rows)

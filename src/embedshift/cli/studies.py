@@ -1,6 +1,5 @@
 """The commands that make a study or its report: `run`, `report` and `demo`."""
 
-import json
 import logging
 import re
 import time
@@ -10,8 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-import embedshift
-from embedshift.cli.app import IMAGES_WORDS, AsJson, GroupOption, Quiet, app, log_lines, with_flags
+from embedshift.cli.app import IMAGES_WORDS, AsJson, GroupOption, Quiet, app, log_lines
 from embedshift.cli.options import (
     RARE,
     choices,
@@ -24,18 +22,14 @@ from embedshift.cli.options import (
     require_images,
     with_options,
 )
-from embedshift.cli.outputs import open_in_browser, output_lines, say, say_all
+from embedshift.cli.outputs import open_in_browser, output_lines, say_all
 from embedshift.config import BUNDLED, Json, StudyConfig, make_config, read_config
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.registry import switch_kinds
+from embedshift.registry import COMMANDS, switch_kinds
 
 log = logging.getLogger("embedshift")
 # How many images may fail, where nothing is given.
 HALF = "0.5"
-# The settings of a study that decide the vector of an image as it is.
-ENCODER = (
-    "model", "embedding", "mean", "std", "apply_to", "longest", "size", "resize", "precision", "allow_unstable"
-)  # fmt: skip
 
 
 def failure_limit(text: str) -> str:
@@ -45,7 +39,7 @@ def failure_limit(text: str) -> str:
     return text
 
 
-@app.command()
+@app.command(rich_help_panel="Start")
 @with_options(StudyConfig, *switch_kinds(), skip=("images", "pairs"))
 def run(
     images: Annotated[list[str] | None, typer.Argument(help=IMAGES_WORDS)] = None,
@@ -97,7 +91,7 @@ def run(
         say_all(f"{name:{max(map(len, known))}}  {words}" for name, words in known.items())
 
 
-@app.command()
+@app.command(rich_help_panel="Start")
 @with_options(*choices())
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the study.")],
@@ -134,9 +128,7 @@ def report(
     log_lines(quiet)
     study = load(folder)
     if rules is not None:
-        from embedshift.study.gate import record_rules
-
-        record_rules(study, rules, against, groups)
+        COMMANDS["check"].part("check").record_rules(study, rules, against, groups)
     study.report(
         figures=None if figures is None else names(figures),
         formats=names(formats),
@@ -152,7 +144,7 @@ def report(
         open_in_browser((study.folder / "report.html").resolve().as_uri())
 
 
-@app.command()
+@app.command(rich_help_panel="Start")
 def demo(
     out: Annotated[Path, output("Folder for the study.")] = Path("embedshift-demo"),
     quiet: Quiet = False,
@@ -172,7 +164,7 @@ def demo(
 def measure(
     settings: Json, out: Path, *, quiet: bool, as_json: bool, report: bool = True, max_failed: str = HALF
 ) -> None:
-    from embedshift.cli.terminal import print_table, progress
+    from embedshift.cli.terminal import progress
     from embedshift.encoders import check_name
 
     if settings.get("encoder") is None:  # a wrong name is refused before anything is said
@@ -189,9 +181,11 @@ def measure(
 
         reader = run_study(**settings, out=out, progress=step, on_start=begun)
     # After the first lines, which wait for no table.
-    from embedshift.cli.results import legend, result_tables, study_json, title
+    from embedshift.cli.emit import emit
+    from embedshift.cli.results import legend, result_grids, study_json, title
     from embedshift.report.numbers import count
     from embedshift.study import Study
+    from embedshift.study.result import Answer
 
     seconds, study = time.monotonic() - started, Study.of(reader)
     if report and not study.is_reported():
@@ -200,35 +194,19 @@ def measure(
         build_report(study.reader(), has_tables=starts[0].state != "complete")
     counts = study.reader().info.counts
     if as_json:
-        say(json.dumps(study_json(study)))
+        emit(Answer(study_json(study), []), as_json=True)
     else:
-        say(title(study))
-        for table, spare in result_tables(study):
-            print_table(table, spare)
-        say_all(map(with_flags, legend(study)))
         is_new = starts[0].done < starts[0].images and starts[0].state != "complete"
         when = f"in {seconds:.1f} s" if is_new else "before; nothing was left to do"
-        say(f"{counts.measured} of {count(counts.images, 'image')} measured {when}.")
-        say_all(output_lines(study.folder))
+        line = f"{counts.measured} of {count(counts.images, 'image')} measured {when}."
+        parts: list[Any] = [title(study), *result_grids(study), *legend(study), line, *output_lines(study.folder)]
+        emit(Answer({}, parts))
     for first in study.failures().head(1).iter_rows(named=True):
         log.warning(
             "%d of %d images could not be measured (first: %s, stage %s: %s); %s lists all of them",
             counts.failed, counts.images, first["image_id"], first["stage"], first["reason"], out / "failures.parquet",
         )  # fmt: skip
     refuse_failures(out, max_failed)
-
-
-def measure_originals(info: Json, images: Path, place: Path) -> Path:
-    """Returns a study inside `place` of the images in a folder as they are, by the encoder of another study's info."""
-    from embedshift.sources.vectors import KIND as VECTORS  # whose libraries take seconds
-
-    config = info["config"]
-    if info["source"]["kind"] == VECTORS:
-        raise UsageError("the study was made from vectors, without an encoder that measures images; give vectors")
-    settings = {name: config[name] for name in ENCODER if config.get(name) is not None}
-    out = place / str(len([*place.iterdir()])) / images.resolve().name
-    embedshift.run(images, out=out, augmentations="none", progress=False, **settings)
-    return out
 
 
 def most_failed(limit: str, images: int) -> Fraction:

@@ -7,19 +7,20 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from embedshift.cli.outputs import printable, say
 
 if TYPE_CHECKING:
     from embedshift.engines import Start
+    from embedshift.study.result import Grid, Kind
 
 log = logging.getLogger("embedshift")
 # Without a terminal: how often a line of progress is logged.
@@ -133,45 +134,55 @@ def _keep_stderr_for_lines() -> None:
     sys.stderr = ours
 
 
-def text_table(title: str, *columns: Column, rows: Iterable[Sequence[str]] = ()) -> Table:
-    table = Table(*columns, title=title or None, title_justify="left", box=SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*row)
-    return table
+# The colour of an outcome, by its first word.
+STYLES = {"broken": "bold red", "worse": "red", "undecided": "yellow", "damaged": "bold red"}
 
 
-def name_columns(*headings: str) -> list[Column]:
-    return [Column(heading, no_wrap=True) for heading in headings]
+def print_grid(grid: "Grid") -> None:
+    """Prints a table of text on stdout, as wide as the terminal; without one, on 180 characters at least.
 
-
-def number_columns(*headings: str, no_wrap: bool = False) -> list[Column]:
-    return [Column(heading, justify="right", no_wrap=no_wrap) for heading in headings]
-
-
-def folded_columns(*headings: str) -> list[Column]:
-    return [Column(heading, overflow="fold") for heading in headings]
-
-
-def number(value: float | None, places: int = 3) -> str:
-    return "-" if value is None else f"{value:.{places}f}"
-
-
-def interval(low: float | None, high: float | None, places: int = 3) -> str:
-    return "-" if low is None or high is None else f"{low:.{places}f} to {high:.{places}f}"
-
-
-def print_table(table: Table, spare: Sequence[str] = ()) -> None:
-    """Prints a table on stdout, as wide as the terminal; without one, on 180 characters at least."""
+    Where it does not fit, its spare columns are left out, or other tables stand in its place.
+    """
+    if not grid.rows:
+        return
     left: list[str] = []
-    for heading in spare:
-        if fits(table):
+    for heading in grid.spare:
+        if fits(as_table(grid, left)):
             break
-        if any(column.header == heading for column in table.columns):
-            table, left = _without(table, heading), [*left, " ".join(heading.split())]
+        left += [heading] if heading in grid.headings else []
+    table = as_table(grid, left)
+    if grid.narrow and not fits(table):
+        for each in grid.narrow:
+            print_grid(each)
+        return
     _PlainConsole(width=_width()).print(table)
     if left:
         for line in textwrap.wrap(f"Left out on {_width()} characters: {', '.join(left)}", _width()):
             say(line)
+
+
+def as_table(grid: "Grid", left: Sequence[str] = ()) -> Table:
+    """Returns a table of text as rich's, without the columns that are left out."""
+    kinds = [*grid.kinds, *[grid.kinds[-1]] * (len(grid.headings) - len(grid.kinds))]
+    places = [place for place, heading in enumerate(grid.headings) if heading not in left]
+    table = Table(title=grid.title or None, caption=grid.caption or None, title_justify="left", box=SIMPLE_HEAD)
+    for place in places:
+        widest = max((len(row[place]) for row in grid.rows if place < len(row)), default=0)
+        if kinds[place] == "number":  # never cut and never folded; its heading may be
+            longest = max(widest, *map(len, grid.headings[place].split()))
+            table.add_column(grid.headings[place], justify="right", min_width=widest, max_width=longest)
+        else:
+            table.add_column(grid.headings[place], overflow="fold", no_wrap=kinds[place] == "name")
+    for row in grid.rows:
+        if row:
+            table.add_row(*(_cell(row[place], kinds[place]) for place in places if place < len(row)))
+        else:
+            table.add_section()
+    return table
+
+
+def _cell(text: str, kind: "Kind") -> str | Text:
+    return Text(printable(text, keep="\n"), STYLES.get(text.partition(":")[0], "")) if kind == "outcome" else text
 
 
 def fits(table: Table) -> bool:
@@ -182,10 +193,3 @@ def fits(table: Table) -> bool:
 def _width() -> int:
     width = Console().width
     return width if sys.stdout.isatty() or os.environ.get("COLUMNS") else max(width, 180)
-
-
-def _without(table: Table, heading: str) -> Table:
-    kept = [column for column in table.columns if column.header != heading]
-    made = Table(*kept, title=table.title, caption=table.caption, title_justify=table.title_justify, box=table.box)
-    made.rows = table.rows
-    return made

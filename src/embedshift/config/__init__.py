@@ -353,3 +353,18 @@ class VectorsConfig:
     groups: str | None = setting_of_study("groups")
     seed: int = setting_of_study("seed", "Seed of the order of the images and of all draws.")
     shard_size: ShardSize = setting_of_study("shard_size")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandOptions:
+    """The options of every command about finished studies; a command adds its own."""
+
+    quiet: bool = setting(False, "Print only warnings and errors on stderr.")
+    as_json: bool = setting(False, "Print one JSON object on stdout.", flag="json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupedOptions(CommandOptions):
+    """The same, of a command whose intervals resample groups of images."""
+
+    groups: str | None = setting(None, GROUPS_WORDS)

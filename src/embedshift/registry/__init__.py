@@ -8,8 +8,10 @@ files are its parts, which are imported when they are needed:
     tables.py    TABLES    reader → tables
     figures.py             functions decorated with `embedshift.figures.figure`
     section.py   PART      tables → a section of the report, with its template section.html.j2
+    command.py             `Options` and `command` of a command, which `COMMANDS` lists without loading it
 """
 
+from embedshift.registry.commands import COMMANDS, PANELS, Command
 from embedshift.registry.fingerprint import fingerprint
 from embedshift.registry.metrics import (
     CODE,
@@ -24,22 +26,28 @@ from embedshift.registry.metrics import (
     metric_names,
 )
 from embedshift.registry.names import Registry, one_of, unknown_name
-from embedshift.registry.questions import QUESTIONS, Question, import_parts, questions, setting, switch_kinds, switched
+from embedshift.registry.options import argument, made, setting
+from embedshift.registry.questions import QUESTIONS, Question, import_parts, questions, switch_kinds, switched
 
 __all__ = [
     "CODE",
+    "COMMANDS",
     "METRICS",
     "OWN",
+    "PANELS",
     "QUESTIONS",
+    "Command",
     "Metric",
     "Question",
     "Registry",
     "add_stored",
+    "argument",
     "asked_metrics",
     "fingerprint",
     "import_own",
     "import_parts",
     "imported",
+    "made",
     "metric",
     "metric_names",
     "one_of",

@@ -20,28 +20,6 @@ log = logging.getLogger(__name__)
 OUR_PACKAGE, ENTRY_POINTS = "embedshift.questions", "embedshift.questions"
 
 
-def setting(default: Any, words: str, *, rare: bool = False, flag: str = "") -> Any:
-    """Declares a field of a dataclass of settings; the command line makes an option from it.
-
-    Args:
-        default: The default value.
-        words: One line for `--help`.
-        rare: Whether the option belongs to the panel of rarely used options.
-        flag: The option's name, where it differs from the field's.
-
-    Returns:
-        The dataclass field.
-
-    Example:
-        >>> @dataclass(frozen=True)
-        ... class Switches:
-        ...     depth: int = setting(3, "How deep.")
-        >>> Switches().depth, dataclasses.fields(Switches)[0].metadata["words"]
-        (3, 'How deep.')
-    """
-    return dataclasses.field(default=default, metadata={"words": words, "rare": rare, "flag": flag})
-
-
 def switched(given: Any) -> bool:
     """For `is_asked`: whether any of a question's settings differs from its default."""
     return bool(given != type(given)())
@@ -96,13 +74,20 @@ class Question:
         Raises:
             UsageError: The file of another package cannot be imported.
         """
-        full = f"{self.package}.{name}"
-        try:
-            return importlib.import_module(full) if importlib.util.find_spec(full) else None
-        except Exception as error:
-            if self.package.startswith(OUR_PACKAGE):
-                raise
-            raise UsageError(f"the question {self.name!r}: its {name}.py cannot be loaded ({reason(error)})") from error
+        module: ModuleType | None = part_of(self.package, name)
+        return module
+
+
+def part_of(package: str, name: str, *, needed: bool = False) -> Any:
+    """Imports a file of a question's folder; returns None if it is not there, unless it is needed."""
+    full = f"{package}.{name}"
+    try:
+        return importlib.import_module(full) if needed or importlib.util.find_spec(full) else None
+    except Exception as error:
+        if package.startswith(OUR_PACKAGE):
+            raise
+        short = package.rpartition(".")[2]
+        raise UsageError(f"the question {short!r}: its {name}.py cannot be loaded ({reason(error)})") from error
 
 
 def find_questions() -> None:

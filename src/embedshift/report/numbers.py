@@ -28,10 +28,24 @@ def at_most(size: float) -> str:
     return f"{outward(0.0, size, places)[1]:.10g}"
 
 
-def fixed(value: float | None, places: int) -> str:
+def fixed(value: float | None, places: int, *, signed: bool = False) -> str:
+    """Formats a number with some decimals, and with a plus where it is signed; a dash if it is missing."""
     if value is None or math.isnan(value):
         return MISSING
-    return f"{round(value, places) + 0.0:.{places}f}".replace("-", "−")  # no minus in front of a zero
+    sign = "+" if signed else ""
+    return f"{round(value, places) + 0.0:{sign}.{places}f}".replace("-", "−")  # no minus in front of a zero
+
+
+def ends(low: float | None, high: float | None, places: int, *, signed: bool = False) -> str:
+    """Formats an interval with some decimals, its ends rounded outwards; a dash if one is missing."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return MISSING
+    return " to ".join(fixed(end, places, signed=signed) for end in outward(low, high, places))
+
+
+def about(number: int) -> str:
+    """Returns a number to two figures."""
+    return f"{float(f'{number:.2g}'):,.0f}"
 
 
 def with_interval(value: float | None, low: float | None, high: float | None) -> tuple[str, str]:
@@ -43,14 +57,20 @@ def with_interval(value: float | None, low: float | None, high: float | None) ->
 
 def at_places(value: float | None, low: float | None, high: float | None, places: int) -> tuple[str, str]:
     """Formats a number and its interval with some decimals; a dash for each that is missing."""
-    if low is None or high is None:
-        return fixed(value, places), MISSING
-    return fixed(value, places), " to ".join(fixed(end, places) for end in outward(low, high, places))
+    return fixed(value, places), ends(low, high, places)
 
 
-def with_ends(value: float | None, low: float | None, high: float | None, places: int) -> str:
-    """Formats a number with its interval in brackets; a dash for each that is missing."""
-    return "{} ({})".format(*at_places(value, low, high, places))
+def with_ends(value: float | None, low: float | None, high: float | None, places: int, *, signed: bool = False) -> str:
+    """Formats a number with its interval in brackets, which is left out where it is missing."""
+    interval = ends(low, high, places, signed=signed)
+    return fixed(value, places, signed=signed) + ("" if interval == MISSING else f" ({interval})")
+
+
+def significant(value: float | None, low: float | None, high: float | None) -> str:
+    """Formats a difference to two figures with a sign, and its interval with as many decimals."""
+    if value is None or low is None or high is None:
+        return MISSING if value is None else f"{value:+#.2g}".replace("-", "−")
+    return with_ends(value, low, high, interval_decimals(low, high, 0), signed=True)
 
 
 def times(ratio: float, low: float, high: float) -> tuple[str, str]:

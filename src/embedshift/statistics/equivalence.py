@@ -21,7 +21,7 @@ from embedshift.statistics.judged import (
     p_of_mean,
     verdict,
 )
-from embedshift.statistics.power import images_for_equivalence, images_to_decide, times_more
+from embedshift.statistics.power import images_for_equivalence, images_to_decide, in_points, times_more
 from embedshift.statistics.sample import Estimates
 from embedshift.statistics.shift_ratios import t_interval
 
@@ -47,8 +47,7 @@ class Margins:
         """Returns the margin of a metric in words: "5 %" or "1 point"."""
         if metric == RELATIVE_SHIFT:
             return f"{100 * ((self.shift or 1) - 1):.4g} %"
-        points = 100 * (self.recall or 0)
-        return f"{points:.4g} point{'' if points == 1 else 's'}"
+        return in_points(self.recall or 0)
 
 
 @dataclass(frozen=True)

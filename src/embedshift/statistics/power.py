@@ -188,11 +188,17 @@ KINDS = {"differences": "two augmentations", "comparison": "two encoders", "tole
 PLANNED = ("compared", "to find", "median", "hardest", "range of the hardest")
 
 
+def in_points(fraction: float) -> str:
+    """Returns a fraction of recall in words: "1 point", "2.5 points"."""
+    points = f"{100 * fraction:.4g}"
+    return f"{points} point{'' if points == '1' else 's'}"
+
+
 def in_words(row: Mapping[str, Any]) -> str:
     """Returns the effect that a row plans for, in words: "loss of 1 point of recall@1"."""
     effect = row["effect"]
     if row["metric"] == "recall@1":
-        return f"loss of {100 * effect:g} point{'' if effect == 0.01 else 's'} of recall@1"
+        return f"loss of {in_points(effect)} of recall@1"
     if row["table"] == "tolerance":
         return f"{row['metric']}, within {100 * (effect - 1):.3g} %"
     return f"{effect:g} times as far"

@@ -1,24 +1,12 @@
 """What a result shows of itself: lines and a table in a terminal or a notebook, and names as they are in Markdown."""
 
 import html
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from embedshift.config.safe_files import output_path
-from embedshift.errors import UsageError
-from embedshift.store.reader import Reader
-from embedshift.store.table import write_table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 # Punctuation by which CommonMark, GitHub and the Hub mark something: emphasis, code, links, tables, names, mathematics.
 _MARKS = "\\`*_[]|#@~$"
-# Words for a figure, and its name → the paragraph of a page that shows it; none if no file of it can be shown.
-Picture = Callable[[str, str], list[str]]
 
 
 class Shown:
@@ -56,39 +44,3 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def save_page(
-    out: str | Path,
-    page: str,
-    tables: Mapping[str, pl.DataFrame],
-    figures: Mapping[str, "Callable[[], Figure]"],
-    paragraphs: Callable[[Picture], Iterable[str]],
-    formats: Sequence[str],
-) -> list[Path]:
-    """Writes tables as CSV and Parquet, figures, and a page of Markdown; returns the files, the page as the last.
-
-    Raises:
-        UsageError: A format is unknown, or the folder holds a study or cannot be written.
-    """
-    from embedshift.figures import check_formats, save
-
-    check_formats(formats)
-    folder = output_path(out)
-    if Reader(folder).exists():
-        raise UsageError(f"{folder}: contains a study; choose another `out`")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be written ({error.strerror})") from error
-    written = [folder / f"{name}.{ending}" for name in tables for ending in ("csv", "parquet")]
-    for path in written:
-        write_table(path, tables[path.stem])
-    for name, draw in figures.items():
-        figure = draw()
-        written += [save(figure, folder / "figures" / f"{name}.{ending}") for ending in formats]
-    shown = [ending for ending in ("svg", "png") if ending in formats][:1]
-    parts = paragraphs(lambda words, name: [f"![{words}](figures/{name}.{ending})" for ending in shown])
-    written.append(folder / f"{page}.md")
-    written[-1].write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    return written

@@ -5,12 +5,15 @@ import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.registry import COMMANDS, Command, made
+from embedshift.registry.names import unknown_name
 from embedshift.report.numbers import count
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from embedshift.store.listing import Verification
-    from embedshift.study.drift import Drift
 
 
 def _table_method(read: Callable[..., pl.DataFrame], table: Table[Any]) -> Callable[..., pl.DataFrame]:
@@ -45,7 +47,7 @@ def table_made_again(reader: Reader, name: str, choices: object, settings: Mappi
     entry = installed_tables().get(name)
     chosen = reader
     if entry is not None and entry.question.choices is not None:
-        given = entry.question.choices(**settings) if choices is None else choices
+        given = made(entry.question.choices, settings, name) if choices is None else choices
         chosen = Reader(reader.folder, (given,), listing=reader.listing)
     is_asked = name in chosen.table_names
     if not is_asked and not (entry and _needs_no_run(chosen, entry)):
@@ -59,9 +61,9 @@ def table_made_again(reader: Reader, name: str, choices: object, settings: Mappi
     names = tables_after(chosen, entry.question)
     if not all(_is_kept(chosen, table) for table in names):
         chosen = update_tables(chosen, names)
-    made = chosen.table(name)
-    assert made is not None
-    return made
+    table = chosen.table(name)
+    assert table is not None
+    return table
 
 
 def _needs_no_run(reader: Reader, entry: InstalledTable) -> bool:
@@ -95,6 +97,11 @@ def reason_for_absence(reader: Reader, name: str) -> str:
     if name == "differences":
         return f"no {name} here: it needs at most {MOST_AUGMENTATIONS} augmentations"
     return f"no table '{name}' here; it has {', '.join(reader.table_names)}"
+
+
+def command_methods() -> dict[str, Command]:
+    """Returns the commands that are methods of a study, by the names of these methods."""
+    return {command.method: command for name in COMMANDS if (command := COMMANDS[name]).method}
 
 
 class Study(Shown, Exports):
@@ -223,45 +230,19 @@ class Study(Shown, Exports):
         """One row per metric and pair of augmentations: difference and ratio, paired by image, and if significant."""
         return self.table("differences")
 
-    def drift(self, *vectors: Any, every: str | int | None = None) -> "Drift":
-        """Names what happened to batches of other images, from their vectors alone: `embedshift docs drift`.
-
-        Args:
-            *vectors: Each a Parquet or npy file, a frame, numbers `[n, D]`, or a finished study of the same encoder.
-                The columns `batch` and `time` of a file name its batches. None at all = for `Drift.update`.
-            every: Cuts by the column `time`: "day" or "week"; or after so many vectors. None = "day".
-
-        Raises:
-            UsageError: The study is not finished, stores no embeddings, or has no changes or too few images; vectors
-                cannot be read, or have another length.
-
-        Example:
-            >>> import tempfile, embedshift, numpy as np
-            >>> rng, towards = np.random.default_rng(0), np.eye(8)
-            >>> images, others = rng.normal(size=(2, 300, 8)) + 2
-            >>> changed = {"blur": images + 3 * towards[0], "noise": images + 3 * towards[1]}
-            >>> study = embedshift.from_vectors(images, changed, out=tempfile.mkdtemp() + "/study")
-            >>> found = study.drift(np.vstack([others[:150], others[150:] + 3 * towards[0]]))
-            >>> found.table.filter("named")["augmentation"].item()
-            'blur'
-        """
-        from embedshift.study.drift import add, batch_names, drift_of
-
-        reader = self.reader()
-        drift = drift_of(reader)
-        for name, given in zip(batch_names(vectors), vectors, strict=True):
-            add(drift, reader, given, name, every)
-        return drift
-
-    def __getattr__(self, name: str) -> Callable[..., pl.DataFrame]:
-        """Returns the method of a question's table: `study.layers()` is `study.table("layers")`."""
-        tables = {} if name.startswith("_") else installed_tables()
-        if name not in tables:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return _table_method(self.table, tables[name].table)
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Returns the method of a question's table, such as `study.layers()`, or of a command, as `study.drift()`."""
+        if not name.startswith("_"):
+            if (tables := installed_tables()) and name in tables:
+                return _table_method(self.table, tables[name].table)
+            if name in (methods := command_methods()):
+                return MethodType(getattr(methods[name].part("result"), name), self)
+            known = [each for each in (*dir(type(self)), *tables, *methods) if not each.startswith("_")]
+            raise AttributeError(unknown_name(f"name of {type(self).__name__}", name, known).partition(" Known")[0])
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __dir__(self) -> Iterable[str]:
-        return [*super().__dir__(), *installed_tables()]
+        return [*super().__dir__(), *installed_tables(), *command_methods()]
 
     def regroup(self, groups: Choice | None) -> None:
         """Chooses which images are not independent, and makes all tables again with these groups.
@@ -370,3 +351,11 @@ def load(folder: str | Path) -> Study:
     """
     read_info(Path(folder))
     return Study(Path(folder))
+
+
+def opened(study: Study | str | Path, groups: Choice | None, least: int) -> Study:
+    """Opens a study, chooses its groups where they are given, and refuses one of fewer images, or groups."""
+    found = as_study(study)
+    found.regroup(groups)
+    found.reader().refuse_fewer(least)
+    return found

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from embedshift.registry import QUESTIONS, Question
+from embedshift.registry import COMMANDS, QUESTIONS, Command, Question
 
 
 @dataclass(frozen=True)
@@ -26,3 +26,6 @@ class Choices:
 SENTENCE = "What may a store keep of the vectors?"
 FIGURES = {"codes": ("30", "Bytes of a vector and recall@1")}
 QUESTIONS.add("codes", Question(__name__, SENTENCE, order=18, choices=Choices, figures=FIGURES))
+
+COMMAND = "Say what a store may keep of the vectors - int8, signs, fewer numbers - if queries are changed images."
+COMMANDS.add("codes", Command(__name__, COMMAND))

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from embedshift.config import Json
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure, readable
-from embedshift.report.coded import INDEXES, recommended, verdicts
+from embedshift.questions.codes.coded import INDEXES, recommended, verdicts
 from embedshift.statistics.equivalence import RECALL
 
 # Changes that are named in the legend.

@@ -1,7 +1,7 @@
 """The report's section on codes: what a store may keep, in sentences and a table."""
 
 from embedshift.config import Json
-from embedshift.report.coded import HEADINGS, cells, margin_of, recommended, summary, verdicts
+from embedshift.questions.codes.coded import HEADINGS, cells, margin_of, recommended, summary, verdicts
 from embedshift.report.section import Answer, PageInput, Part, Section
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from embedshift.registry import QUESTIONS, Question
+from embedshift.registry import COMMANDS, QUESTIONS, Command, Question
 
 AUGMENTATIONS, GROUPS, MAP = "augmentations", "groups", "map"
 FEATURES = (AUGMENTATIONS, GROUPS, MAP)
@@ -44,3 +44,6 @@ class Choices:
 SENTENCE = "What does a direction stand for?"
 FIGURES = {"meaning": ("29", "What directions of the embedding stand for")}
 QUESTIONS.add("meaning", Question(__name__, SENTENCE, order=52, choices=Choices, figures=FIGURES))
+
+COMMAND = "Say what directions stand for: properties, words and images, each beside random directions."
+COMMANDS.add("explain", Command(__name__, COMMAND, panel="Look inside"))

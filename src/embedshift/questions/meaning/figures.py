@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.shared import cells, colour_bar
 from embedshift.figures.style import contrast, human, new_figure, verbatim
-from embedshift.report.explained import findings, signed
+from embedshift.questions.meaning.explained import findings, signed
 
 # Directions and words that are shown, and inches of a column and of a row.
 ROWS, WORDS, ACROSS, DOWN = 40, 8, 0.62, 0.3

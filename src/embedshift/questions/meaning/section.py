@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.questions.meaning.directions import MOST_IMAGES
-from embedshift.report.explained import HEADINGS, STAR, Finding, cells, findings, why_nothing
+from embedshift.questions.meaning.explained import HEADINGS, STAR, Finding, cells, findings, why_nothing
 from embedshift.report.numbers import count
 from embedshift.report.section import Answer, PageInput, Part, Section
 from embedshift.report.thumbnails import Key, thumbnails

@@ -27,7 +27,7 @@ from embedshift.questions.meaning.directions import (
     read_vectors,
 )
 from embedshift.questions.meaning.evidence import NONE, digest, is_as_kept, numbers_of, words_of
-from embedshift.report.explained import why_nothing
+from embedshift.questions.meaning.explained import why_nothing
 from embedshift.statistics.meaning import (
     LEAST,
     Directions,

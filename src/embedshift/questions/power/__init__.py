@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from embedshift.registry import QUESTIONS, Question
+from embedshift.registry import COMMANDS, QUESTIONS, Command, Question
 
 
 @dataclass(frozen=True)
@@ -18,3 +18,6 @@ class Choices:
 SENTENCE = "How many images does a comparison need?"
 FIGURES = {"power": ("28", "How many images each comparison needs")}
 QUESTIONS.add("power", Question(__name__, SENTENCE, order=19, choices=Choices, figures=FIGURES))
+
+COMMAND = "Plan from a pilot how many images a comparison needs: of augmentations, encoders, margins and tolerances."
+COMMANDS.add("power", Command(__name__, COMMAND))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedshift.registry import QUESTIONS, Question
+from embedshift.registry import COMMANDS, QUESTIONS, Command, Question
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class Choices:
     """Settings of the search when its tables are made; None keeps the previous value, or the default."""
 
     queries: str | int | None = None
-    false_match_rate: Sequence[float | str] | None = None
+    false_match_rate: float | str | Sequence[float | str] | None = None
     gallery: str | Path | None = None
     threshold: float | None = None
     expected_false: float | None = None
@@ -28,3 +28,6 @@ FIGURES = {
     "roc": ("20", "Duplicate detection: matched views against false matches"),
 }
 QUESTIONS.add("search", Question(__name__, SENTENCE, order=16, choices=Choices, for_originals=True, figures=FIGURES))
+
+COMMAND = "Test whether image search still finds the original of a changed image, and list likely duplicates."
+COMMANDS.add("search", Command(__name__, COMMAND))

@@ -119,10 +119,11 @@ def parse_queries(text: str) -> int | None:
     return int(text)
 
 
-def parse_rates(texts: Sequence[float | str]) -> tuple[float, ...]:
+def parse_rates(given: float | str | Sequence[float | str]) -> tuple[float, ...]:
+    texts = given.split(",") if isinstance(given, str) else [given] if isinstance(given, int | float) else given
     try:
-        rates = [float(text) for text in texts]
-    except ValueError as error:
+        rates = [float(text) for text in texts if text != ""]
+    except (TypeError, ValueError) as error:
         raise UsageError(f"`false_match_rate`: {error}; give numbers between 0 and 1, with commas") from error
     if wrong := [rate for rate in rates if not LEAST_RATE <= rate < 1]:
         raise UsageError(f"`false_match_rate`: {wrong[0]:g} is not a rate between {LEAST_RATE:g} and 1")

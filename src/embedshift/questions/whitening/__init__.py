@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from embedshift.registry import QUESTIONS, Question
+from embedshift.registry import COMMANDS, QUESTIONS, Command, Question
 
 
 @dataclass(frozen=True)
@@ -14,3 +14,6 @@ class Choices:
 
 SENTENCE = "Would whitening make the embeddings less sensitive to changes?"
 QUESTIONS.add("whitening", Question(__name__, SENTENCE, order=18, choices=Choices))
+
+COMMAND = "Fit a linear map that makes embeddings less sensitive to changes; show what a search finds with it."
+COMMANDS.add("whiten", Command(__name__, COMMAND))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.arrays import Values
-from embedshift.statistics.drift import (
+from embedshift.questions.drift.numbers import (
     HELD,
     MOST_NAMES,
     RESAMPLES,

@@ -1,7 +1,7 @@
 """May queries of a new encoder search the index of an old one: as they are, through a map, or not at all?"""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,17 +12,29 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.config.safe_files import output_path
 from embedshift.errors import UsageError
-from embedshift.report.coded import NOTHING, about, in_points
-from embedshift.report.numbers import at_places, count, with_ends
+from embedshift.questions.upgrade.maps import IDENTITY
+from embedshift.questions.upgrade.numbers import (
+    ALL,
+    BRIDGE,
+    COPIES,
+    LEAST_PAIRS,
+    MIXED,
+    NEW,
+    OLD,
+    Cut,
+    Evaluated,
+    evaluate,
+)
+from embedshift.questions.upgrade.sides import both_of, of_pair, opened
+from embedshift.report.numbers import MISSING, about, at_places, count, fixed, with_ends
 from embedshift.statistics.equivalence import Margins, of_recall
 from embedshift.statistics.judged import EQUIVALENT, FOLDS, NOT_EQUIVALENT, NOT_WORSE, NUMBERS, ONE_SIDED, Judged
 from embedshift.statistics.linear_map import LinearMap
-from embedshift.statistics.upgrade import ALL, BRIDGE, COPIES, LEAST_PAIRS, MIXED, NEW, OLD, Cut, Evaluated, evaluate
-from embedshift.statistics.upgrade_maps import IDENTITY
+from embedshift.statistics.power import in_points
 from embedshift.store.groups import Choice
 from embedshift.study.paired import PairedStudies
-from embedshift.study.paired.vectors import both_of, of_pair, opened
-from embedshift.study.shown import Picture, Shown, escaped, markdown_table, save_page
+from embedshift.study.result import Grid, Picture, Result
+from embedshift.study.shown import escaped
 from embedshift.study.study import Study
 from embedshift.study.whitening import write_onnx
 
@@ -31,7 +43,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Upgrade", "upgrade"]
 
-MARGIN = 0.01
+# The margin of recall@1 where none is given; a loss that is printed as none.
+MARGIN, NOTHING = 0.01, 5e-5
 AS_THEY_ARE, THROUGH, RE_ENCODE, UNDECIDED = "as they are", "through the map", "re-encode", "not decided"
 # How many times as many neighbours as by chance unrelated encoders hardly reach.
 ALIKE = 1.5
@@ -118,7 +131,7 @@ def verdict_of(recall: Judged, names: Sequence[str], kind: str, margin: float, a
 
 
 @dataclass(frozen=True, repr=False)
-class Upgrade(Shown):
+class Upgrade(Result):
     """What becomes of an index of old vectors under a new encoder.
 
     Every number is of images and changes that no map was fitted to, in a search among the originals of a fifth of the
@@ -144,6 +157,7 @@ class Upgrade(Shown):
     map: LinearMap
     verdict: Verdict
     lines: tuple[str, ...]
+    name = "upgrade"
 
     def _lines(self) -> Iterator[str]:
         yield from self.lines
@@ -152,37 +166,45 @@ class Upgrade(Shown):
         return self.table.filter(augmentation=ALL).pivot(on="metric", index="deployment", values="value")
 
     @property
-    def _tables(self) -> dict[str, pl.DataFrame]:
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """All tables by name."""
         return {"upgrade": self.table, "thresholds": self.thresholds, "curve": self.curve}
 
     def to_dicts(self) -> Json:
         """Returns decision, sentences, and all tables as lists of rows, ready for JSON."""
         numbers = {name: {"mean": mean, "sd": sd} for name, (mean, sd) in self.calibration.items()}
         own: Json = vars(self.verdict) | {"sentences": list(self.lines), "calibration": numbers}
-        return own | {name: table.to_dicts() for name, table in self._tables.items()}
+        return own | {name: table.to_dicts() for name, table in self.tables.items()}
 
     def figure(self) -> "Figure":
         """Draws the learning curve with matplotlib."""
-        from embedshift.study.figures import draw_upgrade
+        from embedshift.questions.upgrade.figures import draw_upgrade
 
         return draw_upgrade(self.curve, self.table, self.verdict.images)
 
-    def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
-        """Writes the tables as CSV and Parquet, the figure, and the page `upgrade.md`.
+    def _figures(self) -> Mapping[str, Callable[[], "Figure"]]:
+        return {"upgrade_curve": self.figure}
 
-        Args:
-            out: A folder that holds no study; created where it is missing.
-            formats: File formats of the figure: "png", "svg", "pdf".
+    @property
+    def _grid(self) -> Grid:
+        title = (
+            f"held out, {self.verdict.judged}; recall@1 over all changes with 95 % intervals; its difference under the "
+            "worst change, in points; false matches at the old threshold → at the carried one"
+        )
+        spare = ("neighbours kept", "matched@0.001", "false matches")
+        return Grid(HEADINGS, ("name", "number"), [*deployment_cells(self)], title, spare=spare)
 
-        Raises:
-            EmbedshiftError: A format is unknown, or the folder holds a study or cannot be written.
-        """
-        return save_page(out, "upgrade", self._tables, {"upgrade_curve": self.figure}, self._page, formats)
+    def parts(self) -> Iterator[str | Grid]:
+        """Yields the table of deployments, the verdict in sentences, and the calibration."""
+        yield self._grid
+        yield from self.lines
+        for name, (mean, sd) in self.calibration.items():
+            yield f"Cosines of different images, {name}: mean {mean:.4f}, standard deviation {sd:.4f}."
 
     def _page(self, picture: Picture) -> Iterator[str]:
         yield "# Upgrade"
         yield from map(escaped, self.lines)
-        yield markdown_table(HEADINGS, [*deployment_cells(self)])
+        yield self._grid.markdown()
         yield from picture("Learning curve", "upgrade_curve")
         yield "Intervals: 95 %, paired by image. All numbers are in the tables beside this page."
 
@@ -342,11 +364,11 @@ def deployment_cells(found: Upgrade) -> Iterator[list[str]]:
         recall = whole["recall@1"]
         numbers: list[Any] = [whole[metric]["value"] for metric in ("matched@0.001", "neighbours@10")]
         rates = [whole[metric]["value"] for metric in ("false_matches", "false_matches@carried")]
-        lost = "-" if name == OLD else f"{100 * worst['difference']:+.1f} {worst['augmentation']}"
+        change = fixed(100 * worst["difference"], 1, signed=True)
         yield [
             str(name),
             with_ends(recall["value"], recall["ci_low"], recall["ci_high"], 3),
-            lost,
-            *("-" if number is None else f"{number:.3f}" for number in numbers),
-            " → ".join("-" if rate is None else f"{rate:.2g}" for rate in rates),
+            MISSING if name == OLD else f"{change} {worst['augmentation']}",
+            *(fixed(number, 3) for number in numbers),
+            " → ".join(MISSING if rate is None else f"{rate:.2g}" for rate in rates),
         ]

@@ -12,6 +12,18 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.config.safe_files import YAML_BYTES, read_file
 from embedshift.errors import UsageError
+from embedshift.questions.check.margins import margin_results
+from embedshift.questions.check.result import (
+    OUTCOMES,
+    Checked,
+    RuleResult,
+    corrected,
+    decide,
+    finite,
+    named,
+    what_decides,
+)
+from embedshift.questions.check.rules import DIFFERENCES, OF_BOTH, Rule, as_rules, chosen_rows, read_rules
 from embedshift.statistics.equivalence import Margins
 from embedshift.statistics.intervals import clopper_pearson
 from embedshift.statistics.judged import ROUNDING
@@ -19,9 +31,6 @@ from embedshift.statistics.power import images_to_decide
 from embedshift.store.groups import Choice
 from embedshift.store.info import RulesRecord, read_info
 from embedshift.store.table import Row, Rules
-from embedshift.study.gate.margins import margin_results
-from embedshift.study.gate.result import OUTCOMES, Checked, Result, corrected, decide, finite, named, what_decides
-from embedshift.study.gate.rules import DIFFERENCES, OF_BOTH, Rule, as_rules, chosen_rows, read_rules
 from embedshift.study.paired import Estimate, PairedStudies, pair_studies
 from embedshift.study.paired.differences import RECALL_AT, ratio_estimate, search_difference
 from embedshift.study.paired.studies import tolerance_estimate
@@ -91,7 +100,7 @@ def check(
     # A study beside itself tries a pipeline out.
     paired = None if reference is None else pair_studies([reference, study], groups, may_repeat=True)
     tables: dict[str, pl.DataFrame] = {}
-    results: list[Result] = []
+    results: list[RuleResult] = []
     for rule in parsed:
         try:
             if rule.table not in tables:
@@ -105,7 +114,7 @@ def check(
     return Checked(study.folder, folder, tuple(corrected(results)), allow_worse)
 
 
-def _results(rule: Rule, study: Study, paired: PairedStudies | None, table: pl.DataFrame) -> Iterator[Result]:
+def _results(rule: Rule, study: Study, paired: PairedStudies | None, table: pl.DataFrame) -> Iterator[RuleResult]:
     for row in chosen_rows(table, rule.table, rule.where):
         rule.check_row(row)
         estimate, by_interval, p = _estimate(rule, study, paired, row), rule.judge == "interval", None
@@ -115,7 +124,7 @@ def _results(rule: Rule, study: Study, paired: PairedStudies | None, table: pl.D
             worst = (max if rule.is_least else min)(rule.limit, rule.same)
             is_worse = estimate.value < worst if rule.is_least else estimate.value > worst
             p = estimate.p_value(worst, rule.same) if is_worse else 1.0
-        yield Result(
+        yield RuleResult(
             rule=rule.title,
             number=rule.number,
             outcome=decision.outcome,

@@ -11,12 +11,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, fie
 from embedshift.config import Json
 from embedshift.config.safe_files import read_yaml
 from embedshift.errors import UsageError
-from embedshift.registry import METRICS, Registry
+from embedshift.registry import COMMANDS, METRICS, Registry
 from embedshift.registry.names import one_of
 from embedshift.store.table import Row, Rules, installed_tables, rules_of_gains
 from embedshift.study.paired import Estimate, PairedStudies, differences
 from embedshift.study.paired.means import compare_means
-from embedshift.study.upgrade import upgrade_table
 
 Operator = Literal["at_least", "at_most", "may_fall", "may_rise"]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
@@ -87,11 +86,17 @@ CORE = {
     ),
 }
 
+
+def _upgrade(paired: PairedStudies) -> pl.DataFrame:
+    table: pl.DataFrame = COMMANDS["upgrade"].part("result").upgrade_table(paired)
+    return table
+
+
 # Tables of a study and its reference → how they are made.
 OF_BOTH: Mapping[str, Callable[[PairedStudies], pl.DataFrame]] = {
     "comparison": lambda paired: compare_means(paired)[0],
     "agreement": differences.agreements,
-    "upgrade": upgrade_table,
+    "upgrade": _upgrade,
 }
 # Tables with columns that can be compared with a reference → how.
 DIFFERENCES: Mapping[str, Mapping[str, Callable[[PairedStudies, Row], Estimate]]] = {

@@ -12,8 +12,8 @@ import polars as pl
 from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
+from embedshift.questions.upgrade.maps import Both
 from embedshift.sources.vectors import open_part
-from embedshift.statistics.upgrade_maps import Both
 from embedshift.statistics.whitening import MOST_DIM
 from embedshift.store.groups import NONE, Choice
 from embedshift.study.paired.studies import PairedStudies, pair_studies

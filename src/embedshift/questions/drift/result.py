@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
-from embedshift.report.coded import about
-from embedshift.report.numbers import at_places, with_ends
-from embedshift.sources.batches import Rows, rows_of
-from embedshift.statistics.drift import (
+from embedshift.questions.drift.numbers import (
     LEAST_BATCH,
     LEAST_NAMING,
     LEAST_REFERENCE,
@@ -31,15 +28,20 @@ from embedshift.statistics.drift import (
     judge,
     reference_of,
 )
-from embedshift.statistics.drift_power import FRACTIONS, needed_vectors
+from embedshift.questions.drift.power import FRACTIONS, needed_vectors
+from embedshift.report.numbers import MISSING, about, at_places, with_ends
+from embedshift.sources.batches import Rows, rows_of
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.store.embeddings import vectors_of
 from embedshift.store.info import is_same_encoder
 from embedshift.store.reader import Reader
-from embedshift.study.shown import Picture, Shown, escaped, markdown_table, save_page
+from embedshift.study.result import Grid, Picture, Result
+from embedshift.study.shown import escaped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from embedshift.study.study import Study
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ class Batch:
         return unit
 
 
-class Drift(Shown):
+class Drift(Result):
     """What happened to batches of images, judged by the fingerprints of a study's changes.
 
     Args:
@@ -79,6 +81,8 @@ class Drift(Shown):
         seed: Seed of the resamples.
         known: Ids and `directions` of the images of the reference.
     """
+
+    name = "drift"
 
     def __init__(
         self,
@@ -275,30 +279,34 @@ class Drift(Shown):
 
     def figure(self) -> "Figure":
         """Draws how far each batch moved, and the fractions of the named changes."""
-        from embedshift.study.figures import draw_drift
+        from embedshift.questions.drift.figures import draw_drift
 
         return draw_drift(self.judged, [self.names(found) for found in self.judged.values()])
 
-    def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
-        """Writes the tables as CSV and Parquet, two figures, and the page `drift.md`.
+    @property
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """All tables by name."""
+        return {"drift": self.table, "furthest": self.furthest, "drift_power": self.power}
 
-        Args:
-            out: A folder that holds no study; created where it is missing.
-            formats: File formats of the figures: "png", "svg", "pdf".
+    def _figures(self) -> Mapping[str, Callable[[], "Figure"]]:
+        from embedshift.questions.drift.figures import draw_power
 
-        Raises:
-            EmbedshiftError: A format is unknown, or the folder holds a study or cannot be written.
-        """
-        from embedshift.study.figures import draw_power
+        return {"drift": self.figure, "drift_power": lambda: draw_power(self.power, self.reference.images)}
 
-        tables = {"drift": self.table, "furthest": self.furthest, "drift_power": self.power}
-        figures = {"drift": self.figure, "drift_power": lambda: draw_power(self.power, self.reference.images)}
-        return save_page(out, "drift", tables, figures, self._page, formats)
+    @property
+    def _grid(self) -> Grid:
+        title = "relative shift of the mean, fractions of images; 95 % intervals"
+        return Grid(HEADINGS, ("text",), [*batch_cells(self)], title)
+
+    def parts(self) -> Iterator[str | Grid]:
+        """Yields the table of batches, and what is found in each."""
+        yield self._grid
+        yield from self._lines()
 
     def _page(self, picture: Picture) -> Iterator[str]:
         yield "# Drift"
         yield from map(escaped, self._lines())
-        yield markdown_table(HEADINGS, [[escaped(cell) for cell in row] for row in batch_cells(self)])
+        yield self._grid.markdown()
         yield from picture("Size and fractions of each batch", "drift")
         for (batch, name), rows in self._named_furthest.group_by("batch", "augmentation", maintain_order=True):
             yield f"{escaped(f'{batch}, most like {name}')}: {', '.join(map(escaped, rows['image_id']))}"
@@ -324,7 +332,7 @@ def batch_cells(drift: Drift) -> Iterator[list[str]]:
         shares = [with_ends(*found.fractions[own[0]], 2) for own in found.sets]
         what = "; ".join(drift.names(found)) or ("not decidable" if found.needed else "none is seen")
         what = f"not decidable; {drift.in_words([found.best])} fits best" if found.is_undecided else what
-        yield [batch, f"{found.count:,}", with_ends(*found.moved, 4), what, "; ".join(shares) or "-", found.remains]
+        yield [batch, f"{found.count:,}", with_ends(*found.moved, 4), what, "; ".join(shares) or MISSING, found.remains]
 
 
 def drift_of(reader: Reader) -> Drift:
@@ -355,6 +363,36 @@ def drift_of(reader: Reader) -> Drift:
     # Numbers may be those of rows.
     known = {each for each in reader.ordered_ids() if not each.isdecimal()}
     return Drift(reference, levels, seed, known.union(directions(images)))
+
+
+def drift(study: "Study", *vectors: Any, every: str | int | None = None) -> Drift:
+    """Names what happened to batches of other images, from their vectors alone: `embedshift docs drift`.
+
+    Args:
+        study: A finished study that stores embeddings: the reference.
+        *vectors: Each a Parquet or npy file, a frame, numbers `[n, D]`, or a finished study of the same encoder.
+            The columns `batch` and `time` of a file name its batches. None at all = for `Drift.update`.
+        every: Cuts by the column `time`: "day" or "week"; or after so many vectors. None = "day".
+
+    Raises:
+        UsageError: The study is not finished, stores no embeddings, or has no changes or too few images; vectors
+            cannot be read, or have another length.
+
+    Example:
+        >>> import tempfile, embedshift, numpy as np
+        >>> rng, towards = np.random.default_rng(0), np.eye(8)
+        >>> images, others = rng.normal(size=(2, 300, 8)) + 2
+        >>> changed = {"blur": images + 3 * towards[0], "noise": images + 3 * towards[1]}
+        >>> study = embedshift.from_vectors(images, changed, out=tempfile.mkdtemp() + "/study")
+        >>> found = study.drift(np.vstack([others[:150], others[150:] + 3 * towards[0]]))
+        >>> found.table.filter("named")["augmentation"].item()
+        'blur'
+    """
+    reader = study.reader()
+    found = drift_of(reader)
+    for name, given in zip(batch_names(vectors), vectors, strict=True):
+        add(found, reader, given, name, every)
+    return found
 
 
 def batch_names(given: Sequence[Any]) -> list[str]:

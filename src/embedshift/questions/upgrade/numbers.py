@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
+from embedshift.questions.upgrade.maps import IDENTITY, Both, Fits, Kind, fit
 from embedshift.statistics.agreement import neighbours_of
 from embedshift.statistics.coded_search import NEIGHBOURS
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
@@ -20,7 +21,6 @@ from embedshift.statistics.judged import NUMBERS, Fold, Judged, Outcomes, judge,
 from embedshift.statistics.linear_map import LinearMap
 from embedshift.statistics.sample import RESAMPLES, weights
 from embedshift.statistics.thresholds import MATCHED, RATE, threshold_at
-from embedshift.statistics.upgrade_maps import IDENTITY, Both, Fits, Kind, fit
 from embedshift.statistics.vectors import normalised
 
 OLD, NEW, BRIDGE, FRACTIONS = "old", "new", "bridge", (0.1, 0.5, 0.9)

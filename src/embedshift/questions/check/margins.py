@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterator, Mapping
 
 from embedshift.errors import UsageError
+from embedshift.questions.check.result import AT_BOUND, Outcome, RuleResult, finite
 from embedshift.statistics.equivalence import RECALL, RELATIVE_SHIFT, Equivalence, Margins, of_interval
 from embedshift.statistics.judged import EQUIVALENT, NOT_EQUIVALENT, NOT_WORSE
 from embedshift.statistics.summary import COSINE
 from embedshift.store.plans import ALL
-from embedshift.study.gate.result import AT_BOUND, Outcome, Result, finite
 from embedshift.study.paired import PairedStudies
 from embedshift.study.paired.differences import equivalences
 from embedshift.study.study import Study
@@ -18,7 +18,7 @@ Judged = tuple[str, dict[str, str], Equivalence]
 OUTCOMES: Mapping[str, Outcome] = {EQUIVALENT: "kept", NOT_WORSE: "kept", NOT_EQUIVALENT: "broken"}
 
 
-def margin_results(study: Study, paired: PairedStudies | None, margins: Margins, rules: int) -> Iterator[Result]:
+def margin_results(study: Study, paired: PairedStudies | None, margins: Margins, rules: int) -> Iterator[RuleResult]:
     """Yields a result for each margin, or for each margin and pair of augmentations, numbered after the rules."""
     asked = {name: margin for name, margin in ((RELATIVE_SHIFT, margins.shift), (RECALL, margins.recall)) if margin}
     for number, (metric, margin) in enumerate(asked.items(), start=rules + 1):
@@ -45,12 +45,12 @@ def _of_pairs(study: Study, metric: str, margins: Margins) -> Iterator[Judged]:
         yield "differences", place, of_interval(metric, value, low, high, groups, margins)
 
 
-def _result(found: Equivalence, number: int, margin: float, table: str, row: Mapping[str, str]) -> Result:
+def _result(found: Equivalence, number: int, margin: float, table: str, row: Mapping[str, str]) -> RuleResult:
     is_ratio = found.metric == RELATIVE_SHIFT
     is_one_sided = table == "comparison" and not is_ratio
     outcome: Outcome = "worse" if found.is_worse else OUTCOMES.get(found.outcome, "undecided")
     p = found.p if found.is_loss or outcome == "broken" else 1.0
-    return Result(
+    return RuleResult(
         rule=f"{'equivalent' if not is_one_sided else 'not worse'} within {found.within}",
         number=number,
         outcome=outcome,

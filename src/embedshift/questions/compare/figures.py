@@ -1,6 +1,6 @@
-"""Figures of results: of a comparison of studies, of an upgrade (its learning curve), and of a drift."""
+"""Figures of a comparison of studies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -15,16 +15,14 @@ from embedshift.arrays import Values
 from embedshift.errors import UsageError
 from embedshift.figures import style
 from embedshift.figures.shared import level_axis, name_rows, tolerance_mark
-from embedshift.figures.style import FAINT, INK, MUTED, PALETTE, human, new_figure, number, verbatim
+from embedshift.figures.style import FAINT, MUTED, human, new_figure, number, verbatim
 from embedshift.registry import METRICS
 from embedshift.registry.names import one_of
-from embedshift.statistics.drift import Named
-from embedshift.statistics.drift_power import FRACTIONS, SIZES
 from embedshift.statistics.equivalence import RELATIVE_SHIFT
 from embedshift.statistics.shift_ratios import SATURATED
 from embedshift.statistics.strengths import MeasuredFamily, by_family
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.upgrade import ALL, NEW, OLD
+from embedshift.store.plans import ALL
 
 
 @dataclass(frozen=True)
@@ -200,86 +198,3 @@ def _panels(data: FigureInput, marked: list[str], title: str, note: str) -> tupl
         axes.tick_params(axis="y", length=0, labelleft=axes is first)
         axes.hlines(between, 0, 1, FAINT, linewidth=0.6, zorder=0, transform=axes.get_yaxis_transform())
     return figure, panels
-
-
-def draw_upgrade(curve: pl.DataFrame, table: pl.DataFrame, images: int) -> Figure:
-    with style.context():
-        notes = f"n = {images:,} · dot: recall@1 of images and changes that are not fitted; line: 95 % interval"
-        figure = new_figure(notes, 6, 3.8, "Would more images make a better map?")
-        axes = figure.subplots()
-        numbers = curve.select("value", "ci_low", "ci_high").cast(pl.Float64).fill_null(np.nan)
-        value, low, high = numbers.to_numpy().T
-        places, colour = curve["images"].to_numpy(), PALETTE[0]
-        axes.vlines(places, low, high, color=colour, linewidth=1.6)
-        axes.plot(places, value, "o-", color=colour, markersize=4, label="new queries through the best fitted map")
-        for name, words, line in ((OLD, "old queries", "-"), (NEW, "new queries, new index", "--")):
-            found = table.filter(deployment=name, augmentation=ALL, metric="recall@1")["value"][0]
-            axes.axhline(found, color=INK if name == OLD else MUTED, linewidth=0.9, linestyle=line, label=words)
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(places, [f"{place:,}" for place in places])
-        axes.minorticks_off()
-        axes.grid(color=FAINT)
-        axes.set_ylim(top=1.02)
-        axes.set_xlabel("images that the map is fitted to")
-        axes.set_ylabel("recall@1")
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0.2)
-        return figure
-
-
-def draw_drift(found: Mapping[str, Named], names: Sequence[Sequence[str]]) -> Figure:
-    """Draws each batch, and the names in words of its named sets."""
-    with style.context():
-        notes = "above: relative shift of the mean, line: 95 % interval · below: fractions of images, named changes"
-        figure = new_figure(notes, max(6.0, min(16.0, 2 + 0.35 * len(found))), 5, "What happened to the images")
-        above, below = figure.subplots(2, 1, sharex=True)
-        places, colour = np.arange(len(found)), PALETTE[0]
-        moved = np.array([each.moved for each in found.values()]).reshape(-1, 3)
-        above.vlines(places, moved[:, 1], moved[:, 2], color=colour, linewidth=1.6)
-        above.plot(places, moved[:, 0], "o", color=colour, markersize=4)
-        above.set_ylabel("relative shift")
-        above.set_ylim(bottom=0)
-        colours, bottoms = dict[str, str](), np.zeros(len(found))
-        for place, each in enumerate(found.values()):
-            for words, own in zip(names[place], each.sets, strict=True):
-                label = None if words in colours else verbatim(words)
-                colours.setdefault(words, PALETTE[len(colours) % len(PALETTE)])
-                height = each.fractions[own[0]].value
-                below.bar(place, height, bottom=bottoms[place], color=colours[words], width=0.7, label=label)
-                bottoms[place] += height
-        below.set_ylim(0, max(1.0, float(bottoms.max(initial=0))))
-        below.set_ylabel("fraction of images")
-        below.set_xticks(places, [verbatim(name) for name in found], rotation=45, ha="right")
-        for axes in (above, below):
-            axes.grid(color=FAINT)
-        if colours:
-            below.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0.2)
-        return figure
-
-
-def draw_power(table: pl.DataFrame, images: int) -> Figure:
-    """Draws the number of vectors that names each change at each fraction, of `Drift.power`."""
-    with style.context():
-        names = table["augmentation"].unique(maintain_order=True).to_list()
-        notes = f"reference: {images:,} images · simulated from how they vary · in 80 % of batches, by {SIZES[-1]:,}"
-        figure = new_figure(notes, 6, 1.6 + 0.24 * len(names), "How many vectors name a change?")
-        axes = figure.subplots()
-        beyond = 2.5 * SIZES[-1]
-        for fraction, colour in zip(FRACTIONS, PALETTE, strict=False):
-            own = table.filter(fraction=fraction)
-            places = np.array([names.index(name) for name in own["augmentation"]])
-            numbers = own["vectors"].cast(pl.Float64).fill_null(np.inf).to_numpy()
-            reached, shift = np.isfinite(numbers), 0.22 * (FRACTIONS.index(fraction) - 1)
-            label = f"{fraction:.0%} of the images"
-            axes.plot(numbers[reached], places[reached] + shift, "o", color=colour, markersize=4.5, label=label)
-            axes.plot(np.full((~reached).sum(), beyond), places[~reached] + shift, "x", color=colour, markersize=4)
-        axes.set_xscale("log")
-        ticks = [size for size in SIZES if str(size)[0] == "1"]
-        axes.set_xticks([*ticks, beyond], [*(f"{size:,}" for size in ticks), "never"])
-        axes.minorticks_off()
-        axes.set_xlim(SIZES[0] * 0.7, beyond * 1.6)
-        axes.set_yticks(range(len(names)), [verbatim(name) for name in names])
-        axes.set_ylim(len(names) - 0.4, -0.6)
-        axes.grid(color=FAINT)
-        axes.set_xlabel("vectors of a batch")
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderpad=0.2)
-        return figure

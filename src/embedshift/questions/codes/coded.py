@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from embedshift.report.numbers import MISSING, count, fixed
+from embedshift.report.numbers import MISSING, about, count, fixed
 from embedshift.statistics.coded_search import PER_RESULT, RECALLS
 from embedshift.statistics.codes import FLOAT32, RESCORE
 from embedshift.statistics.equivalence import RECALL
 from embedshift.statistics.judged import EQUIVALENT, NOT_EQUIVALENT, NOT_WORSE
+from embedshift.statistics.power import in_points
 from embedshift.store.embeddings import images_read
 from embedshift.store.reader import Reader
 
@@ -85,15 +86,6 @@ class Verdict:
         if self.lost > margin:
             return f"{self.code}: {loss}, more than {points}; {more} would confirm that.{easy}"
         return f"{self.code}: {loss}; a margin of {points} needs {more}.{easy}"
-
-
-def about(number: int) -> str:
-    """Returns a number to two figures."""
-    return f"{float(f'{number:.2g}'):,.0f}"
-
-
-def in_points(margin: float) -> str:
-    return f"{100 * margin:g} point{'' if margin == 0.01 else 's'}"
 
 
 def verdicts(table: pl.DataFrame) -> list[Verdict]:

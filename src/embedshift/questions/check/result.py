@@ -19,6 +19,7 @@ from embedshift.statistics.judged import ROUNDING
 from embedshift.statistics.power import images_to_reject
 from embedshift.study.paired import Estimate
 from embedshift.study.paired.estimate import Interval
+from embedshift.study.result import Answer, Grid, Kind
 from embedshift.study.shown import Shown, escaped, markdown_table, printable
 
 Outcome = Literal["kept", "worse", "broken", "undecided"]
@@ -100,13 +101,13 @@ _MUST = {
     "may_rise": "rise by at most {}",
     "within": "within {}",
 }
-# The most broken results that the verdict names.
-NAMED = 3
+# The most broken results that the verdict names; the exit code where a rule fails.
+NAMED, FAILED = 3, 3
 HEADINGS = ("outcome", "rule", "row", "value", "95 % interval", "required", "images", "images needed")
 
 
 @dataclass(frozen=True)
-class Result:
+class RuleResult:
     """The result of a rule for one row of its table."""
 
     rule: str
@@ -137,7 +138,7 @@ class Result:
         return asdict(self)
 
 
-def corrected(results: Sequence[Result]) -> Iterator[Result]:
+def corrected(results: Sequence[RuleResult]) -> Iterator[RuleResult]:
     """Corrects p-values for all paired rules (Holm); what fails by chance is undecided, and needs more images."""
     p = [result.p for result in results if result.p is not None]
     adjusted = iter(holm(p).tolist())
@@ -167,7 +168,7 @@ class Checked(Shown):
 
     study: Path
     against: Path | None
-    results: tuple[Result, ...]
+    results: tuple[RuleResult, ...]
     allow_worse: bool = False
 
     def _lines(self) -> list[str]:
@@ -176,7 +177,7 @@ class Checked(Shown):
     def _table(self) -> pl.DataFrame:
         return pl.DataFrame([cells(result) for result in self.results], schema=HEADINGS, orient="row")
 
-    def of(self, outcome: Outcome) -> list[Result]:
+    def of(self, outcome: Outcome) -> list[RuleResult]:
         """Returns the results with one outcome."""
         return [result for result in self.results if result.outcome == outcome]
 
@@ -185,7 +186,7 @@ class Checked(Shown):
         """The worst outcome: "broken" before "worse" before "undecided" before "kept"."""
         return next((each for each in ("broken", "worse", "undecided") if self.of(each)), "kept")
 
-    def failed(self, *, strict: bool = False) -> list[Result]:
+    def failed(self, *, strict: bool = False) -> list[RuleResult]:
         """Returns the results that are broken or worse; with `strict`, those that are undecided, too."""
         failing = {"broken", *([] if self.allow_worse else ["worse"]), *(["undecided"] if strict else [])}
         return [result for result in self.results if result.outcome in failing]
@@ -197,6 +198,23 @@ class Checked(Shown):
     def to_dicts(self) -> list[Json]:
         """Returns all results as dicts, ready for JSON."""
         return [result.to_dict() for result in self.results]
+
+    @property
+    def _grid(self) -> Grid:
+        rows = [cells(result) for result in self.results]
+        kinds: tuple[Kind, ...] = ("outcome", "text", "text", "number", "text", "text", "number")
+        narrow = [
+            (outcome, f"{rule}\n{row}", f"{value}  {interval}\n{required}")
+            for outcome, rule, row, value, interval, required, *_ in rows
+        ]
+        headings = ("outcome", "rule\nrow", "value, 95 % interval\nrequired")
+        return Grid(HEADINGS, kinds, rows, narrow=[Grid(headings, ("outcome", "text"), narrow)])
+
+    def answer(self, *, strict: bool = False, files: Mapping[Path, str] | None = None) -> Answer:
+        """Returns what `check` prints."""
+        lines = [*(f"warning: {line}" for line in warnings(self)), headline(self, strict=strict)]
+        exit_code = 0 if self.passes(strict=strict) else FAILED
+        return Answer(to_json(self, strict=strict), [self._grid, *lines], exit_code, files or {})
 
 
 def headline(checked: Checked, *, strict: bool = False) -> str:
@@ -216,7 +234,7 @@ def headline(checked: Checked, *, strict: bool = False) -> str:
     return f"{words} passes: {counted(checked)}"
 
 
-def named(results: Sequence[Result]) -> list[str]:
+def named(results: Sequence[RuleResult]) -> list[str]:
     """Returns the first results, each with its number and what is required, and how many more there are."""
     words = [f"{place} is {value}, required: {required}" for _, _, place, value, _, required, *_ in map(cells, results)]
     return words[:NAMED] + ([f"and {len(words) - NAMED} more"] if len(words) > NAMED else [])
@@ -240,7 +258,7 @@ def counted(checked: Checked) -> str:
     return ", ".join(f"{counts[each]} {each}" for each in OUTCOMES if each != "worse" or counts[each])
 
 
-def cells(result: Result) -> Sequence[str]:
+def cells(result: RuleResult) -> Sequence[str]:
     """Returns a result as the row of a table, in the order of `HEADINGS`."""
     relative = result.operator in ("may_fall", "may_rise")
     low, high = (number(end, signed=relative) for end in (result.low, result.high))
@@ -280,7 +298,7 @@ def warnings(checked: Checked) -> list[str]:
     ]
 
 
-def explanation(result: Result) -> str:
+def explanation(result: RuleResult) -> str:
     """Returns why a result is undecided and what would decide it; for a decided one, its remark."""
     if result.outcome != "undecided":
         return result.note
@@ -320,7 +338,7 @@ def to_markdown(checked: Checked, *, strict: bool = False, head: Sequence[str] =
     return "\n\n".join(parts) + "\n"
 
 
-def _table(results: Sequence[Result]) -> str:
+def _table(results: Sequence[RuleResult]) -> str:
     rows = [[escaped(cell) for cell in (*cells(result), explanation(result))] for result in results]
     return markdown_table([*HEADINGS, "note"], rows)
 

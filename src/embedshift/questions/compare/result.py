@@ -1,7 +1,7 @@
 """Compares finished studies of the same images and views: encoders, precisions or checkpoints."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from embedshift.config import Json
+from embedshift.questions.compare import grids
+from embedshift.questions.compare import verdict as overview
+from embedshift.questions.compare.verdict import judgements, verdict
+from embedshift.report.numbers import count, with_ends
 from embedshift.statistics.equivalence import RELATIVE_SHIFT, Margins
-from embedshift.statistics.strengths import MeasuredFamily, by_family
+from embedshift.statistics.strengths import ONE_LEVEL, MeasuredFamily, by_family
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
 from embedshift.store.groups import Choice
 from embedshift.store.plans import ALL
 from embedshift.study.head import head
 from embedshift.study.paired import PairedStudies, pair_studies
-from embedshift.study.paired import verdict as overview
 from embedshift.study.paired.differences import agreements, neighbours_by_chance
 from embedshift.study.paired.means import compare_means
-from embedshift.study.paired.verdict import judgements, verdict
-from embedshift.study.shown import Picture, Shown, escaped, markdown_table, save_page
+from embedshift.study.result import Grid, Picture, Result
+from embedshift.study.shown import escaped
 from embedshift.study.study import Study, as_study
 
 if TYPE_CHECKING:
@@ -28,11 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "compare"]
 
-HEADINGS = ("augmentation", "reference", "study", "times as far", "recall@1, reference", "difference")
-
 
 @dataclass(frozen=True, repr=False)
-class Comparison(Shown):
+class Comparison(Result):
     """The tables of a comparison, over the images that all studies measured. The first study is the reference.
 
     Args:
@@ -77,6 +78,7 @@ class Comparison(Shown):
     families: tuple[MeasuredFamily, ...] = ()
     head: tuple[str, ...] = ()
     is_upgrade: bool = False
+    name = "comparison"
 
     def _lines(self) -> list[str]:
         return [*self.verdict.splitlines()[:4], f"tables: {', '.join(self.tables)}; save(DIR) writes them"]
@@ -118,7 +120,7 @@ class Comparison(Shown):
         Raises:
             EmbedshiftError: The name is unknown, or there are no tolerances to draw.
         """
-        from embedshift.study.figures import FigureInput, draw
+        from embedshift.questions.compare.figures import FigureInput, draw
 
         shown, overall = pl.col("augmentation").is_in(self.shown), pl.col("augmentation") == ALL
         data = FigureInput(
@@ -133,41 +135,43 @@ class Comparison(Shown):
         )
         return draw(name, data)
 
-    def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
-        """Writes every table as CSV and Parquet, all figures, and the page `comparison.md`.
-
-        Args:
-            out: A folder that holds no study; created where it is missing.
-            formats: File formats of the figures: "png", "svg", "pdf".
-
-        Returns:
-            The paths of the written files.
-
-        Raises:
-            EmbedshiftError: A format is unknown, or the folder holds a study or cannot be written.
-        """
-        from embedshift.study.figures import COMPARISON_FIGURES
+    def _figures(self) -> Mapping[str, Callable[[], "Figure"]]:
+        from embedshift.questions.compare.figures import COMPARISON_FIGURES
 
         names = (name for name in COMPARISON_FIGURES if name != "tolerances" or not self.tolerances.is_empty())
-        figures = {f"compare_{name}": functools.partial(self.figure, name) for name in names}
-        return save_page(out, "comparison", self.tables, figures, self._page, formats)
+        return {f"compare_{name}": functools.partial(self.figure, name) for name in names}
 
-    def _page(self, picture: Picture) -> list[str]:
-        parts = ["# Comparison", *self.head, *map(escaped, self.verdict.splitlines())]
-        parts += picture("How many times as far", "compare_ratios")
+    def parts(self) -> Iterator[str | Grid]:
+        """Yields the verdict, ratios of relative shifts, tolerances, and means side by side."""
+        yield from self.verdict.splitlines()
+        yield from grids.ratios(self.comparison, self.shown)
+        if not self.tolerances.is_empty():
+            yield grids.tolerances(self.tolerances, self.studies)
+        means = [*grids.means(self.side_by_side, self.comparison, self.studies, self.shown)]
+        yield from means
+        if not means:
+            is_all = len(self.shown) == self.side_by_side["augmentation"].n_unique()
+            where = "" if is_all else f" ({ONE_LEVEL}, in the first study)"
+            images = count(self.studies["compared"][0], "image")
+            yield f"No difference: every metric has the same means in all studies, over {images}{where}."
+
+    def _page(self, picture: Picture) -> Iterator[str]:
+        yield "# Comparison"
+        yield from self.head
+        yield from map(escaped, self.verdict.splitlines())
+        yield from picture("How many times as far", "compare_ratios")
         for study in self.comparison["study"].unique(maintain_order=True):
             rows = self.comparison.filter(study=study)
-            cells = [[escaped(cell) for cell in line] for line in ratio_cells(rows)]
-            parts += [f"## {escaped(study)} against {escaped(rows['reference'][0])}", markdown_table(HEADINGS, cells)]
-            numbers = self.agreement.filter(study=study).iter_rows(named=True)
-            parts += [f"{row['metric']}: {with_ends(row, 'value', 'ci', '.3f')}" for row in numbers]
+            yield f"## {escaped(study)} against {escaped(rows['reference'][0])}"
+            yield from (grid.markdown() for grid in grids.ratios(rows))
+            for row in self.agreement.filter(study=study).iter_rows(named=True):
+                yield f"{row['metric']}: {with_ends(row['value'], row['ci_low'], row['ci_high'], 3)}"
         if self.is_upgrade:
-            parts.append("May new queries search the old index? run `embedshift upgrade` on both studies.")
-        parts.append(
+            yield "May new queries search the old index? run `embedshift upgrade` on both studies."
+        yield (
             "Relative shift: 0 = unchanged, 1 = as far as another image. Intervals: 95 %, of ratios for all "
             "augmentations at once; \\* = significant, likewise. All numbers are in the tables beside this page."
         )
-        return parts
 
 
 def compare(
@@ -247,29 +251,3 @@ def _tolerances(paired: PairedStudies) -> pl.DataFrame:
         for table, name in zip(paired.tolerances, paired.names, strict=True)
     ]
     return pl.concat([keys, *columns], how="horizontal")
-
-
-def ratio_cells(rows: pl.DataFrame) -> Iterator[list[str]]:
-    recalls = {row["augmentation"]: row for row in rows.filter(metric="recall@1").iter_rows(named=True)}
-    for row in rows.filter(metric=RELATIVE_SHIFT).iter_rows(named=True):
-        ratio = with_star(row, "ratio", "ratio", ".2f")
-        recall, first_places = recalls.get(row["augmentation"]), ["-", "-"]
-        if recall is not None:
-            first_places = [_number(recall["reference_mean"], ".3f"), with_star(recall, "difference", "ci", "+.3f")]
-        means = [_number(row[name], ".3f") for name in ("reference_mean", "mean")]
-        yield [row["augmentation"], *means, ratio, *first_places]
-
-
-def with_ends(row: Json, value: str, ends: str, form: str) -> str:
-    """Formats a number with its interval, which is left out if there is none."""
-    low, high = row[f"{ends}_low"], row[f"{ends}_high"]
-    interval = "" if low is None or high is None else f" ({low:{form}} to {high:{form}})"
-    return _number(row[value], form) + interval
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else f"{value:{form}}"
-
-
-def with_star(row: Json, value: str, ends: str, form: str) -> str:
-    return with_ends(row, value, ends, form) + (" *" if row["significant"] else "")

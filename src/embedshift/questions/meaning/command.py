@@ -1,0 +1,58 @@
+"""The command `embedshift explain`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embedshift.config import GroupedOptions
+from embedshift.questions.meaning.explained import HEADINGS, Finding, cells, findings, why_nothing
+from embedshift.questions.meaning.namer import name_images
+from embedshift.registry import argument, setting
+from embedshift.statistics.meaning import LEAST
+from embedshift.study.result import Answer, Grid
+from embedshift.study.study import opened
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(GroupedOptions):
+    """Options of `explain`."""
+
+    study: Path = argument("A finished study.")
+    features: str | None = setting(None, "augmentations, groups (of dimensions), or map. Default: augmentations.")
+    between: list[str] | None = setting(None, "Also A,B: A − B of two augmentations; repeat it.")
+    properties: Path | None = setting(None, "More properties: a CSV or Parquet file with image_id.")
+    words: Path | None = setting(None, "Words, one a line, or CSV or Parquet with image_id and word.")
+    namer: str | None = setting(None, "Encoder with a text tower that finds the words' images.")
+
+
+def command(options: Options) -> Answer:
+    """Says what directions stand for.
+
+    Without options it repeats the last ones.
+    """
+    study = opened(options.study, options.groups, LEAST)
+    words: Any = None if options.words is None else str(options.words)
+    if options.namer is not None:
+        words = name_images(study, options.namer, words)
+    properties = None if options.properties is None else str(options.properties)
+    given = {"features": options.features, "between": options.between or None}
+    table = study.table("meaning", measured=True, properties=properties, words=words, **given)
+    record, found = study.reader().info.tables.get("meaning"), findings(table)
+    settings = {} if record is None else dict(record.settings)
+    why = "" if found else why_nothing(study.reader(), settings.get("features", ""))
+    sentences = {each.direction: each.sentence for each in found}
+    content = {"study": str(options.study), "meaning": table.to_dicts(), "sentences": sentences, "why": why}
+    return Answer(content, [why] if why else [*_parts(found, settings)])
+
+
+def _parts(found: list[Finding], settings: dict[str, str]) -> Iterator[str | Grid]:
+    if rows := [cells(finding) for finding in found if finding.is_found]:
+        yield Grid(HEADINGS, ("text", "number", "text"), rows)
+    if nothing := [finding.direction for finding in found if not finding.is_found]:
+        yield f"No property and no word goes with: {', '.join(nothing)}."
+    files = {name: settings.get(f"{name}_file") for name in ("properties", "words")}
+    given = "".join(f", {name} of {file}" for name, file in files.items() if file)
+    features = settings.get("features", "augmentations")
+    yield f"Explained: {features}{given}. A star: further than images along random directions."
+    yield "Every row: `--json`. What each number means: `embedshift docs meaning`."
