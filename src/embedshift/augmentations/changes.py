@@ -94,6 +94,7 @@ def sampled(values: Any, source: Floats, border: int) -> Any:
 
 
 def recompressed(image: Pixels, quality: float) -> Pixels:
+    """Writes the image as JPEG with Pillow, and reads it again."""
     Image.fromarray(image).save(content := io.BytesIO(), "JPEG", quality=int(quality))
     return np.asarray(Image.open(content))
 
