@@ -1,8 +1,8 @@
 """The engine for a cluster, or for all GPUs of one machine, by Ray: an encoder is an actor, some shards one call of it.
 
 A call yields each finished shard; its loaders end with it. One more encoder than exists is always requested, so that
-Ray and its autoscaler place one on a node that joins. A failed shard goes to the next free encoder, preferably on another
-node. Ray Data is not used: it holds references of all shards, and repeats a call in the process where it failed.
+Ray and its autoscaler place one on a node that joins. A failed shard goes to the next free encoder, preferably on
+another node. Ray Data is not used: it holds references of all shards, and repeats a call in the process where it failed.
 """
 
 import contextlib

@@ -48,7 +48,7 @@ def measurements(reader: Reader) -> Measured:
 
 
 def _sampled(reader: Reader) -> dict[str, Values]:
-    """Returns the sums of measured pairs of originals of different groups, equally weighted by group; empty for none."""
+    """Returns the sums of measured pairs of originals of different groups, with equal group weights; empty for none."""
     total: Values | None = None
     groups, used = reader.groups, list[tuple[GroupNumbers, NDArray[np.bool_]]]()
     sizes = None if groups is None else np.bincount(groups)
