@@ -2,7 +2,7 @@
 
 A call yields each finished shard; its loaders end with it. One more encoder than exists is always requested, so that
 Ray and its autoscaler place one on a node that joins. A failed shard goes to the next free encoder, preferably on
-another node. Ray Data is not used: it holds references of all shards, and repeats a call in the process where it failed.
+another node. Ray Data is not used: it holds references of all shards, and repeats a call in the failed process.
 """
 
 import contextlib
