@@ -69,7 +69,7 @@ class Augmentation:
         version: For a callable of a built-in suite, which its name and this number identify. None = the user's own
             callable, which its code identifies.
         extra: Further data that decides its views, as JSON.
-        description: One line that says what it is; "" = the transform's class and parameters, the first line of the
+        description: A one-line description; "" = the transform's class and parameters, the first line of the
             callable's docstring, or its name.
 
     Raises:
@@ -162,8 +162,8 @@ class Augmentation:
     def warp(self, image: Pixels, values: Values, seed: int) -> Values:
         """Moves values float64 `[H, W]` or `[H, W, C]` as the view of `image` with the same seed moves its pixels.
 
-        NaN where the view shows nothing of the original, and everywhere for a user's callable, of which nothing is
-        known; the values themselves where nothing is moved (colours, noise, blur, dropout).
+        NaN where the view shows nothing of the original, and everywhere for a user's callable; unchanged if nothing
+        is moved (colours, noise, blur, dropout).
         """
         if not transforms.is_transform(self.transform):
             geometry = self.geometry(image, seed)

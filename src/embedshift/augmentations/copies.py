@@ -1,4 +1,4 @@
-"""The suite `copies`: parts of an image, and images laid over or beside it, which a search for copies must find.
+"""The suite `copies`: parts of an image, overlays and collages, for searches for copies.
 
 Kinds follow AugLy and DISC21, as in `everyday`. The other images are procedural, since a view depends on its image.
 """

@@ -1,4 +1,4 @@
-"""The suite `everyday`: what a platform, a camera and a person do to the file of an image.
+"""The suite `everyday`: changes that platforms, cameras and people make to image files.
 
 Kinds and ranges follow AugLy (Papakipos and Bitton 2022, arXiv 2201.06494), whose functions made queries of the Image
 Similarity Challenge of 2021 (DISC21: Douze et al., arXiv 2106.09672), and documented limits of platforms.

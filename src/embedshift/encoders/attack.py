@@ -1,8 +1,7 @@
 """The worst change of an image within a budget: the goal, the budget, and projected gradient descent.
 
-Descent goes with a constant step size (PGD), and with momentum and automatic step sizes (APGD); the worst image is that
-of the better one, after rounding to whole levels. During the search, pixels are float32 `[1, 3, S, S]` in [0, 255]; a
-found image is uint8 `[S, S, 3]`.
+The better result of PGD (constant step size) and APGD (momentum, automatic step sizes) counts, after rounding to whole
+levels. During the search, pixels are float32 `[1, 3, S, S]` in [0, 255]; a found image is uint8 `[S, S, 3]`.
 """
 
 import math

@@ -1,7 +1,7 @@
 """BlockHooks: passes the torch calls inside the blocks of a tower to all hooks.
 
-Torch modes form a stack, and leaving one closes the topmost: of two modes in one block, each would end the other. So
-each tower has one mode, which is active while a block runs that has a hook.
+Torch modes form a stack, and leaving one closes the topmost, so two modes in one block would end each other. Therefore
+each tower has one mode, active while a block with a hook runs.
 """
 
 import contextlib

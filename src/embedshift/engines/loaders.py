@@ -1,9 +1,8 @@
 """Loader processes: they read, decode and draw images ahead of the encoder, which takes them in order.
 
-Each process has its own pipe, whose other end nobody else holds. If a process ends, even while it sends, this side
-reads the end of the pipe, and images of the other processes are not lost. One that does not answer, perhaps because it
-is stopped, is ended. The image that it was drawing is tried once more, alone in a new process; so is one that took too
-long or too much memory. If that fails in the same way, the image is a failure, and the run continues.
+Each process has its own pipe with one holder of the other end, so its death, even while it sends, loses no image of
+other processes. A process that does not answer is ended. The image that it was drawing, or one that took too long or
+too much memory, is tried once more, alone in a new process; a second failure fails the image, and the run continues.
 """
 
 import collections

@@ -94,7 +94,7 @@ class Measure:
         in_float32: Whether it needs the encoder in float32; `precision` auto then becomes float32.
 
     Args:
-        asked: What the study is about.
+        asked: The study's settings, augmentations, images and metrics.
     """
 
     in_float32 = False
@@ -186,8 +186,8 @@ class Measure:
         Args:
             views: uint8 `[1 + V, S, S, 3]`, the original first.
             seeds: Seeds of the augmented views, draw by draw.
-            plan: What decides the rows.
-            canvas: What the augmentations changed.
+            plan: The plan of the rows.
+            canvas: The image that the augmentations changed.
         """
         return {}
 
@@ -199,7 +199,7 @@ class Measure:
         Args:
             image: The image with its V + 1 views.
             output: The encoder's output for them, the original first.
-            plan: What decides the rows.
+            plan: The plan of the rows.
         """
         return {}
 
@@ -214,7 +214,7 @@ class Measure:
             views: Two originals, uint8 `[2, S, S, 3]`.
             output: The encoder's output for them, two rows.
             samples: The two images.
-            plan: What decides the rows.
+            plan: The plan of the rows.
         """
         return {}
 

@@ -1,4 +1,4 @@
-"""What a run finds in its folder: the finished shards of its study, and images that changed since."""
+"""The content of a run's folder: the finished shards of its study, and images that changed since."""
 
 import contextlib
 import itertools

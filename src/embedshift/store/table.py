@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Rules:
-    """What rules of `check` may say about a table.
+    """Allowed rules of `check` about a table.
 
     Args:
         keys: Columns that identify rows.
@@ -81,15 +81,15 @@ class Table(Generic[Source]):
         make: Reader → table; empty if the study lacks the data.
         reads: Names of tables that it reads through the reader; they are made before it.
         is_available: Reader → whether a study that asked the question has it.
-        requires: What a study must have for it, in words; "" = what the question's switches request.
-        settings: For a table that takes long to make: Reader → what it is made from, in addition to the shards. While
+        requires: Requirements on the study, in words; "" = those of the question's switches.
+        settings: For a table that takes long to make: Reader → its sources in addition to the shards. While
             study.json records equal settings and the shards are the same, its file is read and not made again.
         per_image: Whether it has rows for every image. It is then written only as Parquet, and no output lists it.
         names: Columns that hold names of images; its files hold hashes instead if images may not be shown.
         doc: Its rows in one line. It documents the method of `Study` with the table's name.
         choices: The choices with which that method makes the table if the caller gives none; None = it reads the table
             as it was written.
-        rules: What rules of `check` may say about it; None = nothing.
+        rules: Allowed rules of `check`; None = none.
     """
 
     name: str

@@ -1,7 +1,6 @@
 """Whether the first shards of a study are enough: `until` ends a run when every relative shift is precise.
 
-The end depends only on the rows of these shards. So it is the same whatever measured them, in whatever order, and after
-a run that was killed; shards behind it are not kept.
+The end depends only on the rows of these shards, not on engine, order or kills; later shards are not kept.
 """
 
 import functools
