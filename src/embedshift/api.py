@@ -1,4 +1,4 @@
-"""The functions of `embedshift` that make a study, `run` and `from_vectors`, or files, `write_views` and `attack`."""
+"""The functions of `embedshift` that make a study (`run`, `from_vectors`) or files (`write_views`, `attack`)."""
 
 import contextlib
 import inspect
@@ -189,7 +189,7 @@ def from_vectors(
     ids: Sequence[str] | str | Path | None = None, groups: GroupChoice | Sequence[object] | None = None,
     progress: Progress | bool | None = None, **settings: Any,
 ) -> Study:  # fmt: skip
-    """Makes a study of vectors that exist: it reads no image and loads no encoder.
+    """Makes a study of existing vectors, without reading images or loading an encoder.
 
     Args:
         originals: Vectors `[N, D]`: an array of NumPy, torch, Polars or pandas, an npy file, or a frame or Parquet file
@@ -321,7 +321,7 @@ def attack(
 
 @contextlib.contextmanager
 def shown_progress(progress: Progress | bool | None) -> Iterator[tuple[Callable[[Start], None], Progress | None]]:
-    """Gives the functions for the start of a run and for every step; None = a bar where somebody waits."""
+    """Returns functions for the start of a run and for every step; None = a bar in an interactive session."""
     if progress is None:
         shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
         progress = sys.stderr.isatty() or hasattr(shell, "kernel")

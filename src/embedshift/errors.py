@@ -42,7 +42,7 @@ class UsageError(EmbedshiftError):
 
 
 class Transient(EmbedshiftError):
-    """Raised by an encoder of images where the same call may succeed later: a service is busy or does not answer."""
+    """Raised by an encoder of images if the same call may succeed later: a service is busy or does not answer."""
 
 
 class MissingExtra(EmbedshiftError):
@@ -68,7 +68,7 @@ class MissingExtra(EmbedshiftError):
 
 @contextlib.contextmanager
 def foreign_code() -> Iterator[None]:
-    """Makes `sys.exit()` in a block that runs code of others an EmbedshiftError: it would look like the end of a run.
+    """Turns `sys.exit()` in foreign code into an EmbedshiftError, since it would look like the end of a run.
 
     Example:
         >>> with foreign_code():

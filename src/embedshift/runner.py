@@ -1,4 +1,4 @@
-"""The steps of a run in their order: list images, load the encoder, plan, lock, measure, write tables."""
+"""The steps of a run: list images, load the encoder, plan, lock, measure, write tables."""
 
 import contextlib
 import functools
@@ -75,13 +75,13 @@ class _Run:
     stored: StudyInfo | None
     done: dict[int, ShardRecord]
     study_id: str
-    # Pixels of shards that were measured, and whose files are lost.
+    # Pixels of measured shards whose files are lost.
     lost: Mapping[str, ShardPixels]
     files: WrittenFiles
     pending: Sequence[Shard] = ()
     until: Until | None = None
     target: TargetWidth | None = None
-    # Failures so far, and those that failures.parquet lists.
+    # Failures so far, and those in failures.parquet.
     failed: int = 0
     listed: int = 0
 
@@ -106,7 +106,7 @@ class _Run:
         return cls(study, reader, groups, stored, done, stored.study_id, lost, files)
 
     def begin(self, *, retry_failed: bool) -> Start:
-        """Finds what is left to do; writes study.json, as that of an unfinished study, if anything is."""
+        """Finds the remaining work; if there is any, writes study.json as that of an unfinished study."""
         study, stored, done = self.study, self.stored, self.done
         self.until, goes_on = asked(stored, study.plan.config.until, done, self._has_other_groups)
         measured = not goes_on and stored is not None and len(done) == stored.shard_count
@@ -175,7 +175,7 @@ class _Run:
         if self.target is not None:
             self.target.add(record)
         self.failed += len(record.failures)
-        if self.failed > 1.1 * self.listed:  # not at every shard, each time longer
+        if self.failed > 1.1 * self.listed:  # not after every shard, since it takes longer each time
             self._write_failures()
 
     def _write_failures(self) -> dict[str, str]:
@@ -203,7 +203,7 @@ class _Run:
         return bool(altered)
 
     def _has_other_groups(self) -> bool:
-        """Returns whether the tables that are there were made with other groups than are asked for."""
+        """Returns whether the existing tables were made with other groups."""
         return self.groups is not None and not are_stored(self.reader, choose(self.reader, self.groups))
 
     def write_info(self, *, complete: bool = False) -> None:

@@ -1,1 +1,1 @@
-"""A page on this machine, for one image of your own and the images of a study. Only `page` imports Gradio."""
+"""A local page for one image of the user and the images of a study. Only `page` imports Gradio."""

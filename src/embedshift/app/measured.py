@@ -1,4 +1,4 @@
-"""What can be done to an image on the page, and how its encoders measure the image and the view."""
+"""The changes that the page offers, and the measurements of an image and its view."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -32,11 +32,11 @@ from embedshift.statistics.whitening import Whitening
 from embedshift.store.baselines import baselines
 from embedshift.store.reader import Reader
 
-# The slider goes from 0, the unchanged image, to the suites' strongest level, in steps between the levels.
+# Range of the slider, from the unchanged image to the suites' strongest level, and its steps per level.
 LEVELS, STEPS = 5, 100
-# Bytes of vectors that are kept in memory; a larger study is not searched from the page.
+# Maximum bytes of vectors in memory; larger studies are not searched from the page.
 MOST_BYTES = 2 * 2**30
-# In place of a baseline that there is not: relative to it, every shift is NaN.
+# A missing baseline: every relative shift is NaN.
 NO_SCALE = Baseline(float("nan"), float("nan"))
 Row = dict[str, str | float]
 
@@ -51,7 +51,7 @@ class Change:
         return isinstance(self.kind, Family) and len(self.kind.levels) > 1
 
     def at(self, level: float) -> Augmentation | None:
-        """The augmentation at a level, which may lie between those of the suite; None for the unchanged image."""
+        """Returns the augmentation at a level, also between those of the suite; None for the unchanged image."""
         if isinstance(self.kind, Augmentation):
             return self.kind
         if not 0 <= level <= LEVELS:
@@ -71,18 +71,18 @@ def all_changes(study_suite: Suite | None = None) -> dict[str, Change]:
 
 
 class Originals:
-    """The originals of a study, with room for one image more; `pixels` are the hashes of their images."""
+    """The originals of a study, with room for one more image; `pixels` are hashes of the images."""
 
     def __init__(self, ids: list[str], vectors: Floats, pixels: list[str]) -> None:
         self.ids = ids
         self._index_of_pixels = {pixel: index for index, pixel in reversed(list(enumerate(pixels)))}
         with_upload = np.zeros((len(ids) + 1, vectors.shape[1]), np.float32)
         with_upload[:-1] = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0.0)
-        self._gallery, self._lock = Gallery.of(with_upload), threading.Lock()  # all tabs use the same last row
+        self._gallery, self._lock = Gallery.of(with_upload), threading.Lock()  # all tabs share the last row
 
     @classmethod
     def of(cls, reader: Reader) -> "Originals | str":
-        """The originals of a study; or why they cannot be searched, in words."""
+        """Returns the originals of a study, or the reason why they cannot be searched."""
         if not reader.info.has_vectors:
             return "the study has no stored embeddings: run it with `store` all"
         if 4 * reader.info.counts.measured * reader.info.encoder.dim > MOST_BYTES:
@@ -92,7 +92,7 @@ class Originals:
         return cls(ids.to_list(), vectors.to_numpy(), pixels.to_list())
 
     def search(self, original: Floats, view: Floats, pixels: str = "") -> tuple[int, int, str, float]:
-        """Where the original stands in a search for its view, 0 for nowhere; of how many; and the nearest other."""
+        """Returns the original's rank for its view (0 = none), the number of images, and the nearest other image."""
         images = len(self.ids)
         index = self._index_of_pixels.get(pixels, images)
         with self._lock:
@@ -106,7 +106,7 @@ class Originals:
 
 @dataclass(frozen=True)
 class Space:
-    """The embeddings of an encoder, as they are or whitened, with what a study or some photographs say of them."""
+    """The embeddings of an encoder, plain or whitened, with baselines from a study or photographs."""
 
     name: str
     baseline: Baseline
@@ -143,7 +143,7 @@ class PageEncoder:
 
     def encode(self, view: Pixels) -> EncoderOutput:
         with self._lock:
-            output = encode_views(self.encoder, np.ascontiguousarray(view)[None])  # it may be a mirrored look
+            output = encode_views(self.encoder, np.ascontiguousarray(view)[None])  # it may be mirrored
         if not np.isfinite(output.embedding).all():
             raise EmbedshiftError(f"{self.title} gives no number for this image")
         return output
@@ -194,7 +194,7 @@ def encoder_from_study(
 def load_encoders(
     readers: Sequence[Reader], models: Sequence[str], device: str, maps: Mapping[Path, Whitening], files: Sequence[Path]
 ) -> list[PageEncoder | str]:
-    """The encoders of the studies, or those that are named; one of a study that cannot be had is the reason."""
+    """Returns the encoders of the studies, or the named ones; a reason in place of an unavailable one."""
     if readers and len(models) not in (0, len(readers)):
         raise UsageError(f"`model`: name one for each study, or none; {len(models)} for {len(readers)} studies")
     fitted, encoders = [*maps.values()], list[PageEncoder | str]()
@@ -216,7 +216,7 @@ def load_encoders(
 
 @dataclass(frozen=True)
 class Original:
-    """An image of the user as one encoder takes it, by what changes: the file or the encoder's square."""
+    """The user's image as one encoder takes it: the file or the encoder's square."""
 
     name: str
     pixels: str
@@ -235,7 +235,7 @@ def open_original(data: bytes, name: str, page_encoders: Sequence[PageEncoder]) 
 def measure_view(
     original: Original, change: Change, level: float, page_encoder: PageEncoder, target: str, *, draw: int = 0
 ) -> tuple[list[tuple[str, Pixels, Floats | None]], list[Row]]:
-    """Draws a view as a study draws it of an image with this name, and encodes it alone: pictures, and rows."""
+    """Draws and encodes a view as a study would for an image with this name; returns images and rows."""
     (canvas, before), augmentation = original.by_target[target], change.at(level)
     view, words = canvas.original, "unchanged"
     if augmentation is not None:

@@ -1,4 +1,4 @@
-"""The page: one image of the user, and the images of a study. This file alone imports Gradio."""
+"""The page: one image of the user, and the images of a study. Only this file imports Gradio."""
 
 import os
 import tempfile
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# Before Gradio is imported, which reads them then: nothing is sent anywhere.
+# Gradio reads these on import: nothing is sent anywhere.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
@@ -46,11 +46,11 @@ HELP = (
     "Relative shift: 0 is unchanged, 1 as far as another image. Whitened embeddings have a scale of their own: compare "
     "what a search finds. Other images: their mean cosine, over all pairs of"
 )
-# Images of a study that the page lists, of more so many drawn by the seed; and views of one image, of more the chosen.
+# Maximum images of a study on the page, drawn by the seed; maximum views of one image, including the chosen one.
 MOST_IMAGES, MOST_VIEWS = 4_000, 20
-# Steps that come while one is under way: the last of them is answered. Each tab of the page has one event for all its
-# fields, so that no answer overtakes a later one. Gradio's preprocessing would drop the name of a file, and fail where
-# a field is empty; before it, Gradio checks that a file was uploaded here.
+# Of steps that arrive while one is running, only the last is answered. Each tab has one event for all its fields, so
+# that no answer overtakes a later one. Gradio's preprocessing, which is skipped, would drop a file's name and fail on
+# an empty field; the check that a file was uploaded here comes before it.
 EVENT: dict[str, Any] = {"trigger_mode": "always_last", "show_progress": "hidden", "preprocess": False}
 
 
@@ -75,7 +75,7 @@ def make_page(encoders: Sequence[PageEncoder | str], reader: Reader | None = Non
 
 
 def _refuse_in_one_line(page: gr.Blocks) -> None:
-    """Gradio refuses a file that was not uploaded here, but fetches a URL, and prints tracebacks of what it refuses."""
+    """Gradio refuses a file that was not uploaded here, but fetches URLs and prints tracebacks."""
     preprocess = page.preprocess_data
 
     async def checked(function: Any, inputs: list[Any], *rest: Any, **named: Any) -> Any:
@@ -137,7 +137,7 @@ class _ImageTab:
                 measure_view(original, change, float(strength), encoder, target, draw=max(int(draw), 0))
                 for original, encoder in zip(originals, self.encoders, strict=False)  # no image yet
             ]
-        except Exception as error:  # of whatever the file holds, and whatever draws or encodes
+        except Exception as error:  # any file may be uploaded, and any encoder may fail
             return [None, originals, slider, _message(subject + cause(error), is_error=True), *[gr.skip()] * 3]
         if not measured:
             return [None, originals, slider, *[gr.skip()] * 4]
@@ -209,13 +209,13 @@ class _StudyTab:
 
 
 def _message(text: str, *, is_error: bool = False) -> Markup:
-    """One line; a screen reader says an error at once."""
+    """Returns one line; a screen reader reads errors at once."""
     kind, role = ("error", "alert") if is_error else ("note", "status")
     return Markup('<p class="{}" role="{}">{}</p>').format(kind, role, shorten(text, 600))
 
 
 def _picture(pixels: Pixels, caption: str, attention: Floats | None = None) -> tuple[str, str]:
-    """An image or its attention map as a new PNG: Gradio writes equal images to one file, which a browser may read."""
+    """Returns an image or map as a new PNG; Gradio writes equal images to one file, which a browser may read."""
     handle, path = tempfile.mkstemp(suffix=".png", dir=os.environ["GRADIO_TEMP_DIR"])
     with open(handle, "wb") as file:
         Image.fromarray(pixels if attention is None else overlay(pixels, attention)).save(file, "png")

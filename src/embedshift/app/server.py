@@ -1,4 +1,4 @@
-"""The page's server: this machine alone reaches it, and its headers let a browser load nothing from elsewhere."""
+"""The page's server, reachable only from this machine; its headers let a browser load nothing from elsewhere."""
 
 import contextlib
 import logging
@@ -16,16 +16,16 @@ from embedshift.errors import UsageError
 from embedshift.sources.base import IMAGE_BYTES
 
 HOST = "127.0.0.1"
-# What a browser may load, whatever the page says: Gradio itself makes functions of text.
+# Content security policy; Gradio itself makes functions of text.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'self'; "
     "form-action 'self'"
 )
-# All that a browser posts here; and the bytes of an event at most.
+# Paths that a browser posts to, and the maximum bytes of an event.
 UPLOAD, POSTS = "/gradio_api/upload", [f"/gradio_api/{name}" for name in ("queue/join", "upload", "reset", "cancel")]
 EVENT_BYTES = 2**20
-# Gradio cuts captions to one line, and galleries to a part of their rows.
+# Gradio cuts captions to one line, and galleries to some rows.
 CSS = """
 .gallery-container .caption-label, .grid-container .caption-label { white-space: normal; max-width: 100%; }
 .grid-wrap { max-height: none !important; }
@@ -33,7 +33,7 @@ CSS = """
 .error { font-weight: 600; }
 #answer { overflow-x: auto; }
 """
-# Gradio sends two steps that follow closely side by side, and answers them as they arrive: one after the other.
+# Gradio would send two close steps in parallel; this sends one after the other.
 IN_ORDER = """<script>
 const send = window.fetch;
 let before = Promise.resolve();
@@ -43,7 +43,7 @@ window.fetch = (url, options) => !/queue.join/.test(url) ? send(url, options)
 
 
 class Guard:
-    """Answers this machine's own page and its events alone, and sends `POLICY` with each answer."""
+    """Answers only this machine's page and its events, and sends `POLICY` with each answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -81,7 +81,7 @@ class Guard:
 @contextlib.contextmanager
 def serving(make_page: Callable[[], Any], port: int | None = None) -> Iterator[tuple[str, threading.Thread]]:
     before = dict(os.environ)
-    # Gradio asks the page whether it is there.
+    # Gradio checks that the page is available.
     no_proxy = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), HOST]))
     with tempfile.TemporaryDirectory(prefix="embedshift-app-", ignore_cleanup_errors=True) as folder:
         os.environ.update(GRADIO_TEMP_DIR=folder, NO_PROXY=no_proxy, no_proxy=no_proxy)
@@ -100,8 +100,8 @@ def serving(make_page: Callable[[], Any], port: int | None = None) -> Iterator[t
             try:
                 yield page.local_url, page.server.thread
             finally:
-                logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it would list what it cuts short
-                page.server.force_exit = True  # an answer under way is not waited for
+                logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it would list unfinished answers
+                page.server.force_exit = True  # running answers are not awaited
                 page.close(verbose=False)
         finally:
             os.environ.clear()

@@ -1,4 +1,4 @@
-"""Augmentations and suites, the views that they draw by a seed, and where they move pixels."""
+"""Augmentations and suites, their seeded views, and the geometry of views."""
 
 from embedshift.augmentations import copies, corruptions, everyday, strength, style
 from embedshift.augmentations.augmentation import ORIGINAL, Augmentation, Choice

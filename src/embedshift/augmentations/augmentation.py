@@ -1,4 +1,4 @@
-"""`Augmentation`: a named change of an image that can be drawn, described, chained and drawn again."""
+"""`Augmentation`: a named, seeded change of an image."""
 
 import dataclasses
 import functools
@@ -18,7 +18,7 @@ from embedshift.registry import fingerprint
 
 
 class Range(NamedTuple):
-    """The ends of a range; `format(range, "%")` writes them in percent: ".44 to .88", "±12 %", "75"."""
+    """A range of numbers; `format(range, "%")` writes it in percent: ".44 to .88", "±12 %", "75"."""
 
     low: float
     high: float
@@ -29,12 +29,11 @@ class Range(NamedTuple):
         return f"{words} %" if spec == "%" else words
 
 
-# Ranges, and words of which one is drawn.
 Ranges = Mapping[str, Range | tuple[str, ...]]
 
 
 def drawn(ranges: Ranges, rng: np.random.Generator) -> dict[str, Any]:
-    """Draws every number evenly within its range."""
+    """Draws every number uniformly within its range."""
     return {
         name: float(rng.uniform(*entry)) if isinstance(entry, Range) else entry[rng.integers(len(entry))]
         for name, entry in ranges.items()
@@ -42,7 +41,7 @@ def drawn(ranges: Ranges, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def plain(number: float) -> str:
-    """Writes a number as short as it is, without a zero before the point: ".44", "1,600"."""
+    """Formats a number without trailing zeros or a zero before the point: ".44", "1,600"."""
     return f"{round(number, 10):,.6g}".replace("0.", ".", abs(number) < 1)
 
 
@@ -70,7 +69,7 @@ class Augmentation:
         version: For a callable of a built-in suite, which its name and this number identify. None = the user's own
             callable, which its code identifies.
         extra: Further data that decides its views, as JSON.
-        description: One line that says what it is; "" = the transform's class and parameters, the first line of the
+        description: A one-line description; "" = the transform's class and parameters, the first line of the
             callable's docstring, or its name.
 
     Raises:
@@ -112,12 +111,12 @@ class Augmentation:
 
     @property
     def is_own(self) -> bool:
-        """Whether it is a user's own callable, which no version and no description of parameters identifies."""
+        """Whether it is a user's own callable, identified by its code."""
         known = isinstance(self.transform, Traceable) or transforms.is_transform(self.transform)
         return not known and self.version is None
 
     def describe(self) -> Json:
-        """Returns JSON; equal ones draw equal views, unless a callable reads a file. UsageError where there is none."""
+        """Returns JSON that identifies its views, except for files that a callable reads; UsageError if it cannot."""
         extra: Json = {"level": dataclasses.asdict(self.level)} if self.level else {}
         extra |= ({"seeded_by": self.seeded_by} if self.seeded_by else {}) | dict(self.extra)
         if isinstance(self.transform, Traceable) and (described := self.transform.describe()) is not None:
@@ -134,14 +133,14 @@ class Augmentation:
             ) from error
 
     def parameters(self, seed: int) -> Json:
-        """Returns the numbers that decide the view with this seed, as far as they are known; JSON."""
+        """Returns the known parameters of the view with this seed, as JSON."""
         if self.level is not None:
             return {self.level.unit: self.level.parameter}
         known = getattr(self.transform, "parameters", None)
         return known(np.random.default_rng(seed)) if isinstance(self.transform, Traceable) and known else {}
 
     def draw(self, image: Pixels, seed: int, *, any_size: bool = False) -> Pixels:
-        """Draws one view of an image uint8 `[H, W, 3]`, of its shape, or with `any_size` of another height and width.
+        """Draws one view of an image uint8 `[H, W, 3]`, of equal shape unless `any_size`.
 
         EmbedshiftError if the transform fails, UsageError if it returns another shape or dtype.
         """
@@ -163,8 +162,8 @@ class Augmentation:
     def warp(self, image: Pixels, values: Values, seed: int) -> Values:
         """Moves values float64 `[H, W]` or `[H, W, C]` as the view of `image` with the same seed moves its pixels.
 
-        NaN where the view shows nothing of the original, and everywhere for a user's callable, of which nothing is
-        known; the values themselves where nothing is moved (colours, noise, blur, dropout).
+        NaN where the view shows nothing of the original, and everywhere for a user's callable; unchanged if nothing
+        is moved (colours, noise, blur, dropout).
         """
         if not transforms.is_transform(self.transform):
             geometry = self.geometry(image, seed)
@@ -179,7 +178,7 @@ class Augmentation:
             ) from error
 
     def geometry(self, image: Pixels, seed: int) -> Geometry | None:
-        """Returns where each pixel of the view of `image` comes from; None if a user's callable takes part."""
+        """Returns the source of each pixel of a view of `image`; None with a user's callable."""
         if isinstance(self.transform, Traceable):
             return self.transform.geometry(image, np.random.default_rng(seed))
         if not transforms.is_transform(self.transform):
@@ -212,13 +211,13 @@ class Chain(Traceable):
         return ", then ".join(step.description for step in self.steps)
 
     def __call__(self, image: Pixels, rng: np.random.Generator) -> Pixels:
-        """Applies the steps in their order, each with a seed of its own."""
+        """Applies the steps in order, each with its own seed."""
         for step, seed in zip(self.steps, self._seeds(rng), strict=True):
             image = step.draw(image, seed)
         return image
 
     def geometry(self, image: Pixels, rng: np.random.Generator) -> Geometry | None:
-        """Returns the geometry of the view that an equal `rng` draws; None if that of one step is unknown."""
+        """Returns the geometry of the view that an equal `rng` draws; None if a step's is unknown."""
         geometry = Geometry()
         for step, seed in zip(self.steps, self._seeds(rng), strict=True):
             after = step.geometry(image, seed)
@@ -228,7 +227,7 @@ class Chain(Traceable):
         return geometry
 
     def describe(self) -> Json:
-        """Returns the steps, as a stored description has them."""
+        """Returns the steps in the form of a stored description."""
         return {"steps": [{"name": step.name, **step.describe()} for step in self.steps]}
 
     def _seeds(self, rng: np.random.Generator) -> list[int]:

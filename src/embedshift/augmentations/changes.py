@@ -1,4 +1,4 @@
-"""Changes at a given strength, and their geometry: which pixels they move and hide."""
+"""Changes of a given strength, and their geometry: the pixels that they move and hide."""
 
 import io
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from embedshift.arrays import Floats, Pixels, Values
 from embedshift.config import Json
 
 Mask = NDArray[np.bool_]
-# Height and width in pixels; of a square, its side alone.
+# Height and width in pixels, or the side of a square.
 Sides = int | tuple[int, int]
 
 
@@ -36,7 +36,7 @@ class Geometry:
     hidden: Mask | None = None
 
     def displacement(self) -> float:
-        """Returns the root mean square of the distances by which pixels are moved, divided by the side."""
+        """Returns the root mean square displacement of pixels, as a fraction of the side."""
         if self.source is None:
             return 0.0
         size = size_of(self.source)
@@ -56,7 +56,7 @@ class Geometry:
             moved = [after.move(self.source[..., axis].astype(np.float64)) for axis in (0, 1)]
             source = np.nan_to_num(np.stack(moved, axis=2), nan=np.inf, posinf=np.inf).astype(np.float32)
         if self.hidden is not None:
-            hidden = after.move(self.hidden.astype(np.float64)) > 0.5  # its source marks what lies outside
+            hidden = after.move(self.hidden.astype(np.float64)) > 0.5  # marks places outside
         return Geometry(source, _union(hidden, after.hidden))
 
     def move(self, values: Values) -> Values:
@@ -64,7 +64,7 @@ class Geometry:
         if self.source is None:
             return values
         shown = inside(self.source, size_of(values))
-        # OpenCV reflects step by step: from a place that is infinitely far it does not come back.
+        # OpenCV reflects step by step and never returns from an infinite place.
         near = np.where(shown[..., None], self.source, np.float32(0))
         moved = np.asarray(sampled(values, near, cv2.BORDER_REFLECT_101))
         moved[~shown] = np.nan
@@ -82,13 +82,13 @@ def grid(of: Sides) -> Floats:
 
 
 def inside(source: Floats, of: Sides | None = None) -> Mask:
-    """Returns which places lie in an image, up to half a pixel beyond the pixel centres; None = one of their number."""
+    """Returns which places lie in an image, to half a pixel beyond pixel centres; None if none has a number."""
     height, width = size_of(source) if of is None else sides(of)
     return np.asarray(((source > -0.5) & (source < np.array([width, height], np.float32) - 0.5)).all(axis=2))
 
 
 def sampled(values: Any, source: Floats, border: int) -> Any:
-    # Across and down as two maps: with an empty second map, OpenCV 5.0 reads places from memory that is not its own.
+    # Two maps: with an empty second map, OpenCV 5.0 reads foreign memory.
     across, down = cv2.split(source)
     return cv2.remap(values, across, down, cv2.INTER_LINEAR, borderMode=border)
 
@@ -103,22 +103,21 @@ Places = Callable[[Sides, float, np.random.Generator], Floats]
 
 
 class Change:
-    """Changes an image by a parameter; without `source`, the places that a view shows, it moves and hides nothing."""
+    """A change with a parameter; without `source` (the places that a view shows) it moves and hides nothing."""
 
     source: Places | None = None
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
-        """Returns the view of `image` uint8 `[H, W, 3]`; parameter and `rng` decide it."""
+        """Returns the view of `image` uint8 `[H, W, 3]` for a parameter and an `rng`."""
         raise NotImplementedError
 
     def geometry(self, of: Sides, parameter: float, rng: np.random.Generator) -> Geometry:
-        """Returns the geometry of the view that an equal `rng` draws."""
         return Geometry() if self.source is None else Geometry(self.source(of, parameter, rng))
 
 
 @dataclass(frozen=True)
 class Tones(Change):
-    """A change of colours or sharpness, or noise; with `source` its view shows other places, or means over several."""
+    """A change of colours or sharpness, or noise; `source` gives other places, or means over several."""
 
     draw: Callable[[Pixels, float, np.random.Generator], Pixels]
     source: Places | None = None
@@ -151,14 +150,14 @@ class Cover(Change):
 
 
 class Traceable:
-    """A callable `(image, rng) -> view` that knows the geometry of its views."""
+    """A callable `(image, rng) -> view` with a known geometry."""
 
     def geometry(self, image: Pixels, rng: np.random.Generator) -> Geometry | None:
-        """Returns the geometry of the view of `image` that an equal `rng` draws; None = unknown."""
+        """Returns the geometry of the view that an equal `rng` draws; None = unknown."""
         raise NotImplementedError
 
     def describe(self) -> Json | None:
-        """Returns a description as JSON; None = the name and the version of its augmentation describe it."""
+        """Returns a description as JSON; None = name and version of its augmentation."""
         return None
 
 

@@ -1,4 +1,4 @@
-"""The suite `copies`: parts of an image, and images laid over or beside it, which a search for copies must find.
+"""The suite `copies`: parts of an image, overlays and collages, for searches for copies.
 
 Kinds follow AugLy and DISC21, as in `everyday`. The other images are procedural, since a view depends on its image.
 """
@@ -15,9 +15,9 @@ from embedshift.augmentations.changes import Geometry
 from embedshift.augmentations.everyday import PLACE, Drawn, Everyday, Size, cropped, fixed, mapped, suite_of
 from embedshift.augmentations.suite import SUITES
 
-# What stands beside or over an image in a copy, where no photograph may be shipped: twelve procedural images.
+# Twelve procedural images stand beside or over an image in a copy; photographs cannot be shipped.
 COUNT, SIDE = 12, 512
-# Pairs of colours, one for each image.
+# Pairs of colours, one per image.
 PALETTE = np.array(
     [
         [(24, 50, 92), (240, 214, 160)], [(34, 84, 50), (216, 228, 150)], [(120, 26, 40), (250, 220, 210)],
@@ -31,7 +31,7 @@ PALETTE = np.array(
 
 @functools.cache
 def procedural(number: int) -> Pixels:
-    """Returns one of the twelve, from 0, RGB uint8 `[512, 512, 3]`, always the same: read it, do not write to it.
+    """Returns procedural image 0 to 11, RGB uint8 `[512, 512, 3]`, shared: do not write to it.
 
     Example:
         >>> procedural(11).shape
@@ -153,7 +153,7 @@ def _fitted(image: Pixels, rows: slice, columns: slice) -> Pixels:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-SIDES = {50: 71, 30: 55, 15: 39}  # percent of the area → of each side
+SIDES = {50: 71, 30: 55, 15: 39}  # percent of the area → fraction of each side
 PARTS = {
     kept: f"Cut to {{area:%}} of the area ({side} % of each side) at a drawn place, enlarged to the old size"
     for kept, side in SIDES.items()

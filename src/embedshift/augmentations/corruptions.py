@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Numbers = NDArray[np.int64]
 
-# Side of the published images in pixels: every published length is for it.
+# Side of the published images in pixels; published lengths refer to it.
 SIDE = 224
 SEVERITIES = (1, 2, 3, 4, 5)
 
 
 def corruption(name: str, change: Change, **fields: Any) -> Family:
-    """Makes a corruption as a family; its parameter is the severity, and only the five published ones exist."""
+    """Makes a corruption as a family; its parameter is one of the five published severities."""
     return Family(name, "corruptions", change, "severity", 0, SEVERITIES, integer=True, published=True, **fields)
 
 
@@ -50,7 +50,7 @@ def at(severity: float, *published: T) -> T:
 
 
 def to_pixels(levels: Any) -> Pixels:
-    """Converts grey levels to uint8; drops the fraction, as the published files do."""
+    """Converts grey levels to uint8 and drops the fraction, as the published files do."""
     return np.asarray(np.clip(levels, 0, 255).astype(np.uint8))
 
 
@@ -59,7 +59,7 @@ def scale_of(of: Sides) -> float:
 
 
 def to_side(layer: Any, of: Sides) -> Any:
-    """Stretches a layer drawn at 224 x 224 over the view."""
+    """Stretches a layer drawn at 224 x 224 to the view's size."""
     height, width = sides(of)
     if layer.shape[:2] == (height, width):
         return layer
@@ -68,14 +68,14 @@ def to_side(layer: Any, of: Sides) -> Any:
 
 
 def gaussian_blurred(image: Any, sigma: float) -> Floats:
-    """Blurs by a Gaussian cut at four sigma, in float32; the edge is repeated beyond the image."""
+    """Blurs by a Gaussian cut at four sigma, in float32, with repeated edges."""
     size = 2 * int(4 * sigma + 0.5) + 1
     blurred = cv2.GaussianBlur(np.asarray(image, np.float32), (size, size), sigma, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(blurred, np.float32)
 
 
 def enlarged(image: Any, factor: float) -> Floats:
-    """Enlarges the middle of an image `[H, W]` or `[H, W, 3]`, float32, to the size of the image, bilinearly."""
+    """Enlarges the centre of an image `[H, W]` or `[H, W, 3]`, float32, to the image's size, bilinearly."""
     height, width = image.shape[:2]
     (across, left), (down, top) = enlargement(width, factor), enlargement(height, factor)
     matrix = np.array([[across, 0, left], [0, down, top]])
@@ -84,7 +84,7 @@ def enlarged(image: Any, factor: float) -> Floats:
 
 
 def enlargement(side: int, factor: float) -> tuple[float, float]:
-    """Returns step and start of `enlarged`: a pixel's place in the image is step times its own place plus start."""
+    """Returns step and start of `enlarged`: source = step times target plus start."""
     middle = int(np.ceil(side / factor))
     return (middle - 1) / max(1, round(middle * factor) - 1), (side - middle) // 2
 
@@ -125,7 +125,7 @@ def motion_blur(image: Pixels, severity: float, rng: np.random.Generator) -> Pix
 
 
 def motion_source(of: Sides, severity: float, rng: np.random.Generator) -> Floats:
-    """Returns the mean of the places that each pixel shows; the one-sided kernel puts them all on one side."""
+    """Returns the mean source of each pixel; the one-sided kernel shifts it to one side."""
     kernel, (across, down) = _drawn_kernel(of, severity, rng)
     x = (kernel.sum(axis=0, dtype=np.float64) * (np.arange(kernel.shape[1]) - across)).sum()
     y = (kernel.sum(axis=1, dtype=np.float64) * (np.arange(kernel.shape[0]) - down)).sum()
@@ -187,7 +187,7 @@ def glass_source(of: Sides, severity: float, rng: np.random.Generator) -> Floats
 
 
 def _source_pixels(of: Sides, severity: float, rng: np.random.Generator) -> Numbers:
-    """Returns the pixel from which each pixel takes its colour, x before y: `[2, H, W]`."""
+    """Returns the source pixel of each pixel, x before y: `[2, H, W]`."""
     _, reach, rounds = _published(severity)
     span = SIDE - 2 * reach
     source = shown_pixels(SIDE, reach, [rng.integers(-reach, reach, (span, span, 2)) for _ in range(rounds)])
@@ -200,7 +200,7 @@ def _source_pixels(of: Sides, severity: float, rng: np.random.Generator) -> Numb
 
 
 def shown_pixels(side: int, reach: int, rounds: Sequence[Numbers]) -> Numbers:
-    """Returns which pixel each pixel shows after some rounds of copying a neighbour's colour."""
+    """Returns the source of each pixel after rounds of copying a neighbour's colour."""
     count = side * side
     line = np.arange(side - reach, reach, -1)
     position = line[:, None] * side + line
@@ -209,7 +209,7 @@ def shown_pixels(side: int, reach: int, rounds: Sequence[Numbers]) -> Numbers:
     has_turn[position] = True
     for steps in rounds:
         neighbour = position + steps[..., 1] * side + steps[..., 0]
-        # A pixel's number means its colour after the round, the number + count its colour before.
+        # Number k is a pixel's colour after the round, k + count its colour before.
         changed = has_turn[neighbour] & (neighbour > position)
         link = np.concatenate([numbers, numbers]) + count
         link[position] = np.where(changed, neighbour, neighbour + count)
@@ -220,7 +220,6 @@ def shown_pixels(side: int, reach: int, rounds: Sequence[Numbers]) -> Numbers:
 
 
 def _published(severity: float) -> tuple[float, int, int]:
-    """Returns sigma, reach and number of rounds."""
     return at(severity, (0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))
 
 
@@ -333,7 +332,7 @@ def elastic_source(of: Sides, severity: float, rng: np.random.Generator) -> Floa
 
 
 def _maps(of: Sides, severity: float, rng: np.random.Generator) -> tuple[Values, Floats]:
-    """Returns the affine map `[2, 3]`, and for each pixel the place in the mapped image that it shows, `[H, W, 2]`."""
+    """Returns the affine map `[2, 3]`, and the place in the mapped image of each pixel, `[H, W, 2]`."""
     length, sigma, corner = at(
         severity, (2, 0.7, 0.1), (2, 0.08, 0.2), (0.05, 0.01, 0.02), (0.07, 0.01, 0.02), (0.12, 0.01, 0.02)
     )
@@ -345,7 +344,7 @@ def _maps(of: Sides, severity: float, rng: np.random.Generator) -> tuple[Values,
     before, after = (((corners + 0.5) * scale - 0.5).astype(np.float32) for corners in (points, moved))
     noise = 2 * rng.random((2, SIDE, SIDE)) - 1
     wave = _wave(sigma * SLIP)
-    # Not imported by name: SciPy imports its parts when they are first used.
+    # Lazy import: SciPy imports its parts at first use.
     smooth = scipy.fft.idctn(scipy.fft.dctn(noise, axes=(1, 2)) * (wave[:, None] * wave), axes=(1, 2)) * (
         length * SLIP * scale_of(of)
     )
@@ -355,7 +354,7 @@ def _maps(of: Sides, severity: float, rng: np.random.Generator) -> tuple[Values,
 
 @functools.cache
 def _wave(sigma: float) -> Values:
-    """Returns by how much a Gaussian cut at three sigma damps each cosine of a row mirrored at its ends."""
+    """Returns the damping of each cosine of a mirrored row by a Gaussian cut at three sigma."""
     reach = np.arange(1, int(3 * sigma + 0.5) + 1)
     weights = np.exp(-(reach**2) / (2 * sigma**2))
     cosines = np.cos(np.pi * np.outer(np.arange(SIDE), reach) / SIDE)
@@ -365,7 +364,7 @@ def _wave(sigma: float) -> Values:
 add("elastic_transform", Tones(elastic_transform, elastic_source))
 
 
-# What brightness adds at the five severities.
+# Added brightness at the five severities.
 LIGHT = (0.1, 0.2, 0.3, 0.4, 0.5)
 WATER, MUD = (175, 238, 238), (63, 42, 20)
 
@@ -398,7 +397,7 @@ def _falling(severity: float, rng: np.random.Generator) -> Floats:
 
 
 def _enlarged_exactly(noise: Floats, factor: float) -> Values:
-    """As `enlarged`, in float64: OpenCV 4 would round places to 1/32 of a pixel, and show other flakes."""
+    """As `enlarged`, in float64; OpenCV 4 rounds places to 1/32 of a pixel, which shows other flakes."""
     step, start = enlargement(len(noise), factor)
     positions = start + step * np.arange(len(noise))
     before = positions.astype(int)
@@ -471,7 +470,7 @@ def spatter(image: Pixels, severity: float, rng: np.random.Generator) -> Pixels:
 
 
 def _water(liquid: Floats) -> Floats:
-    """Returns how much light drops add, float32 `[224, 224]` from 0 to 1: the liquid embossed by edge distance."""
+    """Returns the light of drops, float32 `[224, 224]` from 0 to 1: the liquid embossed by edge distance."""
     drops = (255 * liquid).astype(np.uint8)
     far = cv2.distanceTransform(255 - cv2.Canny(drops, 50, 150), cv2.DIST_L2, 5)
     depth = cv2.equalizeHist(cv2.blur(np.minimum(far, 20), (3, 3)).astype(np.uint8))
@@ -504,8 +503,8 @@ class Frost(Change):
 
 
 def _frost(folder: str) -> Family:
-    """Returns the corruption with the images of a folder; their bytes, in the order of their names, identify it."""
-    # Its package also holds archives, whose readers a measure must not import.
+    """Returns the corruption with the images of a folder, identified by their bytes in the order of their names."""
+    # Lazy import: its package also holds archive readers, which a measure must not import.
     from embedshift.sources.base import ENDINGS, IMAGE_BYTES
 
     if not Path(folder).is_dir():

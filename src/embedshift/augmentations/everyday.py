@@ -1,4 +1,4 @@
-"""The suite `everyday`: what a platform, a camera and a person do to the file of an image.
+"""The suite `everyday`: changes that platforms, cameras and people make to image files.
 
 Kinds and ranges follow AugLy (Papakipos and Bitton 2022, arXiv 2201.06494), whose functions made queries of the Image
 Similarity Challenge of 2021 (DISC21: Douze et al., arXiv 2106.09672), and documented limits of platforms.
@@ -20,23 +20,23 @@ from embedshift.augmentations.strength import GREY, jpeg, toned
 from embedshift.augmentations.suite import SUITES
 
 Size = tuple[int, int]  # height and width
-Drawn = dict[str, Any]  # the numbers of a view
+Drawn = dict[str, Any]  # parameters of a view
 LEVELS = np.arange(256.0)
-# Backgrounds of interfaces: iOS's grouped lists, Material's dark theme. Letters and ground of a caption.
+# Backgrounds of interfaces (iOS's grouped lists, Material's dark theme), then colours of a caption.
 INTERFACE = {"white": (255, 255, 255), "pale grey": (242, 242, 247), "dark grey": (18, 18, 18), "black": (0, 0, 0)}
 CAPTION = {"black on white": (0, 255), "white on black": (255, 0)}
 MARK, WORDS = "SAMPLE PHOTO", "have a look at this"
-# Height of a caption as a fraction of its bar, and its largest width as a fraction of the image.
+# Height of a caption as a fraction of its bar, and its maximum width as a fraction of the image.
 TEXT_HEIGHT, TEXT_WIDTH = 0.5, 0.9
-# Paper in warm light: what it leaves of red, green and blue at full tint.
+# Reflectance of warm paper for red, green and blue at full tint.
 PAPER = np.array([1.0, 0.96, 0.86])
-# How far each corner of a scanned page lies inside the image, of width and height.
+# Distance of each corner of a scanned page from the image's, as a fraction of width and height.
 SLANT = {f"corner_{corner}_{axis}": Range(0, 0.02) for corner in range(1, 5) for axis in ("across", "down")}
 
 
 @dataclass(frozen=True)
 class Everyday(Traceable):
-    """A change by numbers drawn first, which view and geometry share; no `change`: sampled by `where`, else unmoved."""
+    """A change by parameters shared with its geometry; without `change` it samples at `where`."""
 
     change: Callable[[Pixels, Drawn, np.random.Generator], Pixels] | None
     ranges: Ranges = field(default_factory=dict)
@@ -61,7 +61,7 @@ def recompress(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixel
 
 
 def thumbnail(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels:
-    """Shrinks to a longest side, or to half of an image that is not larger, shown at the old size."""
+    """Shrinks to a longest side, or to half of a smaller image, and enlarges to the old size."""
     longest, limit = max(image.shape[:2]), numbers["longest"]
     factor = limit / longest if longest > limit else 0.5
     size = [max(1, round(side * factor)) for side in image.shape[1::-1]]
@@ -88,7 +88,7 @@ def framed(size: Size, numbers: Drawn) -> Geometry:
 
 
 def turned(size: Size, numbers: Drawn) -> Geometry:
-    """Returns the places of the largest part of the turned image that has its shape and no border."""
+    """Returns the places of the largest borderless part of the turned image with its shape."""
     turn, (height, width) = math.radians(numbers["degrees"]), size
     cosine, sine = math.cos(turn), math.sin(turn)
     scale = 1 / (cosine + abs(sine) * max(height / width, width / height))
@@ -100,7 +100,7 @@ def mirrored(size: Size, numbers: Drawn) -> Geometry:
 
 
 def scan(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels:
-    """The page lies aslant; then gamma, the paper's tint, and noise in this order."""
+    """Distorts the page, then applies gamma, the paper's tint, and noise."""
     tones = 255 * (LEVELS / 255)[:, None] ** numbers["gamma"] * (1 - numbers["tint"] * (1 - PAPER))
     noise = rng.standard_normal(image.shape, np.float32)
     noise *= np.float32(255 * numbers["noise"])
@@ -116,7 +116,7 @@ def aslant(size: Size, numbers: Drawn) -> Geometry:
 
 
 def watermark(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels:
-    """White letters with a black outline; the line keeps its proportions unless the image is too narrow."""
+    """Draws white letters with a black outline, in proportion unless the image is too narrow."""
     rows, columns = marked(image.shape[:2], numbers)
     size = columns.stop - columns.start, rows.stop - rows.start
     parts = (cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in _letters(MARK))
@@ -158,7 +158,7 @@ def covered(size: Size, numbers: Drawn) -> Geometry:
 
 @functools.cache
 def _letters(text: str) -> tuple[Any, Any]:
-    """Returns a line of text, cut to its outline: its letters, and letters with their outline, from 0 to 1."""
+    """Returns a cropped line of text from 0 to 1: letters, and letters with their outline."""
     letters = np.zeros((200, 120 * len(text)), np.uint8)
     cv2.putText(letters, text, (40, 130), cv2.FONT_HERSHEY_DUPLEX, 3, 255, 5, cv2.LINE_AA)
     outline = cv2.dilate(letters, np.ones((9, 9), np.uint8))
@@ -181,7 +181,7 @@ def warm_cold(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels
 
 
 def sharpen(image: Pixels, numbers: Drawn, rng: np.random.Generator) -> Pixels:
-    """Adds a multiple of what a Gaussian blur removes (an unsharp mask)."""
+    """Sharpens by an unsharp mask with a Gaussian blur."""
     blurred = cv2.GaussianBlur(image, (0, 0), numbers["radius"] * max(image.shape[:2]))
     return np.asarray(cv2.addWeighted(image, 1 + numbers["amount"], blurred, -numbers["amount"], 0), np.uint8)
 
@@ -212,7 +212,7 @@ def fixed(**numbers: float) -> dict[str, Range]:
 
 JPEG = "Written again as JPEG of quality {quality}, chroma 4:2:0"
 PLACE = {"across": Range(0, 1), "down": Range(0, 1)}
-# Name → the change, and its description with the names of its numbers.
+# Name → the change, and its description with the names of its parameters.
 CHANGES: dict[str, tuple[Everyday, str]] = {
     "recompress_75": (Everyday(recompress, fixed(quality=75)), JPEG),  # the default of libjpeg and Pillow
     "recompress_40": (Everyday(recompress, fixed(quality=40)), JPEG),
@@ -269,7 +269,7 @@ def everyday(choice: Choice) -> list[Augmentation]:
 
 
 def suite_of(changes: Mapping[str, tuple[Everyday, str]]) -> list[Augmentation]:
-    """Returns augmentations by name, from changes and their descriptions with the names of their numbers."""
+    """Returns augmentations by name, from changes and descriptions with the names of their parameters."""
     return [
         Augmentation(
             name, change, version=1, extra={"ranges": change.ranges}, description=words.format(**change.ranges)

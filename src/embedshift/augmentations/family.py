@@ -1,4 +1,4 @@
-"""`Family`: one kind of change at several levels of rising strength, drawn with one seed."""
+"""`Family`: one kind of change at several levels of increasing strength, drawn with one seed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from embedshift.registry import Registry, unknown_name
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of change at levels of rising strength.
+    """One kind of change at levels of increasing strength.
 
     The seed of a view derives from the family and not from the level. So all levels change an image in the same way:
     with the same sign, at the same place, each covered part inside the next.
@@ -54,7 +54,7 @@ class Family:
 
     @property
     def what_it_does(self) -> str:
-        """The first line of the docstring of the function that changes the image, or the name."""
+        """The first line of the changing function's docstring, or its name."""
         parts = (getattr(self.change, part, None) for part in ("draw", "mask", "source", "__class__"))
         function = next(part for part in parts if part)
         words = (function.__doc__ or f"{self.name.replace('_', ' ').capitalize()}.").splitlines()[0]
@@ -62,7 +62,7 @@ class Family:
         return words[0].upper() + words[1:]
 
     def description(self, *parameters: float) -> str:
-        """Returns one line on what is done at these strengths."""
+        """Returns one line on the change at these strengths."""
         numbers: dict[str, Sequence[float]] = {self.unit: parameters} if len(self.levels) > 1 else {}
         numbers |= {name: [values[int(number) - 1] for number in parameters] for name, values in self.constants.items()}
         words = self.what_it_does.removesuffix(".") + ("; black border" if self.drawn_as else "")
@@ -76,7 +76,7 @@ class Family:
         return float(round(value)) if self.integer else round(value, 10)
 
     def augmentations(self, levels: int | None = None) -> list[Augmentation]:
-        """Returns its augmentations, the weakest first; levels None = its own. One without strength has one level."""
+        """Returns its augmentations, weakest first; levels None = its own. A family without strength has one level."""
         default = len(self.levels)
         if self.published and levels not in (None, default):
             raise UsageError(f"levels: {self.name} has {default} published levels; leave `levels` out")
@@ -84,7 +84,7 @@ class Family:
         return [self.at(level, self.parameter(level, count)) for level in range(1, count + 1)]
 
     def at(self, level: int, parameter: float) -> Augmentation:
-        """Returns the augmentation at one strength, in `unit`; the level is for its name."""
+        """Returns the augmentation at one strength, in `unit`; the level only names it."""
         place, change = Level(self.name, level, parameter, self.unit, self.zero), ChangeAt(self.change, parameter)
         seeded_by, words = self.drawn_as or self.name, self.description(parameter)
         return Augmentation(f"{self.name}@{level}", change, place, seeded_by, self.version, self.extra, words)
@@ -94,7 +94,7 @@ FAMILIES: Registry[Family] = Registry("augmentation family")
 
 
 def refuse_unknown(chosen: Iterable[str], kind: str, known: Mapping[str, object]) -> None:
-    """Raises UsageError for the first name of the setting `families` that a suite does not have."""
+    """Raises UsageError for the first name in the setting `families` that a suite lacks."""
     for name in chosen:
         if name not in known:
             raise UsageError(f"families: {unknown_name(kind, name, known)}")

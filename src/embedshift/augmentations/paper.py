@@ -17,21 +17,21 @@ from embedshift.augmentations.transforms import INSIDE
 from embedshift.config import Json
 from embedshift.config.processes import one_blas_thread
 
-# Sigma of the Gaussian, in pixels at every side, as in the paper's scripts.
+# Sigma of the Gaussian in pixels at every side, as in the paper's scripts.
 SIGMA = 60
-# Pixels that the blur reaches to either side. A line that is no longer comes out smooth: `RANK` numbers describe it.
+# Reach of the blur in pixels. A line of at most this length comes out smooth: `RANK` numbers describe it.
 REACH, RANK = 4 * SIGMA, 24
-# A displacement is a whole number of steps, this many per pixel. The order in which BLAS adds depends on its threads
-# and on the processor; in float64 it changes a displacement by some 1e-16 pixels, and rounding to steps removes that.
-# Coarser steps would move views away from albumentations': with 2^10 steps 1 % of the pixels differ by a level.
+# Displacements are rounded to steps, this many per pixel, because the order in which BLAS adds depends on threads and
+# processor and changes a displacement by some 1e-16 pixels. With 2^10 steps 1 % of the pixels would differ by a level
+# from albumentations.
 STEPS = 2.0**20
 
 
 def elastic(of: Sides, alpha: float, rng: np.random.Generator) -> Floats:
-    """Returns the place that each pixel shows: its own place, moved by smoothed noise."""
+    """Returns the source of each pixel: its own place, moved by smoothed noise."""
     noise = rng.standard_normal((2, *sides(of)), dtype=np.float32)
     noise /= np.abs(noise).max()
-    with one_blas_thread():  # the products are small: threads would only wait for each other
+    with one_blas_thread():  # small products: threads would only wait for each other
         steps = _blurred(noise.reshape(-1, noise.shape[2]).astype(np.float64), alpha * STEPS)
     moved = np.rint(steps, out=steps).astype(np.float32).reshape(noise.shape) / np.float32(STEPS)
     return np.asarray(grid(of) + cv2.merge([*moved]), np.float32)
@@ -39,12 +39,12 @@ def elastic(of: Sides, alpha: float, rng: np.random.Generator) -> Floats:
 
 @dataclass(frozen=True)
 class Elastic(Warp):
-    """A warp by these places; places outside the original are black."""
+    """A warp by `elastic`, with black outside the original."""
 
     border: int = cv2.BORDER_CONSTANT
 
     def geometry(self, of: Sides, parameter: float, rng: np.random.Generator) -> Geometry:
-        """Returns the places that the view shows; infinite where black is mixed in, as in albumentations transforms."""
+        """Returns the sources of the view's pixels; infinite where black is mixed in, as in albumentations."""
         source, (height, width) = self.source(of, parameter, rng), sides(of)
         least, most = np.float32(INSIDE - 1), np.array([width - INSIDE, height - INSIDE], np.float32)
         is_inside = ((source >= least) & (source <= most)).all(axis=2, keepdims=True)
@@ -60,7 +60,7 @@ def _blurred(fields: Values, factor: float) -> Values:
     return (spread_down @ (gather_down @ (fields @ gather.T)) * factor) @ spread.T
 
 
-@functools.lru_cache(8)  # files have many sizes
+@functools.lru_cache(8)  # bounded, since files have many sizes
 def _factors(length: int) -> tuple[Values, Values]:
     """Returns two matrices whose product is the Gaussian, `[length, rank]` and `[rank, length]`."""
     blur = _blur(length)
@@ -95,7 +95,7 @@ PAPER: dict[str, tuple[str, Json]] = {
 }
 
 
-# What they are; a range stands for two numbers, and ± for one.
+# Descriptions; a range stands for two numbers, and ± for one.
 WORDS = {
     "noise": "Gaussian noise, sd {std_range} of the range; ImageNet-C's strongest is {strongest}",
     "blur": "Gaussian blur, kernel of {blur_limit} pixels",
@@ -120,7 +120,7 @@ def descriptions() -> dict[str, str]:
 
 def paper(choice: Choice) -> list[Augmentation]:
     words, alpha = descriptions(), PAPER["elastic"][1]["alpha"]
-    # Draws what albumentations draws, in a quarter of its time; a few pixels in a million differ by one level.
+    # Equal to albumentations' except for a level in a few pixels in a million, in a quarter of the time.
     change, extra = ChangeAt(Elastic(elastic), alpha), {"alpha": alpha, "sigma": SIGMA}
     return [
         Augmentation(name, change, version=4, extra=extra, description=words[name])

@@ -16,7 +16,7 @@ from embedshift.augmentations.suite import SUITES
 def _add(
     name: str, change: Change, unit: str, zero: float, levels: tuple[float, ...], black: bool = False, **fields: Any
 ) -> None:
-    """Registers a family; with `black` also a warp's variant with black borders, of the same seeds."""
+    """Registers a family; with `black` also a variant with black borders and the same seeds."""
     family = Family(name, "strength", change, unit, zero, levels, **fields)
     FAMILIES.add(name, family)
     if black and isinstance(change, Warp):
@@ -68,7 +68,7 @@ _add("noise", Tones(noise), "sd / range", 0, (0.03, 0.06, 0.12, 0.24, 0.48))
 _add("blur", Tones(blur), "sigma / side", 0, (0.0025, 0.005, 0.01, 0.02, 0.04))
 
 
-# The paper's dropout has six to eight; at a fraction of 0.04 they have its size: 16 pixels of 224.
+# As in the paper, which has six to eight: a fraction of 0.04 gives its size, 16 pixels of 224.
 HOLES = 8
 
 
@@ -155,7 +155,7 @@ def _pixels(levels: Floats) -> Pixels:
 
 
 def toned(image: Pixels, curve: Values) -> Pixels:
-    """Replaces every level by the value of a curve `[256]`, or of one a channel, `[256, 3]`."""
+    """Replaces every level by the value of a curve `[256]`, or of one curve per channel, `[256, 3]`."""
     table = np.clip(np.rint(curve), 0, 255).astype(np.uint8).reshape(1, 256, -1)
     return np.asarray(cv2.LUT(image, table), np.uint8)
 
@@ -167,12 +167,12 @@ _add("gamma", Tones(gamma), "g or 1/g", 1, (1.25, 1.5, 2, 3, 4))
 _add("hue", Tones(hue), "degrees", 0, (10, 20, 45, 90, 180))
 
 
-# The largest values of the paper's ShiftScaleRotate: fractions of the side, of the size, degrees.
+# The paper's maximum of ShiftScaleRotate: fractions of the side, of the size, degrees.
 SHIFT, SCALE, ROTATE = 0.0625, 0.1, 15.0
-# Elastic: standard deviation of the Gaussian that smooths the random field, divided by the side.
+# Sigma of elastic's Gaussian as a fraction of the side.
 SMOOTHNESS = 0.04
-# The side of a patch, about, as a fraction of the image's side. A shift by whole patches moves an embedding less than
-# one by half a patch. So a phase within a patch is drawn for the end of a shift and for the centre of a turn.
+# Approximate side of a patch as a fraction of the image's side. A shift by whole patches moves an embedding less than
+# one by half a patch, so shifts and centres of rotation have a random phase within a patch.
 PHASE = 0.0625
 
 
@@ -192,7 +192,7 @@ def elastic(of: Sides, shift: float, rng: np.random.Generator) -> Floats:
 
 def perspective(of: Sides, shift: float, rng: np.random.Generator) -> Floats:
     """A view from the side: every corner shows a place `shift` times the side away; directions are drawn."""
-    bottom, right = np.maximum(np.subtract(sides(of), 1), 1)  # four corners of a line are no square
+    bottom, right = np.maximum(np.subtract(sides(of), 1), 1)  # not a square
     corners = np.array([[0, 0], [right, 0], [right, bottom], [0, bottom]], np.float32)
     shown = corners + (shift * shorter(of) * directions(rng, 4)).astype(np.float32)
     return np.asarray(cv2.perspectiveTransform(grid(of), cv2.getPerspectiveTransform(corners, shown)), np.float32)
@@ -214,7 +214,7 @@ def translation(of: Sides, fraction: float, rng: np.random.Generator) -> Floats:
 
 
 def _ending(shift: float, phase: Values) -> Values:
-    """Returns a shift that ends at a phase; one that is shorter than a patch keeps at least half of its length."""
+    """Returns a shift that ends at a phase; a shift shorter than a patch keeps at least half of its length."""
     return np.asarray(shift + min(PHASE, shift) * phase)
 
 
@@ -237,7 +237,7 @@ def _similar(
     shift: tuple[float, float] | Values = (0.0, 0.0),
     pivot: tuple[float, float] | Values = (0.0, 0.0),
 ) -> Floats:
-    """Returns the places of an image turned and scaled around a pivot, then shifted; both in sides, from the centre."""
+    """Returns the sources of an image turned and scaled around a pivot, then shifted; in sides from the centre."""
     side, (height, width) = shorter(of), sides(of)
     turn, centre = np.deg2rad(degrees), np.array([(width - 1) / 2, (height - 1) / 2]) + np.multiply(pivot, side)
     back = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / scale

@@ -13,12 +13,12 @@ from embedshift.augmentations.changes import ChangeAt, Tones
 from embedshift.augmentations.suite import SUITES, VIEWS
 from embedshift.config import Json
 
-# Lengths in pixels are for this side, and grow with the view.
+# Lengths in pixels refer to this side and grow with the view.
 SIDE = 224
-# OpenCV's defaults: the reach of its edge-preserving filters, and the shade of a pencil drawing.
+# OpenCV's defaults: reach of edge-preserving filters, shade of a pencil drawing.
 REACH, SHADE = 60.0, 0.05
 
-# Albumentations filters: name → class, parameters, none of them random, and what is done.
+# Deterministic albumentations filters: name → class, parameters, description.
 PLAIN: dict[str, tuple[str, Json, str]] = {
     "sepia": ("ToSepia", {}, "Brown, as an old print"),
     "posterize": ("Posterize", {"num_bits": 2}, "Only {num_bits} bits a channel"),
@@ -66,7 +66,7 @@ def oil(image: Pixels, radius: float, rng: np.random.Generator) -> Pixels:
     return np.asarray(np.rint(chosen), np.uint8)
 
 
-# Name → what is done, and its strength: how large a step of colour, of 1, is an edge; of oil, the radius over the side.
+# Name → description and strength: the smallest step of colour that is an edge, of 1; for oil, radius over side.
 FILTERS = {
     "stylization": (stylization, 0.45),
     "smooth": (smooth, 0.4),
@@ -92,14 +92,14 @@ def _reach(image: Pixels) -> float:
 
 
 def _pencil(image: Pixels, contrast: float) -> tuple[Pixels, Pixels]:
-    """Returns a grey drawing `[S, S]` and one in colours, blue before green."""
+    """Returns a grey drawing `[S, S]` and a coloured one, blue before green."""
     blue_first = np.ascontiguousarray(image[..., ::-1])
     grey, colour = cv2.pencilSketch(blue_first, sigma_s=_reach(image), sigma_r=contrast, shade_factor=SHADE)
     return np.asarray(grey, np.uint8), np.asarray(colour, np.uint8)
 
 
 def _mean(values: Any, reach: int, anchor: tuple[int, int]) -> Values:
-    """Returns the mean over a square of `reach` + 1 pixels whose pixel `anchor` lies on each pixel."""
+    """Returns the mean over a square of side `reach` + 1 with its pixel `anchor` on each pixel."""
     square = (reach + 1, reach + 1)
     return np.asarray(cv2.blur(values.astype(np.float64), square, anchor=anchor, borderType=cv2.BORDER_REFLECT_101))
 

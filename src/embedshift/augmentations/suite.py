@@ -1,4 +1,4 @@
-"""`Suite`: named augmentations in a fixed order, also of a user's YAML file; how a description becomes one again."""
+"""`Suite`: named augmentations in a fixed order, from a registry, a YAML file or a stored description."""
 
 import copy
 import difflib
@@ -24,12 +24,11 @@ from embedshift.registry import Registry
 log = logging.getLogger(__name__)
 
 ENDINGS = (".yaml", ".yml")
-# The names of steps.
 Registered = Mapping[str, Sequence[Augmentation]]
 
 
 def read_pipelines(file: Path, registered: Registered) -> list[Augmentation]:
-    """Reads the augmentations of a file, in its order: name → one step, or a list of steps in their order."""
+    """Reads the augmentations of a file, in order: name → one step, or a list of steps."""
     content = read_yaml(file)
     if not isinstance(content, dict) or not content:
         raise UsageError(f"{file}: give at least one pipeline, such as 'name: [step, step]'")
@@ -93,13 +92,13 @@ def _unknown_step(name: str, registered: Registered) -> str:
     return f"unknown step {name[:60]!r}" + (f"; did you mean {' or '.join(nearest)}?" if nearest else "")
 
 
-# How often an augmentation may fail before it counts as one that always fails.
+# Number of failures after which an augmentation counts as always failing.
 TRIES = 10
-# The largest parameter that a stored description may have, so that it cannot ask for an image larger than this side.
+# Largest parameter of a stored description, so that it cannot request a larger image.
 LARGEST = 20_000
 
 SUITES: Registry[Callable[[Choice], Sequence[Augmentation]]] = Registry("augmentation suite")
-# Name → description of the views of a suite that takes long to make: its transforms import albumentations.
+# Name → descriptions of a suite whose construction would import albumentations.
 VIEWS: dict[str, Mapping[str, str]] = {}
 SUITES.add(NO_AUGMENTATIONS, lambda choice: ())
 
@@ -131,18 +130,18 @@ class Suite:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the augmentations, in suite order: the order of every table and figure."""
+        """Names of the augmentations, in the order of every table and figure."""
         return tuple(self._by_name)
 
     @property
     def step_suites(self) -> Iterator[str]:
-        """The suites of registered augmentations that are steps of a user's own."""
+        """The suites whose augmentations are steps of a user's pipeline."""
         for entry in self.describe().values() if self.is_custom else ():
             yield from (suite for step in entry.get("steps", ()) if (suite := _suite_of(step["name"])))
 
     @property
     def has_levels(self) -> bool:
-        """Whether some augmentations belong to families with levels of rising strength."""
+        """Whether some augmentations belong to families with levels of strength."""
         return any(augmentation.level for augmentation in self.augmentations)
 
     def describe(self) -> dict[str, Json]:
@@ -159,7 +158,7 @@ class Suite:
 
 
 def failure(augmentation: Augmentation, of: Sides) -> EmbedshiftError | None:
-    """Returns why an augmentation always fails on a generated image of a side, or of a file's height and width."""
+    """Returns why an augmentation always fails on a generated image of a side, or of a height and width."""
     image, first, options = transforms.trial_image(of), None, {} if isinstance(of, int) else {"any_size": True}
     for seed in range(TRIES):
         try:
@@ -221,7 +220,7 @@ def rebuild_suite(description: Mapping[str, Mapping[str, Any]]) -> Suite | None:
 
 
 def _rebuild(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
-    """Rebuilds one augmentation; None for the user's own, for another version, or where it cannot be made."""
+    """Rebuilds one augmentation; None for the user's own, another version, or a failure."""
     if max(map(abs, _numbers(entry)), default=0) > LARGEST:
         log.warning("augmentation %r cannot be redrawn for the report: a parameter is larger than %d", name, LARGEST)
         return None
@@ -243,7 +242,7 @@ def _rebuild(name: str, entry: Mapping[str, Any]) -> Augmentation | None:
 
 
 def _rebuild_transform(name: str, described: Json) -> Augmentation | None:
-    """Returns None for a class that only the user's program knows, and for parameters that albumentations refuses."""
+    """Returns None for a class of the user's program, and for parameters that albumentations refuses."""
     try:
         return Augmentation(name, transforms.from_dict(described))
     except KeyError:

@@ -1,4 +1,4 @@
-"""The interface to albumentations, which no other file imports: transforms, those a file may name, their geometry."""
+"""The only interface to albumentations: transforms, transforms allowed in files, their geometry."""
 
 import contextlib
 import copy
@@ -25,15 +25,15 @@ from embedshift.registry import unknown_name
 
 # An albumentations transform, or a user's own callable `(image, rng) -> image`.
 Transform = Any
-# How much of the original a moved pixel must hold to be compared: all except rounding.
+# Minimum fraction of the original in a compared moved pixel: 1 up to rounding.
 INSIDE = 0.999
-# Of a description that somebody else wrote.
+# Limits for a description from another person.
 MOST_LETTERS = 200
 
 
 @contextlib.contextmanager
 def _without_torch() -> Iterator[None]:
-    """Keeps albumentations from importing torch, which it does for ToTensorV2 on import and in `from_dict`."""
+    """Prevents albumentations from importing torch for ToTensorV2, on import and in `from_dict`."""
     name = "albumentations.pytorch"
     if "torch" in sys.modules or name in sys.modules:
         yield
@@ -73,13 +73,13 @@ def is_transform(thing: Transform) -> bool:
 
 
 def to_dict(transform: Transform) -> Json:
-    """Returns a transform as JSON; raises for transforms that have no description, such as `Lambda`."""
+    """Returns a transform as JSON; raises for transforms without a description, such as `Lambda`."""
     described: Json = albumentations().to_dict(transform)["transform"]
     return described
 
 
 def described(transform: Transform) -> str:
-    """Returns one line on a transform or a callable: its own `description`, its docstring's first line, or its repr."""
+    """Returns one line on a transform or callable: its `description`, its docstring's first line, or its repr."""
     while isinstance(transform, functools.partial):  # whose repr may hold paths
         transform = transform.func
     said = (getattr(transform, name, None) for name in ("description", "__doc__"))
@@ -90,8 +90,8 @@ def described(transform: Transform) -> str:
 
 
 def from_dict(described: Json) -> Transform:
-    """Makes the transform of a description; raises KeyError for a class that only the user's program knows."""
-    package = albumentations()  # before the block, which puts its stub into a package that is there
+    """Makes the transform of a description; raises KeyError for a class of the user's program."""
+    package = albumentations()  # before the block, which replaces part of an existing package by a stub
     with _quietly(), _without_torch():
         return package.from_dict({"transform": described})
 
@@ -111,7 +111,7 @@ def move(mover: Transform, image: Pixels, values: Values, seed: int) -> Values:
 
 
 def mover_of(transform: Transform, *, covers: bool = False) -> Transform:
-    """Returns a copy that moves a mask as it moves an image, with zeros around; None if no part moves anything."""
+    """Returns a copy that moves a mask like an image, with zeros around; None if nothing moves."""
     transform = copy.deepcopy(transform)
     parts = [(part, ".dropout." in type(part).__module__) for part in _parts(transform)]
     dual = albumentations().DualTransform
@@ -145,7 +145,7 @@ def catalogue() -> dict[str, Transform]:
 
 
 def build(name: str, parameters: Mapping[str, Any]) -> Transform:
-    """Builds a transform by its name; it is always applied unless `p` is among its parameters."""
+    """Builds a transform by name, always applied unless `p` is among its parameters."""
     kind = catalogue()[name]
     accepted = inspect.signature(kind).parameters
     for parameter, value in parameters.items():
@@ -155,7 +155,7 @@ def build(name: str, parameters: Mapping[str, Any]) -> Transform:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise UsageError(f"{name}: {parameter}: give a plain value ({reason(error)})") from error
-    # The check of parameters wraps the `__init__` of classes that have their own schema; it would only warn.
+    # albumentations' own check of parameters only warns.
     checked = next(vars(base) for base in kind.__mro__ if "__init__" in vars(base))
     strict = {"strict": True} if "InitSchema" in checked else {}
     try:
@@ -188,13 +188,13 @@ def _reason_unusable(transform: Transform) -> str | None:
         view: Any = apply(rebuilt, trial_image(64), 0)
     except KeyError as error:
         return f"in addition to the image it needs {error.args[0]}"
-    except Exception:  # it may be made for another size, which `Suite.try_out` knows
+    except Exception:  # it may be made for another size, which `Suite.try_out` checks
         return None
     return None if view.dtype == np.uint8 and view.shape[2:] == (3,) else f"it gives {view.dtype} {view.shape}"
 
 
 def _check_nested_names(name: str, transform: Transform, parameters: Mapping[str, Any]) -> None:
-    """Refuses names inside a parameter that albumentations drops silently, such as `z` in `scale: {x: 1, z: 2}`."""
+    """Refuses nested names that albumentations drops silently, such as `z` in `scale: {x: 1, z: 2}`."""
     for parameter, value in parameters.items():
         taken = getattr(transform, parameter, None)
         if isinstance(value, dict) and isinstance(taken, dict):

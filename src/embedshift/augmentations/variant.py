@@ -1,4 +1,4 @@
-"""Variants: views that another program made; and purifiers, fixed changes that may undo an attack."""
+"""Variants: views from another program; purifiers: fixed changes that may undo an attack."""
 
 import dataclasses
 import functools
@@ -90,7 +90,7 @@ def read_only(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 @dataclass(frozen=True)
 class Variant(Augmentation):
-    """A version of every image that another program made; if that was `embedshift views`, its seeds are known."""
+    """A version of every image from another program, with known seeds if from `embedshift views`."""
 
     transform: Transform = read_only
     bytes_hash: str = ""
@@ -131,7 +131,7 @@ def with_purified(variants: Sequence[Variant], purifiers: Sequence[str]) -> Iter
 
 
 def purified_of(described: Mapping[str, Any]) -> Purified | None:
-    """Returns the purified views of a description; None for another kind of description or another version."""
+    """Returns the purified views of a description; None for another kind or version."""
     if "purifier" not in described or described["version"] != 1:
         return None
     try:

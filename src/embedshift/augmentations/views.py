@@ -1,4 +1,4 @@
-"""The views of one image: the `Canvas` that augmentations change, the seeds of views, and how a suite draws them."""
+"""The views of one image: the `Canvas` that augmentations change, the seeds, and the drawing of a suite."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -27,16 +27,16 @@ class Canvas:
 
     @classmethod
     def of(cls, image: Pixels, to_input: ToInput, apply_to: ApplyTo = "input", longest: int = LONGEST) -> "Canvas":
-        """Returns what augmentations change of a decoded image."""
+        """Returns the canvas of a decoded image."""
         return cls(to_input(image)) if apply_to == "input" else cls(reduced(image, longest), to_input)
 
     @property
     def original(self) -> Pixels:
-        """The encoder's input without a change, uint8 `[S, S, 3]`."""
+        """The encoder's input of the original, uint8 `[S, S, 3]`."""
         return self.input_of(self.image)
 
     def encoded(self, *, own_size: bool) -> Pixels:
-        """Returns what an encoder gets of the image: at its own size, or its input."""
+        """Returns the encoder's view of the image: at its own size, or as its input."""
         return self.image if own_size else self.original
 
     def input_of(self, image: Pixels) -> Pixels:
@@ -65,13 +65,13 @@ class Canvas:
         return np.full_like(values, np.nan) if geometry is None else geometry.move(values)
 
     def moved_and_hidden(self, augmentation: Augmentation, seed: int) -> tuple[float, float]:
-        """Returns the RMS displacement of a view's pixels over the side, and the hidden fraction; NaN = not known."""
+        """Returns the RMS displacement of a view's pixels over the side, and the hidden fraction; NaN = unknown."""
         geometry = self._geometry(augmentation, seed)
         size = size_of(self.image) if self.to_input is None else self.to_input.size
         return (np.nan, np.nan) if geometry is None else (geometry.displacement(), geometry.covered(size))
 
     def _geometry(self, augmentation: Augmentation, seed: int) -> Geometry | None:
-        """Returns where each pixel of a view's input comes from in the original's input; None if it is not known."""
+        """Returns the source in the original's input of each pixel of a view's input; None if unknown."""
         geometry = augmentation.geometry(self.image, seed)
         if geometry is None or self.to_input is None:
             return geometry
@@ -79,7 +79,7 @@ class Canvas:
 
 
 def _of_input(geometry: Geometry, original: tuple[int, int], to_input: ToInput) -> Geometry:
-    """Returns the geometry of the inputs that are made of a file of height and width `original`, and of its view."""
+    """Returns the geometry between the inputs of a file of height and width `original` and its view."""
     view = original if geometry.source is None else size_of(geometry.source)
     start, step = to_input.places(*view)
     places = grid(to_input.size) * step + start  # in the view
@@ -89,7 +89,7 @@ def _of_input(geometry: Geometry, original: tuple[int, int], to_input: ToInput) 
         hidden = hidden[down, across]
     if geometry.source is None:
         return Geometry(None, hidden)
-    with np.errstate(invalid="ignore"):  # what is not shown is infinitely far
+    with np.errstate(invalid="ignore"):  # hidden places are infinitely far
         moved = np.pad(geometry.source - grid(view), ((1, 1), (1, 1), (0, 0)), mode="reflect", reflect_type="odd")
         places = places + sampled(moved, (places + 1).astype(np.float32), cv2.BORDER_REPLICATE)
         start, step = to_input.places(*original)
@@ -97,7 +97,7 @@ def _of_input(geometry: Geometry, original: tuple[int, int], to_input: ToInput) 
 
 
 def view_seed(seed: int, image_id: str, augmentation: str, draw: int) -> int:
-    """Returns the seed of one view; from the study's seed, the image, the augmentation's `seed_name` and the draw."""
+    """Returns the seed of one view, from study seed, image, the augmentation's `seed_name` and draw."""
     text = f"{seed}|{image_id}|{augmentation}|{draw}".encode("utf-8", "surrogateescape")
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big")
 

@@ -1,4 +1,4 @@
-"""The settings of a study and of the commands beside `run`: their allowed values, and the functions that read them."""
+"""The settings of a study and of other commands: allowed values, and functions that read them."""
 
 import dataclasses
 import os
@@ -19,14 +19,14 @@ S = TypeVar("S")
 # A JSON object, such as study.json, a chart, or the row of a table.
 Json = dict[str, Any]
 
-# "auto" is only a request: an encoder computes in one of the other three.
+# "auto" is a request: an encoder computes in one of the other three.
 Precision = Literal["float32", "bfloat16", "float16", "auto"]
 Resize = Literal["squash", "crop"]
 ApplyTo = Literal["input", "file"]
 Store = Literal["all", "metrics"]
 AtLeast1 = Annotated[int, Ge(1)]
 ShardSize = Literal["auto"] | AtLeast1
-# What "auto" makes of the size of a shard, of so many images; more images have larger shards.
+# Shard sizes of "auto" by number of images.
 FEW_IMAGES, FEW_PER_SHARD = 100_000, 64
 Triple = tuple[float, float, float]
 Seconds = Annotated[float, Gt(0), Le(86_400)]
@@ -43,21 +43,21 @@ class Level:
     zero: float
 
 
-# The settings of a suite of what happens to files, where none are given.
+# Default settings of a suite for files.
 SUITE_SETTINGS: Mapping[str, Json] = {name: {"apply_to": "file"} for name in ("everyday", "copies")}
-# The longest side of a file whose image is not reduced, in pixels.
+# Longest side in pixels up to which a file's image is not reduced.
 LONGEST = 1024
-# The name of the encoder that the extra `offline` brings.
+# Name of the encoder in the extra `offline`.
 BUNDLED = "dinov2-small-offline"
-# The name of the augmentations of a study of pairs, and the settings that select from suites of augmentations.
+# Name of the augmentations of a study of pairs, and settings that select from suites of augmentations.
 PAIRS, DRAWING_SETTINGS = "pairs", ("families", "levels", "frost_textures")
-# The suite of a study of originals alone, which is enough to find duplicates.
+# Suite of a study of originals alone, sufficient to find duplicates.
 NO_AUGMENTATIONS = "none"
-# The name of the augmentations of a study of vectors, which reads no image.
+# Name of the augmentations of a study of vectors, which reads no image.
 VECTORS = "vectors"
-# The option of all commands that analyse.
+# Option of all commands that analyse.
 GROUPS_WORDS = "Images that are not independent: folder, near, none, or a CSV or Parquet file (image_id, group)."
-# Settings that only studies of pairs have.
+# Settings of studies of pairs only.
 PAIR_SETTINGS = ("allow_missing", "purify")
 
 
@@ -151,7 +151,7 @@ class StudyConfig:
 
 
 def setting_of_study(name: str, words: str = "") -> Any:
-    """Declares a setting that a study has too, with its default; `words` replace its line for `--help`."""
+    """Declares a setting that a study also has, with its default; `words` replace its line for `--help`."""
     field = StudyConfig.__dataclass_fields__[name]
     return setting(field.default, words or field.metadata["words"], rare=field.metadata["rare"])
 
@@ -216,7 +216,7 @@ def _with_pair_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def as_paths(images: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Converts what Python gives as images to a list of texts."""
+    """Converts images given in Python to a list of texts."""
     several = images if isinstance(images, Iterable) and not isinstance(images, str) else [images]
     return [path_text("images", path) for path in several]
 
@@ -234,8 +234,8 @@ def as_pairs(given: Any) -> Any:
 
 
 def validated(kind: type[S], given: Mapping[str, Any]) -> S:
-    """Makes a dataclass of settings from a mapping and checks its names and values."""
-    import pydantic  # a tenth of a second that `--help` does not need
+    """Makes a dataclass of settings from a mapping, with checked names and values."""
+    import pydantic  # takes a tenth of a second, which `--help` does not need
 
     for name in given:
         one_of("setting", str(name), [field.name for field in dataclasses.fields(kind)])  # type: ignore[arg-type]
@@ -263,14 +263,14 @@ def read_config(file: Path) -> Json:
 
 
 def refuse_code(name: object, file: Path) -> None:
-    """Refuses an encoder or metric that a file names and that is code: only the command line and Python choose it."""
+    """Refuses a file that names an encoder or metric in code: only the command line and Python may."""
     if isinstance(name, str) and CODE in name:
         raise UsageError(
             f"{file}: its {name} is code, which no file can choose; name it yourself by `model` or `metrics`"
         )
 
 
-# The default budget of each norm: "linf" in levels of 255, "l2" of values in [0, 1].
+# Default budget of each norm: "linf" in levels of 255, "l2" of values in [0, 1].
 EPS = {"linf": (4.0,), "l2": (1.0,)}
 Format = Literal["png", "jpeg", "webp"]
 
@@ -299,7 +299,7 @@ class AttackConfig:
 
 
 def make_attack_config(given: Mapping[str, Any]) -> AttackConfig:
-    """Makes a checked `AttackConfig`, each budget and purifier once."""
+    """Makes a checked `AttackConfig`, with each budget and purifier once."""
     config = validated(AttackConfig, given)
     eps = tuple(dict.fromkeys(config.eps)) or EPS[config.norm]
     for budget in eps if config.norm == "linf" else ():

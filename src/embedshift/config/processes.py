@@ -1,4 +1,4 @@
-"""Resources that the machine gives this process, and how its child processes end."""
+"""Resources of this process, and the end of its child processes."""
 
 import contextlib
 import ctypes
@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
-# Bytes of address space with less than which libraries do not load, or wait for memory for ever.
+# Minimum bytes of address space; with less, libraries do not load, or wait for memory forever.
 _LEAST_SPACE = 3 * 2**29
-# New objects after which a command looks for garbage: a figure has tens of thousands, and needs them all.
+# New objects between two garbage collections of a command: a figure has tens of thousands, all in use.
 OBJECTS = 50_000
 NO_SPACE = "too little address space for the libraries: raise the limit of this process (`ulimit -v`) to 3 GB or more"
 
@@ -26,14 +26,14 @@ def cores() -> int:
 
 
 def one_thread() -> contextlib.AbstractContextManager[Any]:
-    """Limits BLAS and OpenMP to one thread, since threads may sum in another order; until the end of a `with` block."""
+    """Context that limits BLAS and OpenMP to one thread, since threads may sum in another order."""
     limits: contextlib.AbstractContextManager[Any] = _thread_pools(len(sys.modules)).limit(limits=1)
     return limits
 
 
 @contextlib.contextmanager
 def one_thread_of(count: Callable[[], int], limit: Callable[[int], object]) -> Iterator[None]:
-    """Limits a library that gives and takes the number of its threads to one of them inside the context."""
+    """Context that limits a library with a settable number of threads to one."""
     threads = count()
     limit(1)
     try:
@@ -43,7 +43,7 @@ def one_thread_of(count: Callable[[], int], limit: Callable[[int], object]) -> I
 
 
 def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
-    """Limits OpenBLAS to one thread inside the context, for its threads spin beside ours; a user's number stays."""
+    """Context that limits OpenBLAS to one thread, for its threads spin beside ours; a user's number stays."""
     if "OPENBLAS_NUM_THREADS" in os.environ:
         return contextlib.nullcontext()
     limits: contextlib.AbstractContextManager[Any] = (
@@ -53,7 +53,7 @@ def one_blas_thread() -> contextlib.AbstractContextManager[Any]:
 
 
 def wait_passively_where_busy() -> None:
-    """Lets OpenMP's threads sleep where they wait, if the machine has more work than cores; a user's policy stays."""
+    """Makes waiting OpenMP threads sleep if the machine has more work than cores; a user's policy stays."""
     with contextlib.suppress(OSError):
         if os.getloadavg()[0] > (os.cpu_count() or 1):
             os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -61,14 +61,14 @@ def wait_passively_where_busy() -> None:
 
 @contextlib.contextmanager
 def collecting_garbage_after(objects: int) -> Iterator[None]:
-    """Looks for garbage after so many new objects until the end of the block, 0 = never; then all count as old."""
-    # Modules are a million objects, all of them needed: looking takes a seventh of the time until the first image.
+    """Context with garbage collection after this number of new objects (0 = never), then of the oldest generation."""
+    # Imported modules have a million objects in use; collection takes a seventh of the time until the first image.
     before = gc.get_threshold()
     gc.set_threshold(objects, *before[1:])
     try:
         yield
     finally:
-        if not objects and not gc.get_freeze_count():  # what a user has frozen stays so
+        if not objects and not gc.get_freeze_count():  # objects frozen by a user stay frozen
             gc.freeze()
             gc.unfreeze()  # into the oldest generation
         gc.set_threshold(*before)
@@ -76,7 +76,7 @@ def collecting_garbage_after(objects: int) -> Iterator[None]:
 
 @functools.lru_cache(maxsize=1)
 def _thread_pools(_modules: int) -> Any:
-    """Finds the libraries with threads, which takes milliseconds; others come with a further module alone."""
+    """Finds the libraries with threads, which takes milliseconds; cached until a module is imported."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
@@ -88,12 +88,12 @@ def too_little_space() -> bool:
 
 
 def without_space(error: ImportError) -> bool:
-    """Returns whether a library could not be loaded because there was no address space for it."""
+    """Returns whether a library failed to load for lack of address space."""
     return any(words in str(error) for words in ("failed to map segment", "annot allocate memory"))
 
 
 def end_with_parent(parent: int) -> None:
-    """Ends this process as soon as its parent has ended; on Linux also if it is stopped (SIGSTOP) by then."""
+    """Ends this process as soon as its parent has ended, on Linux even while it is stopped (SIGSTOP)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
@@ -102,5 +102,5 @@ def end_with_parent(parent: int) -> None:
             time.sleep(0.5)
         os._exit(1)
 
-    # Elsewhere, and if the parent ended before the call.
+    # On other systems, and if the parent ended before the call.
     threading.Thread(target=watch, daemon=True).start()

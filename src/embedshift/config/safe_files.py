@@ -1,4 +1,4 @@
-"""Safe reading and writing: regular files alone, of a bounded size, and YAML that holds plain values alone."""
+"""Safe reading and writing: only regular files of limited size, and YAML of plain values."""
 
 import contextlib
 import errno
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What a study's folder holds.
+# Content of a study's folder.
 STUDY_FILES = ("study.json", "shards", "failures.parquet", "groups.parquet", "tables", "figures", "report.html")
 _KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
-# Bytes of a YAML file, lists and mappings in each other, and characters of one text (Python prints no number of more
-# than 4,300 digits).
+# Maximum bytes of a YAML file, nesting depth, and characters of one text (Python prints numbers of at most 4,300
+# digits).
 YAML_BYTES, YAML_DEPTH, YAML_TEXT = 256 * 1024, 20, 3500
-# Plain numbers that YAML reads to another base.
+# Numbers that YAML reads in another base.
 _BASES = {60: re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"), 8: re.compile(r"[-+]?0[0-7_]+")}
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """Returns a path whose ~ is the user's home; ~ with an unknown user stays, and is then no such file."""
+    """Returns a path with ~ replaced by the user's home; ~ with an unknown user stays, and no such file exists."""
     return Path(os.path.expanduser(path))
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     if "\0" in os.fspath(path):
         raise EmbedshiftError("the name contains a zero byte, which no file name can have")
-    # Before as well as after: to open a device may already do something, and a socket cannot be opened.
+    # Before and after: opening a device may have an effect, and a socket cannot be opened.
     _require_regular_file(os.stat(path))
     opened = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb")
     try:
@@ -46,7 +46,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def open_internal_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Opens a file that embedshift keeps, for reading and writing, unbuffered; creates it where it is missing."""
+    """Opens an internal file for reading and writing, unbuffered; creates it if missing."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     opened = os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
     if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
@@ -86,7 +86,7 @@ def output_path(given: object) -> Path:
         raise UsageError("`out` is empty: give a path")
     if "\0" in text:
         raise UsageError(f"`out` {text!r} contains a zero byte, which no path can have")
-    slashes = "//" if isinstance(given, str) else "/"  # a `Path` of `s3://bucket` has lost one
+    slashes = "//" if isinstance(given, str) else "/"  # a `Path` of `s3://bucket` has lost a slash
     if re.match(rf"[A-Za-z][\w+.-]+:{slashes}", text):
         raise UsageError(f"`out` {text} is an address: give a path of this machine, and copy the output from there")
     return Path(text)
@@ -102,7 +102,7 @@ def refuse_output(path: Path) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Writes a file that the user named, completely or not at all; only over a regular file, and none of a study."""
+    """Writes a file named by the user, completely or not at all; only over a regular file outside a study."""
     refuse_output(path)
     target = path.resolve()
     try:
@@ -129,13 +129,13 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def in_plain_words(message: str) -> str:
-    """Returns a message of pydantic as the end of a sentence about what was given."""
+    """Returns a message of pydantic as the end of a sentence about a value."""
     words = message.partition(", unable")[0]
     return words.replace("Input should be", "must be").replace("Field required", "is missing")
 
 
 def typed(kind: type[T], content: Any) -> T:
-    import pydantic  # a tenth of a second that `--help` does not need
+    import pydantic  # takes a tenth of a second, which `--help` does not need
 
     try:
         return pydantic.TypeAdapter(kind).validate_python(content)
@@ -164,7 +164,7 @@ def _size(count: int) -> str:
 
 
 def read_yaml(file: Path) -> Any:
-    """Reads a YAML file as plain values; nothing in the file can run code or grow beyond the file's size."""
+    """Reads a YAML file as plain values; it cannot run code or grow beyond the file's size."""
     import yaml
 
     text, loader = read_text(file, YAML_BYTES), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -208,7 +208,7 @@ def _base(text: str) -> int | None:
 
 
 def _refuse_duplicate_keys(node: Any) -> None:
-    """Refuses keys that occur twice in a mapping, and merged mappings, which could add such keys."""
+    """Refuses duplicate keys in a mapping, and merged mappings, which could add such keys."""
     if not isinstance(getattr(node, "value", None), list):
         return
     names: set[str] = set()

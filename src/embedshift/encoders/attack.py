@@ -1,8 +1,7 @@
 """The worst change of an image within a budget: the goal, the budget, and projected gradient descent.
 
-Descent goes with a constant step size (PGD), and with momentum and automatic step sizes (APGD); the worst image is that
-of the better one, after rounding to whole levels. During the search, pixels are float32 `[1, 3, S, S]` in [0, 255]; a
-found image is uint8 `[S, S, 3]`.
+The better result of PGD (constant step size) and APGD (momentum, automatic step sizes) counts, after rounding to whole
+levels. During the search, pixels are float32 `[1, 3, S, S]` in [0, 255]; a found image is uint8 `[S, S, 3]`.
 """
 
 import math
@@ -22,9 +21,9 @@ Embed = Callable[[Tensor], Tensor]
 Purify = Callable[[Pixels], Pixels]
 Loss = Callable[[Tensor], Tensor]
 Norm = Literal["linf", "l2"]
-# Halvings of a scale between 0 and 1; more change no pixel.
+# Halvings of a scale between 0 and 1; further ones change no pixel.
 _HALVINGS = 30
-# The length of all steps of PGD together, as a multiple of the budget (Madry et al. 2018).
+# Total length of PGD's steps, as a multiple of the budget (Madry et al. 2018).
 REACH = 2.5
 # APGD's weight of a step against the previous one, and the fraction of steps that must lower the loss.
 ALPHA, RHO = 0.75, 0.75
@@ -97,7 +96,7 @@ class Budget:
         return gradient.sign() if self.norm == "linf" else gradient / gradient.norm().clamp_min(1e-12)
 
     def start(self, original: Tensor, seed: int) -> Tensor:
-        """Returns a start within the budget, decided by the seed; at the original itself the cosine has no gradient."""
+        """Returns a random start within the budget; at the original itself the cosine has no gradient."""
         rng = np.random.default_rng(seed)
         if self.norm == "linf":
             moved = rng.uniform(-self.radius, self.radius, original.shape)
@@ -127,7 +126,7 @@ class Budget:
         return levels
 
     def random_signs(self, original: Pixels, seed: int) -> Pixels:
-        """Returns the control of an attack: an equally distant image in a random direction, each value up or down."""
+        """Returns the control of an attack: each value up or down at random, at equal distance."""
         rng = np.random.default_rng(seed)
         signs = rng.integers(0, 2, original.shape) * 2 - 1
         count = original.size
@@ -157,7 +156,8 @@ def apgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int
     before = current = best = start
     value, gradient = value_and_gradient(loss, current)
     least, steepest = value, gradient
-    # Since the last checkpoint: steps, and those that lowered the loss; there: the least loss, and whether it halved.
+    # Since the last checkpoint: steps, and steps that lowered the loss. At the checkpoint: lowest loss, and whether the
+    # step size was halved.
     steps_made = lowered = 0
     checkpoint_least, halved = least, False
     for step in range(1, steps + 1):
@@ -181,7 +181,7 @@ def apgd(loss: Loss, start: Tensor, original: Tensor, budget: Budget, steps: int
 
 
 def checkpoints(steps: int) -> list[int]:
-    """Returns the steps after which the step size may be halved: far apart at first, then closer together."""
+    """Returns the steps after which the step size may be halved; their distance decreases."""
     steps_checked, previous, fraction = list[int](), 0.0, 0.22
     while fraction < 1:
         steps_checked.append(math.ceil(round(fraction * steps, 9)))

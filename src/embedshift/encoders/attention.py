@@ -88,7 +88,7 @@ def attention_weights(
     *,
     first: bool = False,
 ) -> Tensor:
-    """Returns the weights inside `scaled_dot_product_attention`, which gives none, float32 `[B, heads, Q, T]`."""
+    """Returns the weights inside `scaled_dot_product_attention`, float32 `[B, heads, Q, T]`."""
     if query.ndim == 3:  # no dimension of heads
         query, key = query[:, None], key[:, None]
         attn_mask = attn_mask[:, None] if attn_mask is not None and attn_mask.ndim == 3 else attn_mask
@@ -122,7 +122,7 @@ class AttendedTensor:
 
 
 class AttentionInterceptor(TorchFunctionMode):
-    """Inside the context attention runs in plain products, and is kept in `attended` in the order of its calls."""
+    """Context in which attention runs in plain products and is kept in `attended`, in call order."""
 
     def __init__(self) -> None:
         super().__init__()

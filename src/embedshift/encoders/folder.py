@@ -9,12 +9,12 @@ from pathlib import Path
 from embedshift.config.safe_files import expanded, open_file, read_file, refuse_larger
 from embedshift.errors import EmbedshiftError, UsageError, cause
 
-# Bytes of the largest file of each kind that a loader reads from a model's folder.
+# Maximum size in bytes of each kind of file in a model's folder.
 SETTINGS_BYTES = 2**24
 BYTES = dict.fromkeys((".json", ".txt", ".model", ".jinja", ".md"), 2**28) | dict.fromkeys(
     (".safetensors", ".bin", ".pt", ".pth"), 2**38
 )
-# Larger than settings, and only their lists are long: libraries read them.
+# Lists larger than settings, read by libraries.
 VOCABULARIES = ("tokenizer.json", "vocab.json")
 
 
@@ -37,7 +37,7 @@ def no_such_folder(model: str) -> str:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuses a model's folder with more than regular files of limited size, where libraries may wait for a FIFO."""
+    """Refuses a model's folder with other than regular files of limited size; libraries would wait for a FIFO."""
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
@@ -46,7 +46,7 @@ def check_folder(folder: Path) -> None:
         path, ending = folder / name, os.path.splitext(name)[1].lower()
         try:
             if ending == ".json" and name not in VOCABULARIES:
-                with contextlib.suppress(ValueError):  # whoever needs the file says that it is no JSON
+                with contextlib.suppress(ValueError):  # the file's reader reports invalid JSON
                     json.loads(read_file(path, SETTINGS_BYTES))
             elif ending in BYTES:
                 with open_file(path) as file:

@@ -1,7 +1,7 @@
-"""BlockHooks: the torch calls inside the blocks of a tower, passed to all hooks while the blocks run.
+"""BlockHooks: passes the torch calls inside the blocks of a tower to all hooks.
 
-Torch modes form a stack, and leaving one closes the topmost: of two modes in one block, each would end the other. So
-each tower has one mode, which is active while a block runs that has a hook.
+Torch modes form a stack, and leaving one closes the topmost, so two modes in one block would end each other. Therefore
+each tower has one mode, active while a block with a hook runs.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ Kwargs = dict[str, Any]
 
 
 class BlockHook:
-    """Listens to a block. Each method is called while the block runs; its own torch calls are not passed on."""
+    """Listener of a block, called while the block runs; its own torch calls are not passed on."""
 
     def begin(self, tokens: Tensor) -> None:
         """The block begins, with these tokens."""
@@ -28,7 +28,7 @@ class BlockHook:
         """A `nn.MultiheadAttention` ran; calls inside it are not passed on."""
 
     def end(self, output: Any) -> None:
-        """The block has ended with this output; None = it raised."""
+        """The block ended with this output; None = it raised."""
 
 
 class BlockHooks(TorchFunctionMode):
@@ -48,7 +48,7 @@ class BlockHooks(TorchFunctionMode):
 
     @contextlib.contextmanager
     def silent(self) -> Iterator[None]:
-        """Inside the context no hook is called, and torch uses the functions that it uses without a mode."""
+        """Context without hooks, in which torch uses its usual functions."""
         self._silent = True
         try:
             yield
@@ -64,7 +64,7 @@ class BlockHooks(TorchFunctionMode):
                 handle.remove()
 
     def _hook(self, block: nn.Module) -> None:
-        # In this order: a block may be such a part itself.
+        # In this order: a block may itself be such a part.
         handles: list[Any] = [block.register_forward_pre_hook(self._enter, with_kwargs=True)]
         for part in block.modules():
             if isinstance(part, nn.MultiheadAttention):

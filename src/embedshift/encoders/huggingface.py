@@ -36,7 +36,7 @@ from embedshift.errors import EmbedshiftError, UsageError, reason
 
 log = logging.getLogger(__name__)
 
-# A model whose weights are only a pickle would be sent to a conversion service on the Hub in the background.
+# transformers would send a model with only pickled weights to a conversion service on the Hub.
 os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
 
 HUB_SECONDS = 5
@@ -103,7 +103,7 @@ def settings_of(config: Any) -> Any:
 
 
 def hub_answers() -> bool:
-    """Returns whether the Hub answers; asked once, because its client asks six times for each file of a model."""
+    """Returns whether the Hub answers, asked once; its client would ask six times per file."""
     try:
         huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=HUB_SECONDS)
     except Exception:
@@ -132,7 +132,7 @@ def _hub_has(model: str) -> bool:
 def _config(source: str, model: str, offline: bool) -> tuple[EncoderFamily, transformers.PretrainedConfig]:
     with quiet(), no_remote_code(local=Path(source).is_dir()):
         try:
-            # The type first: for an unknown type, transformers would ask to run the checkpoint's own code.
+            # Checked first: for an unknown type, transformers would ask to run the checkpoint's own code.
             content, _ = transformers.PretrainedConfig.get_config_dict(source, local_files_only=offline)
             kind, supported = content["model_type"], ", ".join(MODEL_TYPES)
             family = family_of(kind, content.get("architectures"))
@@ -186,7 +186,7 @@ def load_module(checkpoint: Checkpoint, class_name: str, drop: tuple[str, ...]) 
 
 
 def _class_without(loader: type[Any], drop: tuple[str, ...]) -> type[Any]:
-    """Returns a transformers class without the children that see no image, so that they take no memory."""
+    """Returns a transformers class without the children that see no image, to save memory."""
     if not drop:
         return loader
 
@@ -334,7 +334,7 @@ def _connected_masked(module: Any, pixels: Tensor) -> Any:
 
 
 def read(reader: str, module: Any, pixels: Tensor) -> Any:
-    return READERS[reader](module, pixels)  # by its name, so that an encoder can be pickled
+    return READERS[reader](module, pixels)  # by name, so that an encoder can be pickled
 
 
 READERS: dict[str, Callable[[Any, Tensor], Any]] = {

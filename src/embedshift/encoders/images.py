@@ -1,4 +1,4 @@
-"""Encoders of images, which do their own preprocessing; and the images on which any encoder is tried."""
+"""Encoders of images with their own preprocessing; and test images for any encoder."""
 
 import logging
 import time
@@ -16,12 +16,11 @@ from embedshift.registry import CODE, fingerprint, imported
 
 log = logging.getLogger(__name__)
 
-# Side of the squares for an encoder that names none.
+# Default side of squares.
 SIZE = 224
-# Seconds before a call is tried again after a `Transient`.
+# Seconds before a retry after a `Transient`.
 PAUSES = (1.0, 4.0)
 
-# The settings with which an encoder is loaded.
 LOADING = ("embedding", "size", "mean", "std", "precision", "device")
 
 Encode = Callable[[Sequence[Image.Image]], Any]
@@ -30,7 +29,7 @@ EncodeText = Callable[[Sequence[str]], Any]
 
 @runtime_checkable
 class ImageEncoder(Protocol):
-    """An encoder of images, which does its own preprocessing. `embedshift.run(model=...)` takes it.
+    """An encoder of images with its own preprocessing, for `embedshift.run(model=...)`.
 
     With `apply_to` file it gets views at their own size, else squares, whose side may be its `size`. It may also have
     `encode_text`, as in `ReadsText`.
@@ -52,7 +51,7 @@ class ImageEncoder(Protocol):
 
 
 class ViewEncoder:
-    """An encoder of images as the encoder of views that a study needs; itself an `ImageEncoder`, too."""
+    """An encoder of images as an encoder of views; also an `ImageEncoder`."""
 
     grid: tuple[int, int] | None = None
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
@@ -84,12 +83,12 @@ class ViewEncoder:
 
 
 def noise(count: int, size: int) -> Pixels:
-    """Returns random images uint8 `[count, size, size, 3]`, always the same."""
+    """Returns fixed random images uint8 `[count, size, size, 3]`."""
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
 
 
 def patterns(count: int, size: int) -> Pixels:
-    """Returns images of random squares, large and small, `[count, size, size, 3]`: closer to photographs than noise."""
+    """Returns images of random squares `[count, size, size, 3]`, closer to photographs than noise."""
     rng = np.random.default_rng(1)
     images = np.zeros((count, size, size, 3))
     for parts, weight in ((4, 0.5), (16, 0.3), (size, 0.2)):
@@ -100,7 +99,7 @@ def patterns(count: int, size: int) -> Pixels:
 
 
 def first_embedding(encoder: Encoder) -> int:
-    """Encodes one image to learn the length of its embedding; EmbedshiftError if it cannot."""
+    """Returns the embedding of one image; EmbedshiftError if it fails."""
     try:
         shape = encoder(noise(1, encoder.size)).embedding.shape
     except (Exception, SystemExit) as error:  # a program that ends here would seem to have measured
@@ -113,7 +112,7 @@ def first_embedding(encoder: Encoder) -> int:
 def image_encoder(
     function: Encode, *, name: str, version: str, size: int = SIZE, encode_text: EncodeText | None = None
 ) -> Encoder:
-    """Makes an encoder from a function that gets images and returns their vectors.
+    """Makes an encoder from a function of images that returns their vectors.
 
     One process calls it. An image for which it raises an error is listed as failed; after `embedshift.Transient` the
     same call is tried again, twice.
@@ -143,7 +142,7 @@ def image_encoder(
 
 
 def encoder_object(model: str | Encoder | ImageEncoder, given: Mapping[str, Any]) -> Encoder | None:
-    """Returns `model` where it is an encoder object, and None where it is a name; refuses settings to load it with."""
+    """Returns `model` if it is an encoder object, None for a name; refuses settings for loading with an object."""
     if isinstance(model, str):
         return None
     if isinstance(model, ImageEncoder) and not isinstance(model, Encoder):

@@ -1,8 +1,8 @@
-"""Faster passes with the same numbers within rounding: packed weights, and compilation.
+"""Faster passes with equal numbers up to rounding: packed weights, and compilation.
 
-In float32 on a CPU with AVX-512 oneDNN's products with packed weights are up to 1.8 times as fast as `nn.Linear`. They
-are chosen by rule, never by timing. Results differ by rounding, so study.json names the kernels with which a study
-began, and whoever continues it uses the same; without AVX-512 they are slower.
+On a CPU with AVX-512, oneDNN's float32 products with packed weights are up to 1.8 times as fast as `nn.Linear`; without
+AVX-512 they are slower. They are chosen by rule, never by timing. study.json names the kernels of a study, which a
+resumed run uses again.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from embedshift.config import Precision
 
-# The name of these kernels in study.json.
+# Name of these kernels in study.json.
 PACKED = "products"
-# The calls by which a linear layer can run, as a torch mode sees them: each begins with x, weight and bias.
+# Calls of a linear layer as a torch mode sees them: each begins with x, weight and bias.
 LINEAR = (functional.linear, getattr(torch.ops.mkldnn, "_linear_pointwise", None))
 
 
@@ -38,7 +38,7 @@ class PackedLinears:
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
-        """Inside the context the layers' `forward` is the packed product in passes without gradients."""
+        """Context in which the layers' `forward` is the packed product in passes without gradients."""
         self._follow()
         try:
             for layer, packed in self._packed.items():
@@ -57,14 +57,14 @@ class PackedLinears:
 
 
 def _is_plain(part: nn.Module) -> TypeGuard[nn.Linear]:
-    """Whether a layer computes as `nn.Linear` does: no other `forward`, and a weight that nothing computes anew."""
+    """Whether a layer computes as `nn.Linear`: its own `forward` and a stored weight."""
     return type(part).forward is nn.Linear.forward and "forward" not in vars(part) and "weight" in part._parameters
 
 
 class _PackedLinear:
     def __init__(self, layer: nn.Linear) -> None:
         self._layer, self._version = layer, _version(layer.weight)
-        self._weight = layer.weight.detach()  # so that no other weight comes to its address
+        self._weight = layer.weight.detach()  # so that no other weight gets its address
         self._packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(self._weight.contiguous())
 
     def is_current(self) -> bool:
@@ -94,14 +94,14 @@ def _has_onednn() -> bool:
 
 
 def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    import torch._dynamo.config  # a second or two that only this needs
+    import torch._dynamo.config  # takes a second or two
     import torch._inductor.config
 
     run = torch.compile(function, dynamic=False)
 
     def frozen(*inputs: Any) -> Tensor:
-        # Around every call, since the first one traces: by then weights must be known to be constants, and hooks that
-        # come or go later must make it trace again.
+        # Around every call: the first one traces, with weights known to be constants; later hooks must trigger a new
+        # trace.
         guards = torch._dynamo.config.patch(skip_nnmodule_hook_guards=False)
         with torch._inductor.config.patch(freezing=True), guards:
             return run(*inputs)

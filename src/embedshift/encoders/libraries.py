@@ -1,4 +1,4 @@
-"""Loads encoders of open_clip, image tower or text tower without the other, and of timm, without the classifier."""
+"""Loads encoders of open_clip (image or text tower alone) and of timm (without the classifier)."""
 
 import difflib
 import functools
@@ -24,7 +24,7 @@ from embedshift.errors import EmbedshiftError, MissingExtra, UsageError
 
 # Names of filters → Pillow's numbers.
 RESAMPLE = {"bilinear": 2, "bicubic": 3}
-# What the name of a local folder begins with, in open_clip and in timm; and that of a model of the Hub.
+# Prefixes of a local folder in open_clip and in timm, and of a model of the Hub.
 LOCAL, HUB = "local-dir:", "hf-hub:"
 
 
@@ -157,13 +157,13 @@ def _text(config: dict[str, Any], weights: Path) -> nn.Module:
 def _tokenizer(model: str, config: dict[str, Any]) -> Any:
     folder, name = _folder(model), model if model.startswith(HUB) else model.partition("/")[0]
     name = f"{LOCAL}{folder}" if folder else name
-    # Only transformers' tokenizers take it; the caller's value wins over the configuration's.
+    # Only transformers' tokenizers take it; the caller's value overrides the configuration's.
     trust = {"trust_remote_code": False} if config["text_cfg"].get("hf_tokenizer_name") else {}
     return library("open_clip").get_tokenizer(name, **trust)
 
 
 def _weights(file: Path, *, visual: bool = True) -> dict[str, Tensor]:
-    """Reads the tensors of a file whose names begin with `visual.`, or the others; a pickle is read as weights only."""
+    """Reads the tensors whose names begin with `visual.`, or the others; a pickle is read as weights only."""
     if file.suffix == ".safetensors":
         with safe_open(file, framework="pt") as tensors:
             names = [name for name in tensors.keys() if name.startswith(VISUAL) == visual]  # noqa: SIM118

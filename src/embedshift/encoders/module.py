@@ -75,8 +75,8 @@ class ModuleEncoder:
         self._offset = (-torch.tensor(self.mean) / torch.tensor(self.std)).view(1, 3, 1, 1).to(self.device)
         self._shared = shared
         self.embed = self._forward = embed
-        self._batch = 0  # views that every pass is filled up to, once compiled
-        # Names of the kernels in use in place of torch's own, as in study.json.
+        self._batch = 0  # batch size of a compiled pass, filled up with black views
+        # Names of the kernels that replace torch's own, as in study.json.
         self.kernels: tuple[str, ...] = ()
         self._packed: PackedLinears | None = None
         self.precision: Precision = "float32" if precision == "auto" else precision
@@ -131,7 +131,7 @@ class ModuleEncoder:
 
     @contextlib.contextmanager
     def at_precision(self, precision: Precision) -> Iterator[None]:
-        """Inside the context passes use another precision; only while the weights are in float32."""
+        """Context in which passes use another precision; requires float32 weights."""
         before, self.precision = self.precision, precision
         cast = precision != "float32" and not self._shared
         try:
@@ -141,11 +141,11 @@ class ModuleEncoder:
             self.precision = before
 
     def choose_kernels(self) -> None:
-        """Uses the faster passes that are usual on this device."""
+        """Uses the usual faster passes of this device."""
         self.use_kernels(usual_kernels(self.device, self.precision))
 
     def use_kernels(self, names: Collection[str]) -> None:
-        """Uses exactly these kernels from now on; torch's own, with a warning, for those that are not available."""
+        """Uses exactly these kernels from now on; torch's own, with a warning, if unavailable."""
         if tuple(names) == self.kernels:
             return
         self.kernels, self._packed = tuple(names), None
@@ -164,7 +164,7 @@ class ModuleEncoder:
 
     @contextlib.contextmanager
     def compiling(self, batch: int) -> Iterator[None]:
-        """Inside the context passes are compiled for batches of `batch` views; black views fill up smaller ones."""
+        """Context in which passes are compiled for batches of `batch` views; black views fill up smaller ones."""
         log.info("compiling %s for batches of %d", self.name, batch)
         self._forward, self._batch = compiled(self.embed), batch
         try:
@@ -180,7 +180,7 @@ class ModuleEncoder:
             self._forward, self._batch = self.embed, 0
 
     def __getstate__(self) -> Json:
-        """Leaves out the compiled pass and packed weights, which cannot be sent; the receiver makes them again."""
+        """Omits the compiled pass and packed weights, which cannot be sent; the receiver makes them again."""
         return self.__dict__ | {"_forward": self.embed, "_batch": 0, "kernels": (), "_packed": None}
 
     def __setstate__(self, state: Json) -> None:
@@ -189,7 +189,7 @@ class ModuleEncoder:
 
     @property
     def tower(self) -> Tower:
-        """What observations may see of the module."""
+        """The tower of the module, for observations."""
         return Tower(
             self._tower,
             has_cls_token(self._tower),
@@ -203,7 +203,7 @@ class ModuleEncoder:
 
     @contextlib.contextmanager
     def differentiable(self) -> Iterator[Callable[[Tensor], Tensor]]:
-        """Gives pixels float32 `[B, 3, S, S]` → embedding `[B, D]` with gradients; UsageError in a lower precision."""
+        """Yields pixels float32 `[B, 3, S, S]` → embedding `[B, D]` with gradients; UsageError in a lower precision."""
         if self.precision != "float32":
             raise UsageError(f"{self.name}: gradients need `precision` float32, not {self.precision}")
         with frozen(self.module), self._block_hooks.silent(), torch.inference_mode(False), torch.enable_grad():
@@ -211,12 +211,12 @@ class ModuleEncoder:
 
     def _embed_pixels(self, pixels: Tensor) -> Tensor:
         with _evaluating(self.module):
-            # A copy, since a module may fill the same tensor in its next pass.
+            # Copied, since a module may reuse the tensor in its next pass.
             return self.embed(self.module, pixels.to(self.device) * self._scale + self._offset).clone()
 
     @contextlib.contextmanager
     def observing(self, names: Collection[str]) -> Iterator[None]:
-        """Inside the context every output holds `observed[name]` for each of the names of `OBSERVATIONS`."""
+        """Context in which every output holds `observed[name]` for each name in `OBSERVATIONS`."""
         added, tower = [name for name in dict.fromkeys(names) if name not in self._observations], self.tower
         kinds = [OBSERVATIONS[name] for name in added]
         try:
@@ -257,7 +257,7 @@ class ModuleEncoder:
 
 @contextlib.contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Inside the context the module is in eval mode; each part of a user's module gets its own mode back."""
+    """Context in which the module is in eval mode; each part of a user's module gets its mode back."""
     training = [part for part in module.modules() if part.training]
     if training:
         module.eval()
@@ -336,7 +336,7 @@ def wrap(
 
 
 def _own_reading(embed: Embed | None, attention: str | None) -> Embedding | None:
-    """Describes how the module is read: weights alone do not identify it, and a study must not mix two readings."""
+    """Describes how the module is read, which is part of a study's identity beside the weights."""
     if embed is None and attention is None:
         return None
     name = fingerprint(embed, f"{attention}|")

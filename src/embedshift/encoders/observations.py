@@ -1,4 +1,4 @@
-"""Observations of a torch encoder, captured by hooks during its forward pass: `layers` and `rollout`."""
+"""Observations of a torch encoder, captured by hooks in its forward pass: `layers` and `rollout`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ class Tower:
 
 
 class Observation(Protocol):
-    """Captures values of a tower while it runs, by hooks on its modules."""
+    """Values of a tower captured by hooks while it runs."""
 
     def take(self, count: int, row: Tensor | None) -> Floats:
         """Returns the values of the last pass, float32 `[B, ...]`, B = `count`; UsageError without the encoder's name.
@@ -58,7 +58,7 @@ OBSERVATIONS: Registry[Callable[[Tower], Observation]] = Registry("observation")
 
 
 class LayerObservation:
-    """Keeps the class token and the mean patch token of the output `[B, N, W]` of each of L similar blocks."""
+    """Captures the class token and the mean patch token of the output `[B, N, W]` of each of L similar blocks."""
 
     def __init__(self, tower: Tower) -> None:
         self._has_cls, self._grid = tower.has_cls, tower.grid
@@ -71,7 +71,7 @@ class LayerObservation:
         self.depth = len(blocks)
 
     def take(self, count: int, row: Tensor | None) -> Floats:
-        """Returns the values of the pass, float32 `[B, L, T, W]`: class token, if there is one, and mean patch."""
+        """Returns the values of the pass, float32 `[B, L, T, W]`: class token, if any, and mean patch."""
         outputs, self._outputs = self._outputs, []
         if len(outputs) != self.depth:
             raise _no_layers(f"{len(outputs)} outputs were recorded for its {self.depth} blocks")
@@ -88,7 +88,7 @@ class LayerObservation:
             handle.remove()
 
     def _begin(self, *_: Any) -> None:
-        self._outputs = []  # a pass before this one may have ended halfway, out of memory
+        self._outputs = []  # the previous pass may have ended halfway, out of memory
 
     def _reduce(self, _block: nn.Module, _inputs: Any, output: Any) -> None:
         tokens = tokens_of(output)
@@ -125,7 +125,7 @@ class RolloutObservation:
         self._hooks = [_RolloutRows(block, self._fold, tower.block_hooks) for block in blocks]
 
     def take(self, count: int, row: Tensor | None) -> Floats:
-        """Returns how much of every patch reaches the query, float32 `[B, g_h, g_w]`."""
+        """Returns the weight of every patch for the query, float32 `[B, g_h, g_w]`."""
         maps = self._tower.on_grid(self._read(row), count)
         if maps is None:
             raise _no_rollout("its attention runs inside windows, not from all tokens to all")
@@ -150,7 +150,7 @@ class RolloutObservation:
             hook.remove()
 
     def _begin(self, *_: Any) -> None:
-        self._rolled, self._passed = None, 0  # a pass before this one may have ended halfway, out of memory
+        self._rolled, self._passed = None, 0  # the previous pass may have ended halfway, out of memory
 
     def _fold(self, weights: Tensor | None) -> None:
         if weights is None:
@@ -165,7 +165,7 @@ class RolloutObservation:
 
 
 class _RolloutRows(AttentionHook):
-    """Captures all rows of one block and passes them on when the block ends."""
+    """Captures all rows of one block and returns them when the block ends."""
 
     def __init__(self, block: nn.Module, fold: Callable[[Tensor | None], None], block_hooks: BlockHooks) -> None:
         super().__init__(block, rows="all", block_hooks=block_hooks)

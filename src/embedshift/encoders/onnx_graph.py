@@ -25,11 +25,11 @@ from embedshift.encoders.libraries import library
 from embedshift.encoders.trust import no_remote_code, refusing
 from embedshift.errors import EmbedshiftError, UsageError
 
-# The usual names of outputs; the last is a sequence, whose first token is the embedding.
+# Usual names of outputs; of the last, a sequence, the first token is the embedding.
 OUTPUTS = ("image_embeds", "pooler_output", "last_hidden_state")
-# Bytes of the largest graph that protobuf reads; more is external data.
+# Maximum bytes of a graph for protobuf; more is external data.
 LARGEST = 2**31
-# Graphs in the folders that optimum and other exporters write, the best first.
+# Graphs in folders of optimum and other exporters, preferred first.
 GRAPHS = ("vision_model.onnx", "model.onnx", "onnx/vision_model.onnx", "onnx/model.onnx")
 PROCESSOR = "preprocessor_config.json"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
@@ -129,7 +129,7 @@ class Graph:
         return wanted or usual[0]
 
     def embed(self, pixels: NDArray[Any], output: str) -> Floats:
-        """Runs the graph on pixels `[B, 3, S, S]`; a batch of fixed size is filled up."""
+        """Runs the graph on pixels `[B, 3, S, S]`; fills up a batch of fixed size."""
         size = self._batch or len(pixels)
         filled = np.zeros((-(-len(pixels) // size) * size, *pixels.shape[1:]), self.dtype)
         filled[: len(pixels)] = pixels
@@ -143,7 +143,7 @@ class Graph:
 
 
 def _session(file: Path, device: str) -> tuple[str, Any]:
-    """Returns a device and a session on it; "auto" is CUDA where this onnxruntime has it."""
+    """Returns a device and a session on it; "auto" is CUDA if this onnxruntime supports it."""
     runtime = library("onnxruntime", "onnx")
     available = runtime.get_available_providers()
     kind, _, index = device.partition(":")
@@ -154,12 +154,12 @@ def _session(file: Path, device: str) -> tuple[str, Any]:
         usable = ", ".join(kind for kind, provider in PROVIDERS.items() if provider in available)
         raise UsageError(f"device {device!r} cannot be used by this onnxruntime; it has {usable}")
     options = runtime.SessionOptions()
-    options.log_severity_level = 4  # an error is raised, too
+    options.log_severity_level = 4  # an error is raised too
     options.intra_op_num_threads = torch.get_num_threads()
     settings = {"device_id": int(index)} if index and kind == "cuda" else {}
     with refusing(f"{file}: onnxruntime cannot load it"):
         session = runtime.InferenceSession(str(file), options, providers=[(provider, settings)])
-    if session.get_providers()[0] != provider:  # it would quietly use the CPU
+    if session.get_providers()[0] != provider:  # it would silently use the CPU
         raise UsageError(f"device {device!r}: onnxruntime cannot start {provider} here; use cpu")
     return f"{kind}:{index}" if settings else kind, session
 

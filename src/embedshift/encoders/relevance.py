@@ -1,4 +1,4 @@
-"""Maps that explain an embedding: the patches that it comes from, by gradients through the encoder's attention.
+"""Maps that explain an embedding by gradients through the encoder's attention.
 
 `relevance` follows all layers (Chefer, Gur and Wolf 2021, the rule for self-attention). `tokens` gives the exact
 contribution of each patch through the attention of the last block.
@@ -21,7 +21,7 @@ from embedshift.encoders.structure import like_blocks
 from embedshift.errors import UsageError
 
 RELEVANCE, TOKENS = "relevance", "tokens"
-# Views of one pass: the attention of all layers is in memory at once.
+# Views per pass: the attention of all layers is in memory at once.
 VIEWS = 4
 NORMS = (functional.layer_norm, functional.rms_norm)
 
@@ -57,13 +57,13 @@ class Explainer:
             positive = [(a * g).clamp(min=0).mean(dim=1) for a, g in zip(weights, gradients, strict=False)]
             rows_by_map: dict[str, Tensor] = {}
             if RELEVANCE in self._names:
-                # The rows of the tokens that are read have a gradient, to the bit; no other has.
+                # Exactly the rows of the tokens that are read have a gradient.
                 read = gradients[-1].abs().sum(dim=(1, 3)) > 0
                 rows = positive[-1].sum(dim=1) if pooling else read / read.sum(dim=1, keepdim=True)
-                rolled = rows  # of R, where R ← R + A R over the layers from the first to the last, from R = I
+                rolled = rows  # of R, with R ← R + A R from the first layer to the last, starting from R = I
                 for layer in reversed(positive[: len(layers)]):
                     rolled = rolled + torch.einsum("bt,bts->bs", rolled, layer)
-                # A token's own contribution is the same for all tokens that are read, and tells nothing about patches.
+                # A token's own contribution is equal for all tokens that are read, and says nothing about patches.
                 rows_by_map[RELEVANCE] = rolled if pooling else rolled - rows
             if TOKENS in self._names:
                 rows_by_map[TOKENS] = self._tokens(mode, layers[-1], explained)
@@ -99,7 +99,7 @@ class Explainer:
 
 
 class _BlockByBlock(AttentionInterceptor):
-    """Attention in plain products that knows its block, and a gate before the MLP of the last block."""
+    """Attention in plain products with the index of its block, and a gate before the MLP of the last block."""
 
     def __init__(self, blocks: list[nn.Module]) -> None:
         super().__init__()

@@ -25,17 +25,17 @@ from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.store.files import file_checksum
 
 INDEX = "model_index.json"
-# The libraries that a part may come from; "stable_diffusion" is a module of diffusers with the safety checker.
+# Libraries of a pipeline's parts; "stable_diffusion" is diffusers' module with the safety checker.
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
 # Settings that name code or other weights.
 REFUSED = ("auto_map", "custom_pipeline", "quantization_config", "trust_remote_code")
-# What is downloaded of a model of the Hub: no pickle and no code.
+# Downloaded files of a model of the Hub: no pickle and no code.
 PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model")
 
 
 @dataclass(frozen=True)
 class View:
-    """What one view is made with."""
+    """The settings of one view."""
 
     prompt: str
     strength: float
@@ -62,7 +62,7 @@ class Restyler:
         self.native = int(self.pipe.vae_scale_factor) * size if isinstance(size, int) else 1024
 
     def identity(self) -> Json:
-        """Returns what decides its views: the files that were read, the device and the number format."""
+        """Returns the identity of its views: files, device and number format."""
         digest = hashlib.sha256()
         for file in sorted(path for path in self.folder.rglob("*") if path.suffix in (".json", ".safetensors")):
             digest.update(f"{file.relative_to(self.folder)} {file_checksum(file)}\n".encode())
@@ -71,13 +71,13 @@ class Restyler:
 
     @property
     def memory(self) -> int:
-        """The most memory that was in use, in bytes: of the GPU, or of this process."""
+        """Peak memory in bytes: of the GPU, or of this process."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     def fit(self, image: Pixels) -> Pixels:
-        """Returns the middle of an image, so that its sides are whole numbers of the model's patches."""
+        """Returns the centre of an image whose sides are multiples of the model's patch."""
         height, width = (side - side % self.factor for side in image.shape[:2])
         if not height or not width:
             raise EmbedshiftError(f"it is smaller than {self.factor} pixels, which the model restyles at least")
@@ -85,7 +85,7 @@ class Restyler:
         return np.ascontiguousarray(image[top : top + height, left : left + width])
 
     def round_trip(self, image: Pixels, seed: int) -> Pixels:
-        """Returns the image through the model's VAE alone: the control of strength 0."""
+        """Returns the image after the model's VAE alone: the control of strength 0."""
         vae, processor = self.pipe.vae, self.pipe.image_processor
         kind = torch.float32 if getattr(vae.config, "force_upcast", False) else vae.dtype
         with torch.inference_mode():
@@ -97,7 +97,7 @@ class Restyler:
         return np.asarray(processor.postprocess(decoded.float(), output_type="pil")[0])
 
     def restyled(self, image: Pixels, views: Sequence[View]) -> list[Pixels]:
-        """Returns views of one image at one strength, in one batch; refuses those that the safety checker blanks."""
+        """Returns views of one image at one strength, in one batch; refuses views blanked by the safety checker."""
         strength, given = views[0].strength, Image.fromarray(image)
         generators = [torch.Generator("cpu").manual_seed(view.seed) for view in views]
         output = self.pipe(
@@ -126,7 +126,7 @@ def _folder_of(model: str) -> Path:
 
 
 def _check(folder: Path) -> None:
-    """Refuses a folder that names code, pickles alone, or files outside it."""
+    """Refuses a folder that names code, has only pickles, or points to files outside it."""
     try:
         index = json.loads(read_file(folder / INDEX, SETTINGS_BYTES))
     except (OSError, ValueError, RecursionError, EmbedshiftError) as error:

@@ -22,7 +22,7 @@ from embedshift.encoders.text import TOKENIZER_FILES
 from embedshift.encoders.trust import check_sentence_transformer, no_remote_code, refusing, whole_weights
 from embedshift.errors import UsageError
 
-# What a repository holds beside what is read here.
+# Unused files of a repository.
 NOT_READ = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot"]
 
 

@@ -1,4 +1,4 @@
-"""The specification of a study's encoder, which is sent to every process that loads one."""
+"""The specification of a study's encoder, sent to every process that loads one."""
 
 import contextlib
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class EncoderSpec:
     given: Encoder | None = None
     kernels: tuple[str, ...] | None = None
     observations: tuple[str, ...] = ()
-    # The answers with which the run began, and the largest distance of the encoder's answer in another pass or batch.
+    # Answers at the start of the run, and their largest distance in another pass or batch.
     answers: Mapping[str, Answer] = field(default_factory=dict)
     instability: float = 0.0
 
@@ -90,7 +90,7 @@ class EncoderSpec:
         return replace(self, precision=precision, kernels=kernels)
 
     def compiled(self, encoder: Encoder) -> contextlib.AbstractContextManager[None]:
-        """Inside the context the encoder is compiled if the settings request it; enter it after its observations."""
+        """Context in which the encoder is compiled if requested; enter it after its observations."""
         if self.config.compile and isinstance(encoder, Compilable):
             return encoder.compiling(self.batch_for(encoder))
         return contextlib.nullcontext()

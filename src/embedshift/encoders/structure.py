@@ -1,4 +1,4 @@
-"""What a torch module consists of: the parts of a vision transformer, its patch grid, and its weights."""
+"""The structure of a torch module: parts of a vision transformer, patch grid, and weights."""
 
 import contextlib
 import hashlib
@@ -41,7 +41,7 @@ def has_cls_token(module: nn.Module) -> bool:
 
 
 def pooling_head(module: nn.Module) -> nn.Module | None:
-    """Returns the attention that pools all tokens into one: by its name, or by its learned query `probe`."""
+    """Returns the attention that pools all tokens, found by name or by its learned query `probe`."""
     part: nn.Module
     for name, part in module.named_modules():
         if name.rsplit(".", 1)[-1] in POOL_NAMES or isinstance(getattr(part, "probe", None), nn.Parameter):
@@ -50,7 +50,7 @@ def pooling_head(module: nn.Module) -> nn.Module | None:
 
 
 class PatchGrid:
-    """Derives the grid from the convolution that cuts images into patches; without one, it is a square of tokens."""
+    """Patch grid from the convolution that cuts images into patches, else a square of tokens."""
 
     def __init__(self, tower: nn.Module) -> None:
         self._shape: tuple[int, int] | None = None
@@ -85,7 +85,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def weights_hash(module: nn.Module) -> str:
-    """Returns SHA-256 over the names, dtypes, shapes and bytes of all weights; it does not depend on their device."""
+    """Returns SHA-256 over names, dtypes, shapes and bytes of all weights, independent of their device."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         values = tensor.detach().cpu().contiguous()
@@ -99,14 +99,14 @@ def structure_hash(module: nn.Module) -> str:
 
 
 def cast_weights(module: nn.Module, dtype: torch.dtype) -> None:
-    """Casts the weights of matrix products and convolutions once; autocast would do it in every pass."""
+    """Casts the weights of matrix products and convolutions once; autocast would do so in every pass."""
     for part in _products(module):
         part.to(dtype)
 
 
 @contextlib.contextmanager
 def temporarily_cast(module: nn.Module, dtype: torch.dtype) -> Iterator[None]:
-    """Inside the context the weights are cast as by `cast_weights`; afterwards they are exactly as before."""
+    """Context in which the weights are cast as by `cast_weights`, and restored exactly afterwards."""
     before = [(weight, weight.data) for part in _products(module) for weight in part.parameters()]
     cast_weights(module, dtype)
     try:

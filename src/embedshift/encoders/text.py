@@ -1,4 +1,4 @@
-"""Text towers: encode texts into the space of the embedding, without loading the vision part."""
+"""Text towers, loaded without the vision part."""
 
 import hashlib
 import importlib.util
@@ -24,7 +24,7 @@ Tokens = dict[str, Tensor]
 Tokenize = Callable[[list[str]], Tokens]
 Read = Callable[[Any, Tokens], Any]
 
-# Texts per batch. It is fixed, so that batches are the same slices and equal texts give equal vectors, to the bit.
+# Texts per batch, fixed, so that equal texts give bit-equal vectors.
 BATCH = 64
 TOKENIZER_FILES = (
     "tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"
@@ -47,7 +47,7 @@ class ModuleTextEncoder:
         self.device = find_device(device)
         self.module = module.eval().to(self.device)
         self._tokenize, self._read = tokenize, read
-        # The tokens of one sentence stand for the tokenizer, which decides as much as the weights do.
+        # The tokens of one sentence identify the tokenizer, which matters as much as the weights.
         self._reading = partial(refusing, f"{name}: its text tower cannot encode a text")
         with self._reading():
             tokens = {key: values.tolist() for key, values in sorted(tokenize([SENTENCE]).items())}
@@ -100,7 +100,7 @@ def _tokenizer(checkpoint: Checkpoint, *, padded: bool) -> Tokenize:
 
     def tokenize(texts: list[str]) -> Tokens:
         tokens: Tokens = dict(tokenizer(texts, return_tensors="pt", return_token_type_ids=False, **lengths))
-        # SigLIP was trained without a mask: the last place is read, mostly padding that has seen the text.
+        # SigLIP was trained without a mask: the last position, mostly padding that has seen the text, is read.
         return {"input_ids": tokens["input_ids"]} if padded else tokens
 
     return tokenize
@@ -109,7 +109,7 @@ def _tokenizer(checkpoint: Checkpoint, *, padded: bool) -> Tokenize:
 def _longest(config: Any) -> int:
     text = getattr(config, "qformer_config", None) or getattr(config, "text_config", config)
     positions = int(text.max_position_embeddings)
-    # XLM-RoBERTa counts positions from after its padding token.
+    # XLM-RoBERTa's positions start after its padding token.
     return positions - text.pad_token_id - 1 if config.model_type == "altclip" else positions
 
 
@@ -121,7 +121,7 @@ READERS: dict[str, Read] = {
 
 
 def default_bank() -> tuple[str, ...]:
-    """Returns "a photo of a ..." with open_clip's names of the classes of ImageNet."""
+    """Returns "a photo of a ..." with open_clip's names of the ImageNet classes."""
     if importlib.util.find_spec("open_clip") is None:
         raise UsageError(
             "the default bank needs open_clip (pip install 'embedshift[openclip]'), or give your own `bank`"

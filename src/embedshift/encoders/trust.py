@@ -1,4 +1,4 @@
-"""Checks that a checkpoint provides only numbers: its files must not choose code, other files or the network."""
+"""Checks that a checkpoint contains only numbers and chooses no code, other files or network access."""
 
 import contextlib
 import json
@@ -16,24 +16,24 @@ from embedshift.errors import EmbedshiftError, reason
 
 log = logging.getLogger(__name__)
 
-# Classes of sentence-transformers that name no further code, as its modules.json may write them.
+# Classes of sentence-transformers that name no further code, as in modules.json.
 SENTENCE_MODULES = ("clipmodel", "normalize", "pooling", "transformer")
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-# What its settings may not name: kernels of the Hub, other weights, other models.
+# Forbidden settings: kernels of the Hub, other weights, other models.
 ELSEWHERE = ("attn_implementation", "_attn_implementation", "transformers_weights")
 OTHER_MODELS = ("model_name_or_path", "tokenizer_name_or_path", "base_model_name_or_path", "cache_dir", "gguf_file")
 # Methods of a model that its settings may name: those that encode.
 ENCODES = re.compile(r"forward|get_\w+_features")
 MOST_MODULES = 64
-# Layers of the deepest model: to make millions takes hours before anybody sees that their weights are missing.
+# Maximum number of layers: creating millions takes hours before missing weights are noticed.
 MOST_LAYERS = 1000
-# What decides how open_clip cleans a text; other keywords reach transformers, or name files.
+# Keywords of open_clip's text cleaning; others reach transformers, or name files.
 TOKENIZER_KEYS = {"clean", "strip_sep_token", "language", "reduction_mask", "additional_special_tokens"}
 
 
 @contextlib.contextmanager
 def no_remote_code(*, local: bool) -> Iterator[None]:
-    # transformers asks on the terminal whether to run code wherever `trust_remote_code` was not passed on.
+    # transformers asks on the terminal to run code unless `trust_remote_code` is passed.
     dynamic_modules: Any = transformers.dynamic_module_utils
     hub: Any = huggingface_hub.constants
     seconds, offline = dynamic_modules.TIME_OUT_REMOTE_CODE, hub.HF_HUB_OFFLINE
@@ -45,7 +45,7 @@ def no_remote_code(*, local: bool) -> Iterator[None]:
 
 
 def check_config(config: transformers.PretrainedConfig, model: str) -> None:
-    """Removes settings that choose kernels or weight files from a configuration; refuses what needs other code."""
+    """Removes settings that choose kernels or weight files from a configuration; refuses one that needs other code."""
     parts = [config, *(getattr(config, name, None) for name in config.sub_configs)]
     if any(getattr(part, "quantization_config", None) for part in parts):
         raise EmbedshiftError(f"{model}: its weights are quantized; give a checkpoint with full-precision weights")
@@ -89,7 +89,7 @@ def check_open_clip(config: dict[str, Any], model: str) -> None:
 
 
 def check_hf_text(config: dict[str, Any], model: str, *, local: bool) -> None:
-    """Refuses a text tower whose layout is another model's, if that model has its own code or needs the network."""
+    """Refuses a text tower with another model's layout, if that model has its own code or needs the network."""
     name = (config.get("text_cfg") or {}).get("hf_model_name")
     if name is None:
         return
@@ -103,7 +103,7 @@ def check_hf_text(config: dict[str, Any], model: str, *, local: bool) -> None:
 
 
 def check_sentence_transformer(folder: Path) -> None:
-    """Refuses a folder whose modules.json (each class is imported) or settings name code, models or files outside."""
+    """Refuses a folder whose modules.json or settings name code, models or files outside."""
     modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     if len(modules) > MOST_MODULES:
         raise EmbedshiftError(f"{folder}: its modules.json names {len(modules):,} modules; refused")
@@ -114,7 +114,7 @@ def check_sentence_transformer(folder: Path) -> None:
             raise EmbedshiftError(f"{folder}: its modules.json names the class {kind}; refused")
         if Path(path).name != path or path == "..":
             raise EmbedshiftError(f"{folder}: its modules.json names files outside its folder ({path}); refused")
-        if (folder / path).is_symlink():  # what lies there is not checked
+        if (folder / path).is_symlink():  # its target is not checked
             raise EmbedshiftError(f"{folder / path}: a link to a folder; put the folder itself there")
         for name in INDEXES:
             index = folder / path / name
@@ -138,18 +138,18 @@ def settings_in(content: Any) -> Iterator[tuple[str, Any]]:
 
 
 def check_timm(folder: Path) -> None:
-    """Refuses a timm folder whose configuration would let weights be filled at random."""
+    """Refuses a timm folder whose configuration allows random weights."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     model_args = config.get("model_args") or {}
     classes = config.get("num_classes", config.get("pretrained_cfg", {}).get("num_classes"))
-    # timm loads loosely on this word, and where the classes of model and weights differ.
+    # This word makes timm load loosely, as do different classes of model and weights.
     if "pretrained_strict" in model_args or model_args.get("num_classes", classes) != classes:
         raise EmbedshiftError(f"{folder}: its model_args would create random weights; refused")
 
 
 @contextlib.contextmanager
 def whole_weights(model: str) -> Iterator[None]:
-    """Inside the context a checkpoint of transformers that lacks weights is refused; they would be random."""
+    """Context in which an incomplete checkpoint of transformers is refused instead of filled at random."""
     loader: Any = transformers.PreTrainedModel
     real = loader.__dict__["from_pretrained"]
 
@@ -184,13 +184,13 @@ def refusing(words: str) -> Iterator[None]:
     except EmbedshiftError:
         raise
     except BaseException as error:
-        # What libraries in Rust raise is no Exception.
+        # Errors of libraries in Rust are no Exception.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise EmbedshiftError(f"{words} ({short_reason(error)})") from error
 
 
 def short_reason(error: BaseException) -> str:
-    """Returns why a model cannot be loaded, in one line; torch's own would advise to run the code in its pickle."""
+    """Returns in one line why a model cannot be loaded; torch's own message advises to run the code in its pickle."""
     pickle = "its pickle is damaged or holds more than weights; give safetensors"
     return pickle if "weights_only" in reason(error) else reason(error)[:300]

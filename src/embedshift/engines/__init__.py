@@ -1,4 +1,4 @@
-"""Engines: they measure the pending shards. All have one interface and give equal results."""
+"""Engines measure the pending shards, with one interface and equal results."""
 
 from embedshift.config import VECTORS
 from embedshift.engines.job import Engine, Progress, Start, State

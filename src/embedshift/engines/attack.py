@@ -63,7 +63,7 @@ def run_attack(
         versions={name: importlib.metadata.version(name) for name in VERSIONS},
     )
     folder = AttackedFolder(out=out, config=config, folders=(ORIGINALS, *begun.variants), resized=resized)
-    # With other threads, sums would round differently, and the attack would find other images.
+    # With other threads, sums round differently, and the attack finds other images.
     with gradients as embed, continued(out, begun, _changes) as begun, one_torch_thread():
         attacker = Attacker(embed, target, variants, folder, begun.images)
 
@@ -92,7 +92,7 @@ class Attacker:
 
     def attack(self, sample: ImageRef, pixels: str, original: Pixels) -> AttackedImage:
         image_id = sample.image_id
-        self.folder.path(ORIGINALS, image_id)  # before any work, whether its id can be that of a file
+        self.folder.path(ORIGINALS, image_id)  # checked before any work: its id must be a file name
         reference = reference_embedding(self.embed, original if self.target is None else self.target)
         earlier = self.earlier.get(storable(image_id))
         if earlier is None or earlier.pixels != pixels:
@@ -142,7 +142,7 @@ def attack_variants(config: AttackConfig) -> list[AttackedVariant]:
 
 
 def make_identity(config: AttackConfig, encoder: Encoder, samples: Sequence[ImageRef], target: Pixels | None) -> Json:
-    """Returns everything that decides the images of all folders; the name of a folder gives the rest."""
+    """Returns everything that decides the images of all folders, except a folder's name."""
     info, preprocess = EncoderInfo.of(encoder), encoder_preprocess(encoder)
     crop = {"shortest": preprocess.shortest, "resample": preprocess.resample} if config.resize == "crop" else {}
     return {

@@ -1,4 +1,4 @@
-"""Looks again at images of finished shards: those that failed, and those that may have changed since."""
+"""Checks images of finished shards: failed ones, and ones that may have changed since."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from embedshift.store.shards import ShardRecord
 
 log = logging.getLogger(__name__)
 
-# Returns image id → hash of the pixels that were measured, of some images.
+# Returns image id → hash of the measured pixels, for some images.
 Measured = Callable[[Sequence[str]], Mapping[str, str]]
 
 
@@ -45,7 +45,7 @@ def _draw(study: StudyContext, samples: Sequence[ImageRef], work: Callable[..., 
 def shards_to_retry(
     study: StudyContext, measured: Measured, done: Mapping[int, ShardRecord], *, transient: bool
 ) -> set[int]:
-    """Returns the finished shards to measure again because failed images in them can now be read."""
+    """Returns the finished shards with failed images that can now be read."""
     readable = _drawable_shards(study, done, transient=transient)
     for shard in study.shards:
         changed, unreadable = changed_among(study, measured, shard.samples) if shard.index in readable else ([], [])

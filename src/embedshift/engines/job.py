@@ -1,4 +1,4 @@
-"""What all engines share: their interface, what a run says when it starts, and the number of loader processes."""
+"""The shared parts of engines: interface, messages at the start, number of loader processes."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from embedshift.sources import Shard
 
 __all__ = ["Engine", "Progress", "Start", "State", "loader_count"]
 
-# Yields the rows and the record of each shard as it is done, in any order.
+# Yields the rows and the record of each shard when it is done, in any order.
 Engine = Callable[[Sequence[Shard], Plan, ReadyEncoder, Progress], Generator[Result, None, None]]
-# What a run finds in its folder: nothing; a part of what it is to make; or all of it, so that nothing is left.
+# State of a run's folder: empty, unfinished, or complete.
 State = Literal["new", "resumed", "complete"]
 
 
@@ -27,10 +27,10 @@ class Start:
     done: int
     state: State
     skipped: Mapping[str, int]
-    # What the line of progress adds.
+    # Additions to the line of progress.
     note: Callable[[], str] = str
 
 
 def loader_count(config: StudyConfig | ViewsConfig) -> int:
-    """Returns the number of loader processes; the default is one per core, at most 8; 0 = this process draws."""
+    """Returns the number of loader processes; default one per core, at most 8; 0 = this process draws."""
     return min(8, cores()) if config.workers is None else config.workers

@@ -1,9 +1,8 @@
 """Loader processes: they read, decode and draw images ahead of the encoder, which takes them in order.
 
-Each process has its own pipe, whose other end nobody else holds. If a process ends, even while it sends, this side
-reads the end of the pipe, and images of the other processes are not lost. One that does not answer, perhaps because it
-is stopped, is ended. The image that it was drawing is tried once more, alone in a new process; so is one that took too
-long or too much memory. If that fails in the same way, the image is a failure, and the run continues.
+Each process has its own pipe with one holder of the other end, so its death, even while it sends, loses no image of
+other processes. A process that does not answer is ended. The image that it was drawing, or one that took too long or
+too much memory, is tried once more, alone in a new process; a second failure fails the image, and the run continues.
 """
 
 import collections
@@ -38,37 +37,37 @@ from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.plan import Plan
 from embedshift.sources import ImageRef, Source
 
-# The result of the work on an image, such as a `DrawnImage` or the hash of its pixels; else a `Failure`.
+# The result for an image, such as a `DrawnImage` or the hash of its pixels; else a `Failure`.
 ImageResult = Any
-# Of views at each loader and as many that the encoder has not taken yet; never less than one image each.
+# Bytes of views at each loader, and of views that the encoder has not taken yet; at least one image each.
 BYTES_AHEAD = 16 * 2**20
-# Of images, if views are small. A pipe holds the requests for about a thousand; a full one would block this process.
+# Maximum images ahead if views are small: a full pipe, of about a thousand requests, would block this process.
 MOST_AHEAD = 256
-# Errors of a pipe whose other end is gone, or does not read.
+# Errors of a pipe whose other end is gone or does not read.
 GONE = (EOFError, ConnectionError, BlockingIOError)
-# Seconds after which a loader says that a new step has begun, and those beyond the limit of a step without a word.
+# Seconds after which a loader reports a new step, and seconds beyond a step's limit without a report.
 WORD, PATIENCE = 1.0, 30.0
 # Errors that end the drawing of an image without an image or a failure.
 ENDED = (TookTooLong, MemoryError, *GONE)
-# A process that is forked while another's pipe is made would keep the end of that open.
+# A process forked while another's pipe is made would keep its end open.
 _ONE_FORK = threading.Lock()
 
 
 class ViewSlots:
-    """Slots for the views of some images, in memory that forked processes share, so that views are not copied."""
+    """Slots for the views of some images in memory shared with forked processes, so that views are not copied."""
 
     def __init__(self, count: int, shape: tuple[int, ...]) -> None:
         self._shape, self._bytes = shape, int(np.prod(shape))
         self._memory: mmap.mmap | None = None
-        # If the system does not provide it, views come through the pipe.
+        # Without it, views come through the pipe.
         with contextlib.suppress(OSError, ValueError, OverflowError):
-            # Anonymous, since it is not limited by the size of /dev/shm, and is gone with the processes.
+            # Anonymous: not limited by the size of /dev/shm, and freed with the processes.
             self._memory = mmap.mmap(-1, count * self._bytes)
         self._free = [*range(count)] if self._memory else []
 
     def take(self) -> int | None:
-        """Returns a free slot for a loader to write to; None if there is none."""
-        return self._free.pop() if self._free else None  # the last that was used, which may lie in a cache
+        """Returns a free slot for a loader to write to; None if none is free."""
+        return self._free.pop() if self._free else None  # the last used, which may be in a cache
 
     def release(self, slot: int | None) -> None:
         if slot is not None:
@@ -79,15 +78,15 @@ class ViewSlots:
         return np.frombuffer(self._memory, np.uint8, self._bytes, slot * self._bytes).reshape(self._shape)
 
     def lend(self, slot: int) -> Pixels:
-        """Returns the slot as an array; it is free again when nobody holds the array or a part of it."""
+        """Returns the slot as an array; it becomes free when nothing refers to the array or a part of it."""
         views = self.views(slot)
-        # Parts of an array hold the flat array around the memory, not the array from which they were cut.
+        # Parts of an array refer to the flat array around the memory, not to the array from which they were cut.
         weakref.finalize(views.base, self._free.append, slot).atexit = False
         return views
 
 
 class ImagePlan(Protocol):
-    """What loaders ask of any plan: the time limit of its settings, and the bytes that they hand over for an image."""
+    """The requirements of loaders on a plan: the time limit of its settings, and the bytes of an image's views."""
 
     @property
     def config(self) -> Any: ...
@@ -107,7 +106,7 @@ class Images:
         if not isinstance(plan, Plan) or self.work is not draw_image or not isinstance(_context(), ForkContext):
             return ViewSlots(0, ())
         views, size = 1 + plan.views, plan.encoder.size
-        # Images drawn ahead, and those that wait for two passes of the encoder.
+        # Images drawn ahead, and images waiting for two passes of the encoder.
         images = _ahead(plan, workers) + 2 * plan.batch_size // views + 2
         return ViewSlots(-(-images // workers) + 1, (views, size, size, 3))
 
@@ -123,7 +122,7 @@ def draw_all(images: Images, workers: int, *, in_turns: bool = False) -> Generat
         loaders = [stack.enter_context(_Loader(images, workers)) for _ in range(workers)]
         waiting: collections.deque[int] = collections.deque()
         most = _ahead(images.plan, workers)
-        # The first turns are short: the encoder soon has something to do.
+        # The first turns are short, so that the encoder starts soon.
         turn = workers if in_turns else most
         for requested in range(len(images.samples)):
             waiting.append(requested)
@@ -166,7 +165,7 @@ class _Loader:
 
     def __enter__(self) -> "_Loader":
         context = _context()
-        self._slots = self._images.view_slots(self._workers)  # new ones where a process has ended that may hold some
+        self._slots = self._images.view_slots(self._workers)  # new ones, since an ended process may hold some
         with _ONE_FORK, one_thread_of(cv2.getNumThreads, cv2.setNumThreads):
             self._pipe, child_end = context.Pipe()
             arguments = child_end, self._images, self._slots, os.getpid()
@@ -179,7 +178,7 @@ class _Loader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()  # it may hang or be stopped, and its images are not needed any more
+        self.process.kill()  # it may hang or be stopped, and its images are not needed
         self.process.join()
         self._thread.shutdown(cancel_futures=True)
         self._pipe.close()
@@ -194,7 +193,7 @@ class _Loader:
         concurrent.futures.wait(self._requested.values())
 
     def take(self, index: int) -> ImageResult:
-        """Returns the image; raises one of `ENDED`. If the process has ended, a new one goes on with the next image."""
+        """Returns the image; raises one of `ENDED`. A new process then continues with the next image."""
         try:
             return self._requested.pop(index).result()
         except GONE:
@@ -208,7 +207,7 @@ class _Loader:
         try:
             while (result := self._pipe.recv()) is None:  # a new step has begun
                 pass
-        except OSError as error:  # also where its limit of time has passed
+        except OSError as error:  # also when its time limit has passed
             raise EOFError from error
         if slot is not None and isinstance(result, DrawnImage):
             return replace(result, views=slots.lend(slot))
@@ -219,8 +218,8 @@ class _Loader:
 
 
 def limit_waits(pipe: "Connection[Any, Any]", seconds: float) -> None:
-    """Limits how long this end of a pipe waits for the other, which may be stopped; even within a message."""
-    # The system begins anew if this process itself was stopped, as by Ctrl-Z.
+    """Limits the wait of this end of a pipe for the other, which may be stopped, even within a message."""
+    # The system starts again if this process was stopped, as by Ctrl-Z.
     limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
     with socket.socket(fileno=os.dup(pipe.fileno())) as end:
         end.setblocking(True)  # whatever `socket.setdefaulttimeout` says
@@ -231,9 +230,9 @@ def limit_waits(pipe: "Connection[Any, Any]", seconds: float) -> None:
 def _serve(
     pipe: "Connection[ImageResult, tuple[int, int | None]]", images: Images, slots: ViewSlots, parent: int
 ) -> None:
-    one_thread()  # the other cores are those of other loaders, and of the encoder
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends its loaders
-    end_with_parent(parent)  # it would wait for ever to hand over its images
+    one_thread()  # other cores belong to other loaders and the encoder
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its loaders
+    end_with_parent(parent)  # it would wait forever to hand over its images
     said = time.monotonic()
 
     def tell_parent() -> None:
@@ -260,5 +259,5 @@ def _is_daemon() -> bool:
 
 
 def _context() -> ForkContext | SpawnContext:
-    # Forked workers take the user's own augmentations along, lambdas too. macOS's libraries do not survive a fork.
+    # Forked workers inherit the user's augmentations, even lambdas. macOS's libraries do not survive a fork.
     return multiprocessing.get_context("fork") if sys.platform == "linux" else multiprocessing.get_context("spawn")

@@ -1,9 +1,8 @@
 """The engine for a cluster, or for all GPUs of one machine, by Ray: an encoder is an actor, some shards one call of it.
 
-A call hands over each shard as it is done; its loaders live as long as it. An encoder more is always asked for than
-there are, so that Ray (and its autoscaler) gives one on a node that joins. A shard that fails, or whose encoder dies,
-goes to the next free encoder, rather of another node. Ray Data is not used: it holds references of all shards from the
-start, and repeats a call in the process and on the node where it failed.
+A call yields each finished shard; its loaders end with it. One more encoder than exists is always requested, so that
+Ray and its autoscaler place one on a node that joins. A failed shard goes to the next free encoder, preferably on
+another node. Ray Data is not used: it holds references of all shards, and repeats a call in the failed process.
 """
 
 import contextlib
@@ -31,21 +30,21 @@ from embedshift.sources import Shard
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks at the cluster, and the looks at a silent head after which it is gone.
+# Seconds between two checks of the cluster, and the checks of a silent head after which it is gone.
 LOOK, SILENT = 5.0, 3
 ATTEMPTS = 3
-# Seconds until a line says which resources are waited for, and until a shard no longer waits for a node without them.
+# Seconds until a line names the awaited resources, and until a shard no longer waits for a node without them.
 PATIENCE = 30.0
-# Encoders that may be asked for beyond those that run, and those that may end in a row before one has done a shard.
+# Maximum encoders requested beyond the running ones, and ended in a row before one finishes a shard.
 MOST_ASKED, MOST_LOST = 32, 10
-# Calls of an encoder: the next is there when one is done. Images of a call: loaders begin anew with each.
+# Queued calls per encoder: the next is ready when one is done. Images per call: loaders start anew with each.
 AHEAD, IMAGES_AT_ONCE = 2, 2_048
 NODE = "ray.io/node-id"  # Ray's own label of a node
 
 
 @contextlib.contextmanager
 def joined(config: StudyConfig | None = None) -> Iterator[Any]:
-    """Gives Ray, on the cluster of `RAY_ADDRESS`, or started on this machine and stopped at the end."""
+    """Context with Ray, on the cluster of `RAY_ADDRESS`, or started on this machine and stopped at the end."""
     try:
         import ray
     except ImportError as error:
@@ -58,10 +57,10 @@ def joined(config: StudyConfig | None = None) -> Iterator[Any]:
         if modules := _own_modules(config):
             settings["runtime_env"] = {"py_modules": modules}
         try:
-            # Not left to Ray, which would look for the last cluster of this machine, even if it has gone.
+            # Not left to Ray, which would look for the last cluster of this machine, even an ended one.
             with _without_stderr():
                 ray.init(address, **settings)
-        except Exception as error:  # also a plain one, where a node does not start in 30 s
+        except Exception as error:  # also a plain one, if a node does not start in 30 s
             raise EmbedshiftError(
                 f"no Ray answers at {address} ({reason(error)[:200]}); start a cluster there"
             ) from error
@@ -77,8 +76,8 @@ def joined(config: StudyConfig | None = None) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _without_stderr() -> Iterator[None]:
-    """Discards the line about its own level of logging that Ray's library in C++ writes; errors are exceptions."""
-    if sys.__stderr__ is None:  # the descriptor may be that of any file
+    """Discards the line on its log level that Ray's C++ library writes; errors are exceptions."""
+    if sys.__stderr__ is None:  # the descriptor may belong to any file
         yield
         return
     with open(os.devnull, "wb") as nowhere, os.fdopen(os.dup(2), "wb") as stderr:
@@ -90,13 +89,13 @@ def _without_stderr() -> Iterator[None]:
 
 
 def _words(error: Exception) -> str:
-    """Returns the last line of an error, before which Ray puts a traceback; of others the line that names it."""
+    """Returns the last line of an error with Ray's traceback; for other errors the line that names it."""
     is_rays = type(error).__module__.partition(".")[0] == "ray"
     return next((line for line in reversed(str(error).split("\n")) if is_rays and line.strip()), reason(error))
 
 
 def _own_modules(config: StudyConfig | None) -> list[str]:
-    """Returns the files and folders of modules that the settings name as `python:`; not those that are installed."""
+    """Returns the files and folders of the settings' `python:` modules, except installed ones."""
     names = {name.removeprefix(CODE).partition(":")[0].partition(".")[0] for name in _own_names(config)}
     specs = [spec for name in sorted(names) if (spec := importlib.util.find_spec(name)) is not None]
     places = [next(iter(spec.submodule_search_locations or ()), spec.origin) for spec in specs]
@@ -125,10 +124,10 @@ def run_ray(
 @dataclass(eq=False)
 class _Encoder:
     actor: Any
-    # Its node, once it has one.
+    # Its node, once known.
     node: str = ""
     has_done: bool = False
-    # Reference of its node → None, stream of a call → its shards that are not done; in the order of the actor.
+    # Reference of its node → None, stream of a call → its pending shards, in the order of the actor.
     running: dict[Any, deque[Shard] | None] = field(default_factory=dict)
 
     @property
@@ -137,7 +136,7 @@ class _Encoder:
 
 
 class _Pool:
-    """The encoders of a run, the shards that wait for one, and what is known of nodes."""
+    """The encoders of a run, the waiting shards, and the known nodes."""
 
     def __init__(self, ray: Any, plan: Plan, shards: Sequence[Shard]) -> None:
         self.ray, self.config, self.waiting = ray, plan.config, deque(shards)
@@ -147,15 +146,15 @@ class _Pool:
         self.gpus = float(any(node["Resources"].get("GPU") for node in nodes)) if gpus is None else gpus
         self.cores, self.first = _fit(nodes, self.gpus, loader_count(plan.config))
         self.actor = ray.remote(max_restarts=0, num_cpus=self.cores, num_gpus=self.gpus)(Encoder)
-        # As bytes: parts of an object would lie in Ray's store, and a loader that lets go of one tells the store so, on
-        # the connection of its parent, whose messages that mixes up: the store ends, and with it its node.
+        # As bytes: parts of an object would lie in Ray's store, and a loader that releases one notifies the store on
+        # its parent's connection, which mixes up messages and ends the store and its node.
         self.plan = ray.put(ray.cloudpickle.dumps(plan))
         self.encoders, self.images = list[_Encoder](), len(shards[0].samples)
         self.errors, self.attempts = dict[int, str](), Counter[int]()
-        # Nodes on which a shard failed, those that read an image, and those that read none of a shard.
+        # Nodes on which a shard failed, nodes that read an image, and nodes that read none of a shard.
         self.tried: defaultdict[int, set[str]] = defaultdict(set)
         self.readers, self.failed = set[str](), set[str]()
-        # Nodes that could have an encoder, and those of them that had none in time.
+        # Nodes that could have an encoder, and those without one in time.
         self.nodes, self.without = set[str](), set[str]()
         self.others: dict[str, str] = {}  # the label of nodes that may have a new encoder
         self.looked, self.silent, self.lost = -LOOK, 0, 0
@@ -192,16 +191,16 @@ class _Pool:
 
     def _end(self, encoder: _Encoder) -> None:
         self.encoders.remove(encoder)
-        with contextlib.suppress(Exception):  # it, or all of Ray, may be gone
+        with contextlib.suppress(Exception):  # the node, or all of Ray, may be gone
             self.ray.kill(encoder.actor)
 
     def _look(self) -> None:
-        """Looks at the cluster: whether its head is there, which nodes are, and whether encoders wait for some."""
+        """Checks the cluster: its head, its nodes, and encoders that wait for nodes."""
         if time.monotonic() - self.looked < LOOK:
             return
         self.looked = time.monotonic()
         self.silent = 0 if _answers(self.gcs) else self.silent + 1
-        if self.silent == SILENT:  # Ray would end this process without a word
+        if self.silent == SILENT:  # Ray would end this process silently
             raise EmbedshiftError("the head of the Ray cluster is gone; run the same command again to resume")
         if not self.silent:
             self.nodes = {node["NodeID"] for node in _live(self.ray) if _fits(node, self.cores, self.gpus)}
@@ -219,7 +218,7 @@ class _Pool:
                 log.warning(words, self.cores, of_gpus, "none is there, or other work has it")
 
     def _ask(self) -> None:
-        """Asks for encoders: first for as many as the nodes have room for, then for as many again as there are."""
+        """Requests encoders: first as many as the nodes hold, then as many again as exist."""
         places, others = self._places(), dict[str, str]()
         if unread := (self.failed - places) & self.nodes:
             others = {NODE: f"!in({','.join(sorted(unread))})"}
@@ -249,7 +248,7 @@ class _Pool:
                     encoder.running[stream] = deque(shards)
 
     def _next(self, encoder: _Encoder, nodes: set[str], encoders: int) -> list[Shard]:
-        """Takes the shards of a call: one at first, and where few are wanted; fewer near the end."""
+        """Takes the shards of a call: one at first, and fewer near the end."""
         most = max(1, min(IMAGES_AT_ONCE // self.images, len(self.waiting) // (AHEAD * encoders)))
         most = most if encoder.has_done and self.config.until is None else 1
         tried = ((shard, self.tried.get(shard.index, set())) for shard in self.waiting)
@@ -260,7 +259,7 @@ class _Pool:
         return shards
 
     def _places(self) -> set[str]:
-        """Returns the nodes that may measure a shard: if any other may, none that failed to read one and read none."""
+        """Returns the nodes that may measure a shard, preferring nodes that did not fail to read one."""
         nodes = self.nodes - self.without | {encoder.node for encoder in self.encoders if encoder.node}
         return nodes - (self.failed - self.readers) or nodes
 
@@ -313,7 +312,7 @@ class _Pool:
             self.waiting.appendleft(shard)
 
     def _replace(self, encoder: _Encoder, kind: str) -> None:
-        """Gives the shards of an encoder that has died to others; the first, which it may have died of, has failed."""
+        """Returns the shards of a dead encoder to the queue; the first may be the cause and counts as failed."""
         self._end(encoder)
         shards, encoder.running = encoder.shards, {}
         self.waiting.extendleft(reversed(shards[1:]))
@@ -344,7 +343,7 @@ def _fits(node: Mapping[str, Any], cores: float, gpus: float) -> bool:
 
 
 def _fit(nodes: Sequence[Mapping[str, Any]], gpus: float, workers: int) -> tuple[int, int]:
-    """Returns the cores of an encoder, and for how many encoders the nodes have room."""
+    """Returns the cores of an encoder, and the number of encoders that fit on the nodes."""
     with_cores = [node for node in nodes if _fits(node, 1, 0)]
     if not with_cores:  # a cluster that scales from zero
         return max(1, workers + bool(gpus)), 1
@@ -363,7 +362,7 @@ def _fit(nodes: Sequence[Mapping[str, Any]], gpus: float, workers: int) -> tuple
 
 
 class Encoder:
-    """The actor: its encoder is loaded with the first shard, and stays for the whole life of its process."""
+    """The actor: its encoder is loaded with the first shard and kept until its process ends."""
 
     def __init__(self, plan: Sequence[Any]) -> None:
         self._sent, self._life = plan, contextlib.ExitStack()
@@ -375,7 +374,7 @@ class Encoder:
         return str(ray.get_runtime_context().get_node_id())
 
     def measure(self, shards: Sequence[Shard]) -> Iterator[Result | str | EmbedshiftError]:
-        """Yields the rows of each shard, or why there are none; or why there is no encoder."""
+        """Yields the rows of each shard or the reason for none; or the reason for no encoder."""
         import ray
 
         from embedshift.engines.local import measure, read_blocks
@@ -385,7 +384,7 @@ class Encoder:
                 plan: Plan = ray.cloudpickle.loads(ray.get(self._sent[0]))
                 self.ready = self._life.enter_context(ready(plan.spec, compiled=True))
                 self.plan = plan
-        except Exception as error:  # an outcome, in place of Ray's traceback
+        except Exception as error:  # an outcome, instead of Ray's traceback
             address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
             yield EmbedshiftError(f"on the node {address}: {_words(error)}")
             return

@@ -1,4 +1,4 @@
-"""Views restyled by diffusion, as files: prompts at strengths, and the round trip through the VAE as their control."""
+"""Views restyled by diffusion, as files: prompts at strengths, and the VAE round trip as control."""
 
 import functools
 import itertools
@@ -44,9 +44,9 @@ from embedshift.sources.views_file import (
 )
 
 VERSIONS = ("diffusers", "torch", "transformers", "pillow")
-# The prompts that come with the package, and the view of strength 0.
+# The prompts of the package, and the view of strength 0.
 PROMPTS, CONTROL = Path(__file__).with_name("restyle.yaml"), "vae_round_trip"
-# Up to this strength the nearest original should be a view's own; and pixels a side that are compared.
+# Maximum strength at which the nearest original should be a view's own, and the side in pixels of compared images.
 MILD, SIDE = 0.2, 32
 
 
@@ -94,7 +94,7 @@ def run_restyle(
 
 
 def checked(config: ViewsConfig) -> tuple[dict[str, str], dict[str, ViewsAugmentation]]:
-    """Returns the prompts and the augmentations: a family for each prompt, a level for each strength above 0."""
+    """Returns the prompts and the augmentations: a family per prompt, a level per strength above 0."""
     if config.augmentations != ViewsConfig.augmentations or config.families or config.apply_to != "file":
         raise UsageError("`restyle` takes `prompts` and `strengths`; leave out augmentations, families and `apply_to`")
     prompts = read_prompts(config.prompts)
@@ -143,7 +143,7 @@ def _drawn(folder: RestyledFolder, begun: ViewsFile, sample: ImageRef, pixels: s
         seeds[view] = view_seed(config.seed, image_id, augmentation.seeded_by or name, draw)
         prompt = folder.prompts[augmentation.seeded_by] if augmentation.level else ""
         parameters[view] = {"prompt": prompt, "strength": strength}
-        # A view of a run that was killed within this image is whole, since a file appears at once.
+        # Views of a killed run are complete, since files appear at once.
         there = file_hash(folder.path(view, image_id)) if before == files[ORIGINALS] else ""
         if there and (known is None or known.files.get(view) == there):
             files[view] = there
@@ -162,7 +162,7 @@ def _batch(restyler: Restyler, original: Pixels, views: Sequence[View]) -> list[
 
 
 def doubtful(folder: RestyledFolder, views: ViewsFile) -> dict[str, tuple[str, ...]]:
-    """Returns the mild views whose nearest original by pixels is another image's: the model may have failed there."""
+    """Returns the mild views whose nearest original by pixels is another image's: the model may have failed."""
     ids = sorted(views.images)
     mild = [
         folder_of(name, draw, views.draws)
@@ -190,7 +190,7 @@ def _small(path: Path) -> Values:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What restyling takes, from one round trip and one step: seconds of each and of all, and bytes of memory."""
+    """Estimated cost of restyling, from one round trip and one step: seconds of each and of all, and memory."""
 
     images: int
     views: int

@@ -1,4 +1,4 @@
-"""The engine of vectors that exist, which are read instead of encoded; without torch."""
+"""The engine of existing vectors, which are read instead of encoded, without torch."""
 
 from collections.abc import Generator, Sequence
 
@@ -33,7 +33,7 @@ def run_vectors(
 
 
 def _without_pixels(sample: ImageRef, finite: NDArray[np.bool_], source: VectorSource) -> DrawnImage | Failure:
-    """Returns an image of which only vectors are known; a failure if one of them has a number that is none."""
+    """Returns an image with vectors only; a failure if one of them has NaN or infinity."""
     if not finite.all():
         place = source.place(int(source.rows[sample.position, finite.argmin()]))
         reason = f"{place} has a number that is NaN or infinite"

@@ -1,4 +1,4 @@
-"""Fills a folder with originals and views, of `attack` or of `views`: what is there is kept, and the work goes on."""
+"""Fills a folder with originals and views, for `attack` and `views`; existing files are kept."""
 
 import contextlib
 import dataclasses
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 # Makes the files of images one after the other.
 Make = Callable[[Sequence[ImageRef]], Iterable[ImageFiles | Failure]]
-# The manifest is written again after this many times the seconds that the last writing took.
+# The manifest is written again after this multiple of the time of its last writing.
 _TIMES = 20.0
 # Errors of a folder that takes no file at present, whatever its name.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -60,11 +60,11 @@ class ViewsFolder:
 
     @property
     def bytes_per_image(self) -> int:
-        """Number of bytes that an image holds on its way to this process: a loader writes its views."""
+        """Maximum bytes of an image on its way to this process, since a loader writes its views."""
         return 2**16
 
     def canvas(self, image: Pixels) -> Any:
-        """Returns an image as its views are made from it."""
+        """Returns the canvas of an image."""
         raise NotImplementedError
 
     def path(self, folder: str, image_id: str) -> Path:
@@ -77,7 +77,7 @@ class ViewsFolder:
         return folder in image.files and file_hash(self.path(folder, image_id)) == image.files[folder]
 
     def write(self, folder: str, image_id: str, pixels: Pixels) -> str:
-        """Writes one file; returns the hash of its bytes. `FolderError` where no file can be written."""
+        """Writes one file and returns the hash of its bytes; `FolderError` if no file can be written."""
         path, encoded = self.path(folder, image_id), io.BytesIO()
         options: Json = {"compress_level": 3} if self.format == "png" else {"quality": self.quality}
         Image.fromarray(pixels).save(encoded, self.format, **options)
@@ -116,7 +116,7 @@ def made_one_by_one(
     stage: str,
     make: Callable[[ImageRef, str, Pixels], ImageFiles],
 ) -> Iterator[ImageFiles | Failure]:
-    """Yields what is made, in this process, from each image, its hash and its pixels; a failure of that stage, too."""
+    """Yields the result of each image, its hash and its pixels, made in this process; or a failure."""
     originals = draw_all(Images(pending, source, folder, read_original), workers=0)
     for sample, original in zip(pending, originals, strict=True):
         result: ImageFiles | Failure
@@ -141,7 +141,7 @@ def begun_views(
     made_by: Json,
     libraries: Sequence[str],
 ) -> ViewsFile:
-    """Returns views.json before any image is written; its identity holds `made_by`, what decides the views alone."""
+    """Returns views.json before any image is written; its identity holds `made_by`, which decides the views."""
     identity: Json = {
         "images": images_identity(samples),
         **made_by,
@@ -167,7 +167,7 @@ def begun_views(
 def continued(
     out: Path, begun: M, changes: Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]] = differences
 ) -> Iterator[M]:
-    """Locks a folder, and gives `begun` with the images that are there; refuses a folder of anything else."""
+    """Locks a folder, and returns `begun` with the existing images; refuses a folder with other content."""
     file, identity = out / begun.FILE, json.loads(json.dumps(begun.identity))
     with locked(out, ORIGINALS):
         if os.path.lexists(file):
@@ -194,7 +194,7 @@ def fill(
     progress: Progress,
     on_start: Callable[[Start], None],
 ) -> M:
-    """Makes the images that are not in the folder yet, and writes the manifest now and then; returns the last one."""
+    """Makes the missing images and writes the manifest now and then; returns the last manifest."""
     done = _done(begun, folder, source, samples, workers)
     pending = [sample for sample in samples if sample.image_id not in done]
     on_start(Start(folder.out, len(samples), len(done), "resumed" if done else "new", source.skipped))
@@ -223,7 +223,7 @@ def fill(
 
 
 def _done(begun: M, folder: ViewsFolder, source: Source, samples: Sequence[ImageRef], workers: int) -> set[str]:
-    """Returns the ids of the images whose files are as they were written, and whose own pixels have not changed."""
+    """Returns the ids of the images whose files and pixels are unchanged."""
     there = {sample: begun.images.get(storable(sample.image_id)) for sample in samples}
     whole = {sample: image for sample, image in there.items() if image and folder.is_whole(sample.image_id, image)}
     hashes = draw_all(Images(list(whole), source, folder, hash_image), min(workers, len(whole)))

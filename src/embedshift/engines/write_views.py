@@ -1,4 +1,4 @@
-"""Views as files, of `embedshift views`: loader processes draw the views of all images and write them."""
+"""Views as files, for `embedshift views`: loader processes draw and write the views of all images."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

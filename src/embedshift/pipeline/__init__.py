@@ -1,1 +1,1 @@
-"""The pipeline of one shard: the loader draws, the encoder encodes in batches, the questions measure, rows result."""
+"""The pipeline of one shard: draw in the loader, encode in batches, measure the questions, make rows."""

@@ -1,4 +1,4 @@
-"""Forward passes: their checked outputs, because the encoder may be anybody's; smaller ones where memory is too small.
+"""Forward passes with checked outputs, in smaller batches if memory is too small.
 
 Where a batch fails, its views are encoded one by one.
 """
@@ -17,12 +17,12 @@ from embedshift.errors import EmbedshiftError, Transient, foreign_code, reason
 
 log = logging.getLogger(__name__)
 
-# Messages of torch on CUDA and MPS, and on a CPU, and of onnxruntime.
+# Out-of-memory messages of torch on CUDA, MPS and CPU, and of onnxruntime.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate memory")
 
-# A forward pass: a function that waits for its output; or, where nothing is to wait for, its output or its error.
+# A forward pass: a function that waits for its output, or the output or error itself.
 Started = Callable[[], EncoderOutput] | EncoderOutput | Exception
-# An output, and the error because of which these views have none.
+# An output, and the error of its views without one.
 Encoded = tuple[EncoderOutput, Exception | None]
 
 
@@ -33,11 +33,11 @@ def encode_views(encoder: Encoder, views: Pixels) -> EncoderOutput:
 
 @dataclass
 class BatchEncoder:
-    """An encoder and its number of views per forward pass, which is halved for good whenever memory is too small."""
+    """An encoder and its number of views per forward pass, which is halved permanently if memory is too small."""
 
     encoder: Encoder
     size: int
-    # Whether views have their own sizes: they are given as a list.
+    # Whether views have their own sizes and form a list.
     of_files: bool = False
 
     def start(self, views: Sequence[Pixels]) -> Started:
@@ -78,14 +78,14 @@ class BatchEncoder:
     def _halve(self, views: int, error: Exception) -> None:
         if views == 1:
             raise self._failed(1, error) from error
-        if views // 2 < self.size:  # another pass, started before, may have halved it already
+        if views // 2 < self.size:  # a pass started earlier may have halved it already
             self.size = views // 2
             log.warning("out of memory with %d views; using batches of %d from now on", views, self.size)
 
     def _one_by_one(self, views: Sequence[Pixels], error: Exception) -> Iterator[Encoded]:
         log.warning("%s; its views are encoded one by one", self._failed(len(views), error))
         try:
-            # As when it was loaded: if this fails, it is not because of the views.
+            # As when loading: if this fails, the cause is not the views.
             output = encode_views(self.encoder, self._batch([*noise(1, self.encoder.size)]))
         except Exception:
             raise self._failed(len(views), error) from error
@@ -129,10 +129,10 @@ def _checked(output: Any, encoder: Encoder, count: int) -> EncoderOutput:
 
 
 def _floats(name: str, array: Any, count: int, shape: tuple[int, ...] | None) -> Floats:
-    """Returns a copy as float32 in C order, on which sums depend by rounding; refuses another shape or type."""
+    """Returns a copy as float32 in C order, which fixes rounding of sums; refuses another shape or type."""
     numbers = np.asarray(array)
     expected = (count, *(numbers.shape[1:] if shape is None else shape))
     if numbers.shape != expected or numbers.dtype.kind not in "fiu":
         raise EmbedshiftError(f"its {name} is {numbers.dtype} {numbers.shape}; it must be float32 {expected}")
-    with np.errstate(over="ignore"):  # what is infinite then is a failure of its image
-        return np.array(numbers, np.float32, order="C")  # an encoder may fill one array again and again
+    with np.errstate(over="ignore"):  # an infinite value becomes a failure of its image
+        return np.array(numbers, np.float32, order="C")  # an encoder may reuse its array

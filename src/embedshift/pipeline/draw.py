@@ -1,4 +1,4 @@
-"""The loader's work on one image, within a time limit: decode it, draw or read its views, and measure their pixels."""
+"""The loader's work on one image, with a time limit: decode it, draw or read its views, measure pixels."""
 
 import contextlib
 import faulthandler
@@ -27,12 +27,12 @@ T = TypeVar("T")
 
 # Seconds that a step has to end itself before its process is ended.
 GRACE = 5.0
-# What a loader does when a step begins; its process is ended if a step does not end itself. None = no loader.
+# Called by a loader when a step begins, so that its process can be ended; None = no loader.
 OnStep = Callable[[], None] | None
 
 
 class TookTooLong(BaseException):
-    """A step ran out of time. It is no `Exception`, because code that hangs may catch those."""
+    """A step ran out of time. Not an `Exception`, because hanging code may catch those."""
 
 
 @contextlib.contextmanager
@@ -67,7 +67,7 @@ def _nowhere() -> TextIO:
 
 
 class FolderError(EmbedshiftError):
-    """No file can be written to the output: it ends the work, and is no failure of an image."""
+    """No file can be written to the output. This ends the run; it is not counted as a failed image."""
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Clock:
 
     @contextlib.contextmanager
     def at(self, stage: str) -> Iterator[None]:
-        """Makes a block one stage: its time counts there, and an error in it fails there."""
+        """Context of one stage: its time and errors belong to this stage."""
         self.stage = stage
         self.on_stage()
         yield
@@ -132,7 +132,7 @@ def guarded(
         if memory := _memory_error(error):
             raise memory from error
         words = without_folders(cause(error), source.description)
-        # A file that cannot be reached may be available later; its content stays the same.
+        # A file that cannot be reached may be available later; a corrupt one stays corrupt.
         transient = clock.stage == "read" and not isinstance(error.__cause__ or error, EmbedshiftError)
         return Failure(storable(sample.image_id), clock.stage, words, transient)
 
@@ -183,12 +183,12 @@ def _draw(sample: ImageRef, source: Source, plan: Plan, into: Pixels | None, clo
 
 
 def read_image(sample: ImageRef, source: Source, make: Callable[[Pixels, int], T], clock: Clock) -> tuple[str, T]:
-    """Returns a hash of the pixels, and what `make` makes of them and of the number of bytes of the file."""
+    """Returns a hash of the pixels, and the result of `make` for them and the file's size in bytes."""
     with clock.at("read"):
         data = source.read(sample)
     with clock.at("decode"):
         image = images.decode(data)
-        return images.pixels_hash(image), make(image, len(data))  # the image itself, which may be large, is not kept
+        return images.pixels_hash(image), make(image, len(data))  # the image itself may be large and is not kept
 
 
 def _memory_error(error: BaseException | None) -> MemoryError | None:
@@ -206,7 +206,7 @@ def read_views(
         drawn: dict[str, Pixels | None] = {ORIGINAL: original}
         for augmentation in plan.suite:
             name = augmentation.name
-            if isinstance(augmentation, Purified):  # it comes after the view from which it is made
+            if isinstance(augmentation, Purified):  # it follows the view from which it is made
                 with clock.at("draw"):
                     source_view = drawn[augmentation.source]
                     drawn[name] = None if source_view is None else augmentation.draw(source_view, 0)

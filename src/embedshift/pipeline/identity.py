@@ -1,4 +1,4 @@
-"""The identity of a study: everything that can change a number; and the answers by which an encoder is known again."""
+"""The identity of a study: everything that can change a number; and answers that identify an encoder."""
 
 import copy
 import hashlib
@@ -29,7 +29,7 @@ from embedshift.store.info import ENCODER, Answer, StudyInfo, allowed, as_answer
 log = logging.getLogger(__name__)
 
 IMAGES = 3
-# Blocks of a view, along each side, whose mean and standard deviation are its answer.
+# Blocks per side of a view; their means and standard deviations are its answer.
 BLOCKS = 8
 
 
@@ -55,7 +55,7 @@ def study_identity(plan: Plan, cut: Sequence[Shard], order: str) -> Json:
         "batch_size": plan.batch_size,
         "shard_size": plan.shard_size,
         "metrics": list(plan.metrics),
-        # If images are shuffled one by one, ids and seed determine the order.
+        # If images are shuffled singly, ids and seed determine the order.
         **({} if order == SHUFFLED else {"order": {"kind": order, "hash": _hash(ids)}}),
         **({"compile": True} if config.compile else {}),
         **({"store": config.store} if config.store != "all" else {}),
@@ -75,7 +75,7 @@ def _hash(ids: Sequence[str]) -> str:
 
 
 def with_answers(spec: EncoderSpec, encoder: Encoder, suite: Suite, of: Sides) -> EncoderSpec:
-    """Returns the specification with all answers; refuses an encoder or augmentation without certain ones."""
+    """Returns the specification with all answers; refuses an encoder or augmentation with unstable ones."""
     answer, allow = encoder_answer(encoder), spec.config.allow_unstable
     moved = instability(encoder, answer)
     refuse_unstable(encoder, moved, spec.precision, allow=allow)
@@ -92,7 +92,7 @@ def encoder_answer(encoder: Encoder) -> Answer:
 
 
 def instability(encoder: Encoder, answer: Answer) -> float:
-    """Returns the largest distance of answers in another pass, and beside other images, from those of the first."""
+    """Returns the largest distance between an encoder's first answers and those of another pass or batch."""
     if answer.count(None) == len(answer):
         return 0.0
     squares = patterns(IMAGES, encoder.size)
@@ -102,7 +102,7 @@ def instability(encoder: Encoder, answer: Answer) -> float:
 
 
 def refuse_unstable(encoder: Encoder, moved: float, precision: str, *, allow: bool) -> None:
-    """Refuses an encoder whose answer hangs on the pass or on other images; a warning where that is allowed."""
+    """Refuses an encoder whose answer depends on the pass or the batch; only warns if that is allowed."""
     if moved <= allowed(ENCODER, precision):
         return
     words = (
@@ -117,7 +117,7 @@ def refuse_unstable(encoder: Encoder, moved: float, precision: str, *, allow: bo
 
 
 def is_of_study(encoder: Encoder, info: StudyInfo) -> bool:
-    """Returns whether an encoder, perhaps in another precision, is the one that a study was measured with."""
+    """Returns whether an encoder, perhaps in another precision, is the encoder of a study."""
     known, record = EncoderInfo.of(encoder), info.encoder
     if (encoder.weights_hash, known.embedding_name) != (record.weights_hash, record.embedding):
         return False
@@ -154,10 +154,10 @@ def augmentation_answers(suite: Suite, of: Sides, *, allow: bool) -> dict[str, A
 
 
 def _embed(encoder: Encoder, views: Any) -> Floats:
-    """Returns the embeddings of a batch; NaN for one that fails twice, as services do that refuse such images."""
+    """Returns the embeddings of a batch; NaN for an image that fails twice, as with services that refuse it."""
     for _ in range(2):
         try:
-            # Of copies, since an encoder may write into its views.
+            # Copies, since an encoder may write into its views.
             embedding = encode_views(encoder, copy.deepcopy(views)).embedding
         except Transient as error:
             raise EmbedshiftError(f"{encoder.name}: {reason(error)}; run the same command again to go on") from error

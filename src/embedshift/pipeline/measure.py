@@ -1,4 +1,4 @@
-"""The interface between the pipeline and a question: what the question measures for every image, and how."""
+"""The interface between the pipeline and a question's measurements."""
 
 import copy
 import functools
@@ -58,7 +58,7 @@ class StudySwitches:
     metrics: Sequence[str]
 
     def drawn(self, count: int, among: "Sequence[ImageRef] | None" = None) -> frozenset[str]:
-        """Returns the ids of `count` images, drawn by the study's seed, for expensive work on a few images."""
+        """Returns the ids of `count` images drawn by the study's seed, for expensive work on a few images."""
         ids = sorted(sample.image_id for sample in (self.samples if among is None else among))
         return frozenset(random.Random(self.config.seed).sample(ids, min(count, len(ids))))
 
@@ -81,12 +81,12 @@ class StudyPlan:
 
     @property
     def shard_size(self) -> int:
-        """Images per shard; "auto" is a number by now."""
+        """Images per shard, after "auto" is resolved."""
         return int(self.config.shard_size)
 
 
 class Measure:
-    """What one question measures; its `measure.py` has a subclass named `MEASURE`.
+    """The measurements of one question; its `measure.py` has a subclass named `MEASURE`.
 
     It is made once per study and sent to every process that draws or encodes.
 
@@ -94,7 +94,7 @@ class Measure:
         in_float32: Whether it needs the encoder in float32; `precision` auto then becomes float32.
 
     Args:
-        asked: What the study is about.
+        asked: The study's settings, augmentations, images and metrics.
     """
 
     in_float32 = False
@@ -108,14 +108,14 @@ class Measure:
         return type(self).__module__.split(".")[-2]
 
     def changed(self, **attributes: Any) -> Self:
-        """Returns a copy with some other attributes: what only the encoder knows, or what one shard needs."""
+        """Returns a copy with some other attributes, known only to the encoder or needed by one shard."""
         measure = copy.copy(self)
         vars(measure).update(attributes)
         return measure
 
     @property
     def observations(self) -> Sequence[str]:
-        """Returns what the encoder must give in addition to embedding and attention."""
+        """Returns the names of observations that the encoder must add to embedding and attention."""
         return ()
 
     def needing(self, need: str) -> list[str]:
@@ -123,11 +123,11 @@ class Measure:
         return [name for name in self.metrics if METRICS[name].needs == need]
 
     def identity(self) -> Json:
-        """Returns what can change a number, in addition to settings and metrics, as JSON; for the study's identity."""
+        """Returns further identity of the study as JSON, beyond settings and metrics."""
         return {}
 
     def columns(self, probe: "EncoderOutput | None") -> Sequence[Column]:
-        """Returns the columns of its rows that are no metrics: lists and numbers.
+        """Returns the columns of its rows other than metrics: lists and numbers.
 
         Args:
             probe: The encoder's output for one black image; None if nothing is observed.
@@ -152,7 +152,7 @@ class Measure:
         return ()
 
     def beside(self, image: "DrawnImage") -> Sequence[Pixels]:
-        """Returns what else of an image is encoded, in the same batches as its views; as many as `count_beside` says.
+        """Returns further images to encode in the batches of an image's views, as many as `count_beside` says.
 
         Args:
             image: The image with its V + 1 views, and the parts of its file.
@@ -160,11 +160,11 @@ class Measure:
         return ()
 
     def count_beside(self, views: int) -> int:
-        """Returns how many images are encoded beside the V + 1 `views` of one image."""
+        """Returns the number of images encoded beside the V + 1 `views` of one image."""
         return 0
 
     def of_beside(self, image: "DrawnImage", output: "EncoderOutput") -> Mapping[str, Values]:
-        """Returns columns, in the form of `of_output`, from what the encoder gives for `beside`.
+        """Returns columns, in the form of `of_output`, from the encoder's output for `beside`.
 
         Args:
             image: The image with its V + 1 views.
@@ -181,13 +181,13 @@ class Measure:
         return {}
 
     def of_seeds(self, views: Pixels, seeds: Sequence[int], plan: StudyPlan, canvas: "Canvas") -> dict[str, Values]:
-        """Returns metrics of the augmented views, `[V]` each, that their seeds decide; computed beside the loader.
+        """Returns metrics of the augmented views, `[V]` each, that depend on their seeds; computed beside the loader.
 
         Args:
             views: uint8 `[1 + V, S, S, 3]`, the original first.
             seeds: Seeds of the augmented views, draw by draw.
-            plan: What decides the rows.
-            canvas: What the augmentations changed.
+            plan: The plan of the rows.
+            canvas: The image that the augmentations changed.
         """
         return {}
 
@@ -199,14 +199,14 @@ class Measure:
         Args:
             image: The image with its V + 1 views.
             output: The encoder's output for them, the original first.
-            plan: What decides the rows.
+            plan: The plan of the rows.
         """
         return {}
 
     def of_pair(
         self, views: Pixels, output: "EncoderOutput", samples: "Sequence[ImageRef]", plan: StudyPlan
     ) -> dict[str, float]:
-        """Returns the metrics of two different images, the second in place of a view, for the metrics' baselines.
+        """Returns the metrics of two different images, the second in place of a view, for baselines.
 
         A missing metric has no baseline from pairs.
 
@@ -214,7 +214,7 @@ class Measure:
             views: Two originals, uint8 `[2, S, S, 3]`.
             output: The encoder's output for them, two rows.
             samples: The two images.
-            plan: What decides the rows.
+            plan: The plan of the rows.
         """
         return {}
 
@@ -224,7 +224,7 @@ class Measure:
 
 
 class Sums:
-    """Sums of a shard: arrays that are added to those of other shards, or appended to them."""
+    """Sums of a shard: arrays that are added or appended to those of other shards."""
 
     def add(self, image: "DrawnImage", output: "EncoderOutput") -> None:
         """Adds an image with its views, and the encoder's output: the original first, then draw by draw."""
@@ -236,7 +236,7 @@ class Sums:
 
 
 class Observer:
-    """What a question does beside the encoder; its `observe.py` has a subclass named `OBSERVER`.
+    """The work of a question beside the encoder; its `observe.py` has a subclass named `OBSERVER`.
 
     It is made once in every process that has an encoder.
 
@@ -249,7 +249,7 @@ class Observer:
         self.spec, self.encoder = spec, encoder
 
     def prepare(self, measure: Any) -> Any:
-        """Returns the question's measure with data that only the encoder has; called once, before the first shard."""
+        """Returns the question's measure with data from the encoder; called once, before the first shard."""
         return measure
 
     def begin(self, measure: Any, samples: "Sequence[ImageRef]") -> Any:
@@ -267,12 +267,12 @@ class Observer:
         return {}
 
     def seconds(self, measure: Any, image: "DrawnImage") -> float:
-        """Returns the seconds that separate passes add to the whole study, measured on one image; for the dry run."""
+        """Returns the seconds that separate passes add to the study, estimated from one image; for the dry run."""
         return 0.0
 
     @functools.cached_property
     def text_tower(self) -> "TextEncoder | ReadsText":
-        """The encoder, or the text tower that belongs to its weights; UsageError if there is none."""
+        """The encoder, or the text tower of its weights; UsageError if it has none."""
         return self.spec.text_tower(self.encoder)
 
     def text_vectors(self, texts: Sequence[str]) -> Values:

@@ -1,4 +1,4 @@
-"""`Plan`: what decides the rows of a study, except the images; it goes to every process that draws or encodes."""
+"""`Plan`: everything that determines the rows of a study except the images, sent to every process."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from embedshift.registry import asked_metrics
 from embedshift.sources import ImageRef, Source
 from embedshift.sources.images import ToInput
 
-# The most images of a shard that `auto` makes, and bytes of its rows, of which a run holds about three copies.
+# Maximum images per shard of `auto`, and bytes of its rows; a run holds about three copies.
 MOST_PER_SHARD, SHARD_BYTES = 1024, 2**28
 
 
@@ -43,7 +43,7 @@ class Plan(StudyPlan):
 
     @property
     def beside(self) -> int:
-        """How many images are encoded beside the views of one image and its original."""
+        """Number of images encoded beside the views and the original of one image."""
         return sum(measure.count_beside(1 + self.views) for measure in self.measures)
 
     @property
@@ -53,14 +53,14 @@ class Plan(StudyPlan):
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of the rows of one image in memory: four a number of a list, eight a single one."""
+        """Bytes of the rows of one image in memory: four per number of a list, eight per single number."""
         encoder, views = self.encoder, 1 + self.views
         vectors = encoder.dim + math.prod(encoder.grid or (0,)) if self.config.store == "all" else 0
         lists = sum((column.length or 2) * (1 if column.of == "original" else views) for column in self.columns)
         return 4 * (views * (vectors + 2 * len(self.metrics)) + lists)
 
     def images_per_shard(self) -> int:
-        """Returns `shard_size` where it is "auto": by the images, fewer where their rows are large."""
+        """Returns the shard size of "auto": by the number of images, fewer if their rows are large."""
         size = FEW_PER_SHARD
         while size < MOST_PER_SHARD and self.images * FEW_PER_SHARD > FEW_IMAGES * size:
             size *= 2
@@ -74,22 +74,22 @@ class Plan(StudyPlan):
 
     @property
     def to_input(self) -> ToInput:
-        how: Resize = "crop" if self.config.resize == "crop" else "squash"  # "own" is one of them by now
+        how: Resize = "crop" if self.config.resize == "crop" else "squash"  # "own" is resolved by now
         return ToInput(self.encoder.size, how, self.encoder.shortest, self.encoder.resample)
 
     def canvas(self, image: Pixels) -> Canvas:
         return Canvas.of(image, self.to_input, self.config.apply_to, self.config.longest)
 
     def encoded(self, image: Pixels) -> Pixels:
-        """Returns what the encoder gets of a decoded image without a change."""
+        """Returns the encoder's view of a decoded image without a change."""
         return self.canvas(image).encoded(own_size=self.encodes_files)
 
     def with_batch(self, size: int) -> Self:
-        """Returns the plan in batches of `size`: a batch that was too large for memory once will be again."""
+        """Returns the plan with batches of `size`, since a batch too large for memory fails again."""
         return replace(self, batch_size=size)
 
     def for_loaders(self) -> Self:
-        """Returns the plan without a user's encoder, whose weights a loader that is spawned would be sent."""
+        """Returns the plan without a user's encoder, whose weights would be sent to spawned loaders."""
         return replace(self, spec=replace(self.spec, given=None))
 
 

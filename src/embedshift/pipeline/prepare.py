@@ -41,13 +41,13 @@ from embedshift.store.info import EncoderRecord, StudyInfo, identity_hash, read_
 
 log = logging.getLogger(__name__)
 
-# Bytes of the views of one image, which a loader holds three times while it hands them over; of the rows of a shard.
+# Bytes of the views of one image, which a loader holds three times at hand-over; bytes of the rows of a shard.
 MOST_BYTES = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyContext:
-    """A study that is ready to run: its images, the plan that decides their rows, and this process's encoder."""
+    """A prepared study: its images, its plan, and this process's encoder."""
 
     shards: Sequence[Shard]
     order: str
@@ -76,7 +76,7 @@ def prepared(
     if encoder is None:
         check_name(config.model)
     opened, samples, order = list_images(config, out, source)
-    # Said before the encoder is loaded, whose libraries alone take seconds to import.
+    # Logged before the encoder is loaded, which takes seconds.
     views = 1 + len(suite.names) * config.draws
     loading = "" if encoder is not None else f"; loading the encoder {config.model}"
     log.info("images: %s, views: %s per image%s", f"{len(samples):,}", f"{views:,}", loading)
@@ -125,7 +125,7 @@ def prepared(
 
 
 def _with_shard_size(plan: Plan, begun: StudyInfo | None) -> Plan:
-    """Returns the plan with a number of images per shard; a study goes on with that with which it began."""
+    """Returns the plan with a number of images per shard; a study keeps its first number."""
     if plan.config.shard_size != "auto":
         return plan
     size = plan.images_per_shard() if begun is None else int(begun.config["shard_size"])
@@ -186,7 +186,7 @@ def inspected(variant: Variant, pairs: Mapping[str, Inspection], draws: int) -> 
 
 def _with_views_file(config: StudyConfig) -> StudyConfig:
     views = views_file_of(config.pairs)
-    if config.resize is None:  # pairs of `embedshift views` are resized as it was asked to
+    if config.resize is None:  # pairs of `embedshift views` keep its resizing
         config = replace(config, resize="own" if views and views.identity.get("apply_to") == "file" else "squash")
     if views is None:
         return config
@@ -213,7 +213,7 @@ def list_images(
 
 
 def begun_study(out: Path) -> StudyInfo | None:
-    """Returns the study that began in a folder; None if there is none that can be read."""
+    """Returns the study that began in a folder; None if none can be read."""
     try:
         return read_info(out)
     except UsageError:  # a later step decides whether the folder can be continued

@@ -1,4 +1,4 @@
-"""An encoder ready for work: loaded and compiled, with its observations and the observers of the questions."""
+"""An encoder ready for work: loaded and compiled, with observations and observers."""
 
 import contextlib
 import platform
@@ -33,7 +33,7 @@ class ReadyEncoder:
 
 @contextlib.contextmanager
 def ready(spec: EncoderSpec, *, compiled: bool) -> Iterator[ReadyEncoder]:
-    # Imported before the encoder is entered: an observe.py may register observations of its own.
+    # Imported before the encoder is entered: an observe.py may register observations.
     parts = {question.name: question.part("observe") for question in spec.config.questions()}
     with contextlib.ExitStack() as stack:
         encoder = spec.enter(stack)

@@ -19,9 +19,9 @@ from embedshift.sources.base import storable
 from embedshift.statistics.baselines import KEPT
 from embedshift.store.shards import LEVEL_COLUMNS, fixed_lists, schema
 
-# Pairs of a study, or all that exist; and images per pair in a large study.
+# Maximum pairs of a study; pairs per image in a large study.
 LEAST_PAIRS, IMAGES_PER_PAIR = 200, 16
-# Originals that are kept to be paired: their views are in memory until the shard ends.
+# Originals kept for pairs: their views stay in memory until the shard ends.
 MOST_KEPT = 64
 
 Original = tuple[ImageRef, Pixels, EncoderOutput]
@@ -39,7 +39,7 @@ class Rows:
     def add(self, image: DrawnImage, output: EncoderOutput, values: Mapping[str, Values]) -> None:
         everything = self._plan.config.store == "all"
         if output.attention is not None and (everything or not self._maps):
-            # One map for figures in a study without vectors; more maps would dominate its size.
+            # Maps stored for figures by a study without vectors; more would dominate its size.
             self._maps.append(output.attention)
         if everything:
             self._embeddings.append(output.embedding)
@@ -85,7 +85,7 @@ class Rows:
         return missing
 
     def _vectors(self, arrays: Sequence[Floats]) -> pa.Array:
-        """Returns a list of numbers for each row of the first images; null for later ones and for missing views."""
+        """Returns a list of numbers for each row of the first images; null for later ones and missing views."""
         rows = len(self.images) * self._count
         if not arrays:
             return pa.nulls(rows, pa.list_(pa.float32()))
@@ -106,7 +106,7 @@ class Rows:
         return pa.array(numbers.ravel(), pa.float64(), mask=null.ravel())
 
     def _column(self, column: Column) -> pa.Array:
-        """Returns a column of a question: lists or numbers, of the original, of all other existing views, or of all."""
+        """Returns a column of a question: lists or numbers of the original, of all other existing views, or of all."""
         name, rest = column.name, [None] * (self._count - 1)
         if column.of == "original":
             per_image = [values.get(name) for values in self._values]
@@ -144,7 +144,7 @@ def pair_count(shard_images: int, study_images: int) -> int:
 
 
 def plan_of_sums(plan: Plan, shard: int) -> Plan:
-    """Returns the plan for the sums of a shard: as fine as if the study ended here, where `until` may end it."""
+    """Returns the plan for the sums of a shard, fine enough for an end at this shard by `until`."""
     return replace(plan, images=min(plan.images, max(KEPT + 1, (shard + 1) * plan.shard_size)))
 
 

@@ -1,4 +1,4 @@
-"""Measures shards: drawn images in, batches of their views through the encoder, rows and a record out."""
+"""Measures shards: drawn images in, rows and a record out."""
 
 import itertools
 import time
@@ -23,7 +23,7 @@ from embedshift.sources.base import Failure, Shard, storable
 from embedshift.store.shards import ShardRecord, with_sums
 
 Result = tuple[pa.Table, ShardRecord]
-# Called with the number of images that are newly done.
+# Called with the number of newly measured images.
 Progress = Callable[[int], None]
 
 
@@ -59,7 +59,7 @@ def measure_shards(
 
 @dataclass(frozen=True)
 class _Batch:
-    """Views of one shard that were given to the encoder; the last batch of a shard may be empty."""
+    """Views of one shard sent to the encoder; the last batch of a shard may be empty."""
 
     shard: "ShardInProgress"
     views: Sequence[Pixels]
@@ -68,7 +68,7 @@ class _Batch:
 
 
 def _finish(batches: deque[_Batch], encoder: BatchEncoder, *, running: int) -> Iterator[Result]:
-    """Measures all batches except the last `running` ones; yields the shards that this completes."""
+    """Measures all batches except the last `running` ones; yields completed shards."""
     while len(batches) > running or (batches and not callable(batches[0].started)):
         batch = batches.popleft()
         batch.shard.measure(encoder.finish(batch.views, batch.started))
@@ -93,7 +93,7 @@ class ShardInProgress:
             self._sums |= measure.sums(for_sums)
         self._failures: list[Failure] = []
         self._images = deque[DrawnImage]()
-        # How many outputs of an image belong to its views, and to what each measure encodes beside them.
+        # Number of outputs of an image for its views, and for each measure's images beside them.
         counts = [1 + plan.views, *(measure.count_beside(1 + plan.views) for measure in measures)]
         self._ends = [*itertools.accumulate(counts)]
         # Of the first images: outputs, and for each the error of the encoder.

@@ -1,4 +1,4 @@
-"""Vectors of whole images and of their tiles, as `run` with `tiles` stores them, for an index of one's own."""
+"""Embeddings of whole images and of their tiles, as `run` with `tiles` stores them, for your own index."""
 
 import io
 import itertools
@@ -127,7 +127,7 @@ def _named(image: Any, number: int) -> str:
 
 
 def _pixels(image: Any, number: int) -> Pixels:
-    """Returns pixels as a run reads them: turned as the file says, on white, with 8 bits."""
+    """Returns pixels as a run reads them: upright by EXIF, on white, with 8 bits."""
     try:
         if isinstance(image, str | os.PathLike):
             with open_file(expanded(image)) as file:

@@ -1,4 +1,4 @@
-"""Prepares a study of vectors that exist: opens them, and makes its plan and its identity without an encoder."""
+"""Prepares a study of existing vectors: opens them, and makes plan and identity without an encoder."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ _BESIDE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class UnknownEncoder:
-    """Stands for the encoder that made the vectors; `size` is that of the images in a report."""
+    """Placeholder for the encoder of the vectors; `size` is that of the images in a report."""
 
     name: str
     dim: int
@@ -72,7 +72,7 @@ def _open(given: Sequence[tuple[str, Any]], config: VectorsConfig, out: Path, *,
 
 
 def _say_disk(parts: Sequence[Part], out: Path, *, stored: bool) -> None:
-    """Says what a study takes on disk before anything is written; refuses one that has no room."""
+    """Logs the required disk space, and refuses a study without room for it."""
     rows, first = sum(len(part.keys) for part in parts), next(parts[0].matrices(), None)
     dim, free = 0 if first is None else first.shape[1], shutil.disk_usage(existing_folder(out)).free
     study, copy = rows * (_BESIDE + 4 * dim * stored), 4 * rows * dim
@@ -107,14 +107,14 @@ def vector_study(
             "shard_size": config.shard_size,
         }
     )
-    # Who names the encoder says that all vectors of that name are of one; else only the same vectors are.
+    # A given name identifies the encoder; without one, only the same vectors do.
     weights = source.digest if config.model == VectorsConfig.model else f"named {config.model}"
     encoder = UnknownEncoder(name=config.model, dim=source.dim, weights_hash=weights)
     return {"config": study, "source": source, "encoder": encoder, "suite": _suite(source), "groups": chosen}
 
 
 def _suite(source: VectorSource) -> Suite:
-    """Returns the views as variants; of written views with the same descriptions as a study of their files has."""
+    """Returns the views as variants; for written views with the descriptions of a study of their files."""
     if source.views_file is None:
         return Suite([Variant(name, description="Vectors made by another program") for name in source.views])
     views_file = source.views_file

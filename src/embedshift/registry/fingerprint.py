@@ -1,4 +1,4 @@
-"""Fingerprints of a user's functions: their source and the values that they hold, not what they read elsewhere."""
+"""Fingerprints of a user's functions: their source and the values that they hold, not files that they read."""
 
 import ast
 import enum
@@ -14,7 +14,7 @@ from types import CellType, CodeType, ModuleType
 from typing import Any
 
 PLAIN = (str, bytes, int, float, complex, bool, range, slice, PurePath, enum.Enum)
-# Their version identifies their code, which is spread over many modules.
+# Modules whose version identifies their code.
 LIBRARIES = {*sys.stdlib_module_names, "builtins", "numpy", "torch", "polars", "PIL", "cv2", "scipy"}
 DOCUMENTED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -30,7 +30,7 @@ def _name(thing: Any) -> str:
 
 
 def _description(thing: Any, above: tuple[int, ...]) -> Any:
-    """Returns code and state as JSON; `above` holds the ids of the enclosing objects, to stop at circles."""
+    """Returns code and state as JSON; `above` holds the ids of the enclosing objects, to stop at cycles."""
     if isinstance(thing, PLAIN) or thing is None:
         return repr(thing)
     if id(thing) in above:
@@ -75,7 +75,7 @@ def _functions(kind: type) -> list[Any]:
 
 
 def _numbers(thing: Any) -> list[Any]:
-    import numpy as np  # `--help` does without
+    import numpy as np  # not needed by `--help`
 
     try:
         array = np.asarray(thing.detach().cpu() if hasattr(thing, "detach") else thing)
@@ -87,7 +87,7 @@ def _numbers(thing: Any) -> list[Any]:
 
 
 def _code(function: Any) -> Any:
-    """Returns the parsed source of a function, without comments and docstrings, else its instructions and constants."""
+    """Returns the parsed source of a function without comments and docstrings, else its instructions and constants."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
@@ -101,7 +101,7 @@ def _code(function: Any) -> Any:
 
 
 def _instructions(code: Any) -> Any:
-    """Returns a function's instructions, names and constants, including inner functions; for a constant its text."""
+    """Returns a function's instructions, names and constants, including inner functions."""
     if isinstance(code, frozenset):
         return sorted(map(repr, code))  # its own order changes from run to run
     if not isinstance(code, CodeType):

@@ -1,4 +1,4 @@
-"""The registry of metrics: numbers per view, and how to read them; the users' own beside those of the questions."""
+"""The registry of metrics, numbers per view: those of the questions, and the user's own."""
 
 import functools
 import importlib
@@ -15,9 +15,9 @@ from embedshift.errors import UsageError, reason
 from embedshift.registry.names import Registry
 from embedshift.registry.questions import import_parts, questions
 
-# What the name of an encoder or a metric begins with that is code of the user: a function of a module.
+# Prefix of an encoder or a metric that is user code in a module.
 CODE = "python:"
-# The question that measures metrics of users.
+# The question that measures users' metrics.
 OWN = "own_metrics"
 
 
@@ -106,7 +106,7 @@ def metric(
 
 
 def code_name(name: str) -> str:
-    """Returns the name of a metric that may be given as `python:package.module:function`."""
+    """Returns the name of a metric given as `python:package.module:function`."""
     return re.split("[:.]", name)[-1] if name.startswith(CODE) else name
 
 
@@ -143,16 +143,16 @@ def asked_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*(entry.name for entry in standard), *wanted)))
 
 
-# The name of the first parameter → what the function gets, as in `Metric.needs`.
+# Name of the first parameter → input of the function, as in `Metric.needs`.
 INPUTS = {"views": "pixels", "embeddings": "embedding"}
-# A name is a column of the rows, beside those of no metric.
+# Valid names: a metric is a column of the rows and must not replace another column.
 NAME = re.compile(
     r"(?!(image_id|draw|family|level|parameter|caption)$|(view|pixels|embedding|attention|text))[a-z]\w{0,59}"
 )
 
 
 def imported(name: str) -> Any:
-    """Imports an object by `python:package.module:object`; modules of the current folder are found, too."""
+    """Imports an object by `python:package.module:object`, also from modules of the current folder."""
     module, _, path = name.removeprefix(CODE).partition(":")
     if not module or not path:
         raise UsageError(f"{name}: give {CODE}package.module:function")
@@ -165,7 +165,7 @@ def imported(name: str) -> Any:
 
 
 def metric_names(given: Any) -> Any:
-    """Returns names of metrics, after functions among them are registered; settings refuse what else is given."""
+    """Returns names of metrics, and registers functions among them; refuses other values."""
     if isinstance(given, Mapping):
         return [name if function is None else add_own(name, function) for name, function in given.items()]
     if isinstance(given, str) or not isinstance(given, Iterable):
@@ -174,7 +174,7 @@ def metric_names(given: Any) -> Any:
 
 
 def add_own(name: str, function: Any) -> str:
-    """Adds the function of a user, whose value for no change is not known yet; returns the metric's name."""
+    """Adds a user's function, with its value for no change still unknown; returns the metric's name."""
     if not isinstance(name, str) or not NAME.fullmatch(name) or (name in METRICS and METRICS[name].question != OWN):
         raise UsageError(f"metrics: {name!r:.60} is taken or no name of a metric; choose small letters, digits and _")
     try:
@@ -189,14 +189,14 @@ def add_own(name: str, function: Any) -> str:
 
 
 def import_own(names: Iterable[str]) -> None:
-    """Imports and adds the metrics that are named as `python:package.module:function`."""
+    """Imports and adds the metrics named `python:package.module:function`."""
     for name in names:
         if name.startswith(CODE):
             add_own(code_name(name), imported(name))
 
 
 def add_stored(identity: Mapping[str, Any]) -> None:
-    """Adds the metrics of users that a finished study has, from its identity: their numbers are read, not measured."""
+    """Adds the users' metrics of a finished study, from its identity, to be read and not measured."""
     for name, stored in identity.items():
         if isinstance(stored, Mapping) and (name not in METRICS or METRICS[name].question == OWN):
             METRICS.put(name, _own(name, stored["of"], _not_here, stored["no_change"], stored["rises"], stored["unit"]))

@@ -50,17 +50,17 @@ class Registry(Generic[T]):
         return thing
 
     def put(self, name: str, thing: T) -> None:
-        """Adds an entry, or replaces the one of this name."""
+        """Adds an entry, or replaces the one with this name."""
         self._filled()[name] = thing
 
     def __getitem__(self, name: str) -> T:
-        """Returns the entry `name`; raises UsageError with the nearest known name if there is none."""
+        """Returns the entry `name`; raises UsageError with the nearest known name if it is unknown."""
         if name not in self:
             raise UsageError(unknown_name(self.kind, name, self._entries))
         return self._entries[name]
 
     def get(self, name: str) -> T | None:
-        """Returns the entry `name`, or None if there is none."""
+        """Returns the entry `name`, or None."""
         return self._filled().get(name)
 
     def __contains__(self, name: object) -> bool:

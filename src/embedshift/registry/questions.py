@@ -16,7 +16,7 @@ from embedshift.registry.names import Registry
 
 log = logging.getLogger(__name__)
 
-# The package of our own questions, and the entry point group by which other packages add theirs.
+# The package of built-in questions, and the entry point group for other packages.
 OUR_PACKAGE, ENTRY_POINTS = "embedshift.questions", "embedshift.questions"
 
 
@@ -91,7 +91,7 @@ def part_of(package: str, name: str, *, needed: bool = False) -> Any:
 
 
 def find_questions() -> None:
-    """Imports our questions and those of installed packages; each question adds itself to `QUESTIONS`."""
+    """Imports built-in questions and those of installed packages; each adds itself to `QUESTIONS`."""
     for module in pkgutil.iter_modules(importlib.import_module(OUR_PACKAGE).__path__):
         importlib.import_module(f"{OUR_PACKAGE}.{module.name}")
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):

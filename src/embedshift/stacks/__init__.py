@@ -1,4 +1,4 @@
-"""Why another stack gives another vector: the distance between two stacks, and the steps that explain it."""
+"""Differences between two stacks: the distance of their vectors, and the steps that explain it."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from embedshift.stacks.served import knows_steps, open_encoder, vectors_of
 from embedshift.store import info
 
 log = logging.getLogger(__name__)
-# Images of a comparison, of more so many are drawn; and those by which causes are looked for.
+# Maximum images of a comparison, drawn by a seed, and maximum images for the search for causes.
 COMPARED, SEARCHED = 1_000, 16
 
 
@@ -27,7 +27,7 @@ def parity(
     reference: Any, served: Any, images: Any = None, *, tolerance: float = 0.01,
     ids: Sequence[str] | str | Path | None = None, causes: bool = True,
 ) -> Parity:  # fmt: skip
-    """Compares the vectors that two stacks give for the same images, and names the steps in which they differ.
+    """Compares two stacks' vectors of the same images, and names the steps in which the stacks differ.
 
     Args:
         reference: An encoder as in `run`, or a `.lock` file of `embedshift lock`, which has its own images.
@@ -90,7 +90,7 @@ def _name(given: Any, encoder: Any) -> str:
 
 
 def _encoder_of_lock(about: Json, notes: list[str], files: Mapping[str, bytes], vectors: Floats) -> Any:
-    """Loads the encoder of a lock, if its weights are here; else adds a note."""
+    """Loads the encoder of a lock if its weights are here; else adds a note."""
     try:
         with no_remote_code(local=True):  # no file chooses what is downloaded
             encoder = None if about["model"] is None else load_encoder(about["model"])

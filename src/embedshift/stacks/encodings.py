@@ -1,4 +1,4 @@
-"""The vectors that recipes give for files: from bytes to the input of a network, and the network, altered."""
+"""The vectors of files for a recipe: the steps from bytes to a network's input, and the altered network."""
 
 import contextlib
 import copy
@@ -38,22 +38,22 @@ FILTERS = {name: Image.Resampling(number) for number, name in PILLOW.items()}
 OPENCV_FLAGS = {"linear": 1, "nearest": 0, "cubic": 2, "area": 3, "lanczos": 4}
 PADDING = {"black": 0, "grey": 127, "white": 255}
 DECODING = ("jpeg", "orientation", "decoder", "alpha", "inks", "depth")
-# Decoded images that are kept.
+# Maximum cached decoded images.
 KEPT = 48
 GELUS: dict[str, Callable[[Tensor], Tensor]] = {
     "exact": functional.gelu,
     "quick": lambda x: x * torch.sigmoid(1.702 * x),
     "tanh": functools.partial(functional.gelu, approximate="tanh"),
 }
-# Nothing new is to be tried after so many passes of one image.
+# Passes per image after which nothing new is tried.
 MOST = 1_600
 # Passes between two lines of progress.
 COUNTED = 50
-# The measured floor of rounding gets this room, and is at least `ROUNDING`.
+# Safety factor of the measured floor of rounding, which is at least `ROUNDING`.
 ROOM = 10.0
-# A stack may round its vectors so many times after the last norm: where it pools, and where it stores.
+# Roundings of vectors after the last norm: at pooling and at storage.
 STORED = 2.0
-# The largest value of 1 − cosine; it stands for vectors of another length, and where there is none.
+# Maximum of 1 − cosine, also for vectors of another length and for undefined values.
 LARGEST = 2.0
 
 
@@ -142,7 +142,7 @@ def _resized(pixels: Square, recipe: Recipe, height: int, width: int) -> Square:
         return np.asarray(Image.fromarray(pixels).resize((width, height), FILTERS[name]))
     if library == "OpenCV":
         return cv2.resize(pixels, (width, height), interpolation=OPENCV_FLAGS[name])
-    # On 8 bits torch has kernels of its own, as in torchvision's transforms v2; v1 rounds what it makes of floats.
+    # On 8 bits torch has kernels of its own, as in torchvision's transforms v2; v1 rounds the result of floats.
     kind = np.uint8 if "8 bits" in library else np.float32
     planes = torch.from_numpy(np.array(pixels, kind)).permute(2, 0, 1)[None]
     resized = functional.interpolate(planes, (height, width), mode=name, antialias="without" not in library)
@@ -152,7 +152,7 @@ def _resized(pixels: Square, recipe: Recipe, height: int, width: int) -> Square:
 
 
 class _Positions(TorchFunctionMode):
-    """Inside the context a network interpolates its positions otherwise."""
+    """Context in which a network interpolates its positions by another method."""
 
     def __init__(self, how: str) -> None:
         super().__init__()
@@ -215,8 +215,8 @@ class Network:
         return pooled
 
     def _altered(self, precision: str, gelu: str | None) -> tuple[nn.Module, list[nn.LayerNorm]]:
-        """A copy of the encoder's module, with its own weights where they differ; and the norms outside its blocks."""
-        original, block_hooks = self.encoder.module, self.encoder.tower.block_hooks  # whose hooks stay silent
+        """Returns a copy of the encoder's module, with its own weights if altered; and the norms outside its blocks."""
+        original, block_hooks = self.encoder.module, self.encoder.tower.block_hooks  # its hooks stay silent
         weights = original.parameters() if precision == "float32" else ()
         module = copy.deepcopy(original, {id(block_hooks): block_hooks, **{id(weight): weight for weight in weights}})
         for part in module.modules() if gelu != self.gelu else ():
@@ -240,7 +240,7 @@ class Network:
 
 
 def _gelu(part: nn.Module) -> str | None:
-    """The kind of GELU that a module is, by what it computes; None for any other module."""
+    """Returns the kind of GELU of a module, from its values; None for any other module."""
     if "gelu" not in type(part).__name__.lower():
         return None
     x = torch.linspace(-4, 4, 65)
@@ -253,7 +253,7 @@ class Encodings:
         self.inputs, self.network = Inputs(files), Network(encoder)
         self.reference = recipe_of(encoder, self.network.gelu)
         self.axes = axes_of(self.reference, self.network.axes)
-        # An input is made for its key, and wanted again at once where its key is new.
+        # An input is made for its key, and used again at once if the key is new.
         self.input = functools.lru_cache(1)(self.inputs.__call__)
         self.hash = functools.cache(lambda r, i: hashlib.blake2b(self.input(r, i).tobytes()).digest()[:16])
         self.passes: dict[tuple[object, ...], dict[str, Values]] = {}
@@ -271,7 +271,7 @@ class Encodings:
         altered = [getattr(recipe, axis) for axis in OF_NETWORK]
         key = (self.key(recipe, index), *altered)
         if key not in self.passes:
-            if len(self.passes) % COUNTED == 0:  # without steps: what fits some images by chance would look final
+            if len(self.passes) % COUNTED == 0:  # without steps: an accidental fit of some images would look final
                 log.info("%d of at most %d encodings", len(self.passes), self.most)
             self.passes[key] = {}
             with contextlib.suppress(Exception):  # a size that its positions cannot take
@@ -280,7 +280,7 @@ class Encodings:
         return self.passes[key].get(recipe.pooling)
 
     def floor(self, recipe: Recipe) -> float:
-        """The distance of rounding: of passes as measured, and of vectors that are stored in a recipe's precision."""
+        """Returns the distance due to rounding: measured between passes, or from storage in a recipe's precision."""
         kind = DTYPES.get(recipe.precision, torch.float32)
         vectors = [vector for index in self._measured if (vector := self.vector(recipe, index)) is not None]
         stored = [normalised(torch.from_numpy(vector).to(kind).double().numpy()) for vector in vectors]
@@ -295,12 +295,12 @@ class Encodings:
 
 
 def distance(vector: Values | None, other: Values | None) -> float:
-    """Half the squared difference of unit vectors, which is 1 − cosine without its loss of digits."""
+    """Returns half the squared difference of unit vectors, equal to 1 − cosine without loss of digits."""
     if vector is None or other is None or vector.shape != other.shape:
         return LARGEST
     return float(((vector - other) ** 2).sum() / 2)
 
 
 def _of_pixels(recipe: Recipe) -> Recipe:
-    """Returns a recipe without what its network does: equal for recipes with the same inputs."""
+    """Returns a recipe without its network's steps: equal for recipes with equal inputs."""
     return dataclasses.replace(recipe, pooling="", precision="", gelu="", positions="")

@@ -1,4 +1,4 @@
-"""The images of a comparison, a user's or such as tell steps apart; and a lock: a file of them and their vectors."""
+"""The images of a comparison, the user's or the default ones; and a lock: a file of images and their vectors."""
 
 import hashlib
 import importlib.metadata
@@ -31,9 +31,9 @@ from embedshift.store.info import ENCODER, allowed, as_answer, distance
 Box = tuple[int, int, int, int]
 
 ENDING, VERSION, LARGEST = ".lock", 1, 2**26
-# Images of a lock; of more, so many are drawn.
+# Maximum images of a lock, drawn by a seed.
 LOCKED = 32
-# Images that are encoded once more, in another order and batch.
+# Images that are encoded again, in another order and batch.
 REPEATED = 3
 PACKAGES = ("embedshift", "torch", "transformers", "numpy", "pillow", "opencv-python-headless")
 
@@ -50,7 +50,7 @@ def read_images(images: Any, most: int) -> dict[str, bytes]:
 
 
 def probe_images() -> dict[str, bytes]:
-    """Returns the files of the demo's photographs, and of eight made of them: two of 224 pixels need no resizing."""
+    """Returns the demo's photographs as files, and eight files made of them; two of 224 pixels need no resizing."""
     photos, turned = demo_photos(), Image.Exif()
     turned[ExifTags.Base.Orientation] = 6
 
@@ -71,7 +71,7 @@ def probe_images() -> dict[str, bytes]:
         "grey.jpg": made("rocket.jpg", (100, 0, 500, 400), (300, 300), mode="L"),
         "alpha.png": made("coffee.png", (40, 20, 520, 380), (320, 240), "PNG", "RGBA"),
         "cmyk.jpg": made("china.jpg", (60, 60, 560, 360), (320, 192), mode="CMYK"),
-        # Its low bytes are what a decoder rounds or cuts off.
+        # Its low bytes are rounded or cut off by a decoder.
         "sixteen.png": cv2.imencode(".png", deep + np.arange(224, dtype=np.uint16)[:, None])[1].tobytes(),
         "odd.jpg": made("motorcycle_left.png", (50, 40, 651, 453), (301, 207)),
         "control-1.png": made("astronaut.png", (100, 0, 400, 300), (224, 224), "PNG"),
@@ -119,7 +119,7 @@ def write_lock(images: Any, model: Any, out: Path) -> Json:
 
 
 def read_lock(path: str | os.PathLike[str]) -> tuple[dict[str, bytes], Floats, Json]:
-    """Returns files by id, their vectors and what else it says; UsageError if it is no lock, changed or names code."""
+    """Returns files by id, their vectors and other fields; UsageError if it is no lock, changed or names code."""
     try:
         data = read_file(path, LARGEST)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])

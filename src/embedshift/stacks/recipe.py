@@ -1,4 +1,4 @@
-"""The steps from a file to a vector as a recipe: its axes, the values that stacks have, and their words."""
+"""The steps from a file to a vector as a recipe: its axes, their values in common stacks, and their words."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -17,9 +17,9 @@ FITS = {
     "black": "padded with black", "grey": "padded with grey", "white": "padded with white",
 }  # fmt: skip
 RATIOS = (1.0, 0.875, 0.9, 0.95)
-# Qualities of JPEG that are tried; near one that helps, so are all others.
+# JPEG qualities that are tried first; then qualities near one that helps.
 QUALITIES, NEAR_QUALITY = (95, 90, 85, 80, 75, 70, 60, 50), 5
-# Axis → value → the words that follow "SERVED is REFERENCE"; of the axes that are in no other table.
+# Axis → value → the words after "SERVED is REFERENCE"; for axes in no other table.
 WORDS: Mapping[str, Mapping[Any, str]] = {
     "size": {size: f"with an input of {size} pixels" for size in (192, 196, 224, 240, 256, 288, 336, 384)},
     "statistics": {
@@ -60,7 +60,7 @@ WORDS: Mapping[str, Mapping[Any, str]] = {
         "mean before norm": "with the mean of the patch tokens before the norm", "all": "with the mean of all tokens",
     },
 }  # fmt: skip
-# What gives a stack the step that every reference has.
+# Axis → how to give a stack the reference's step.
 CHANGES = {
     "decoder": "decode JPEGs in full: `Image.open(file).convert('RGB')`, without `draft`",
     "orientation": "turn images by EXIF: `image = ImageOps.exif_transpose(image)`",
@@ -72,7 +72,7 @@ CHANGES = {
     "positions": "interpolate positions as the encoder does: bicubic, without antialiasing",
     "pooling": "take the output of the encoder that the reference takes",
 }  # fmt: skip
-# The axes that touch only some files, those that show which file tells most, and those of the network.
+# Axes that touch only some files, axes that show which file tells most, and axes of the network.
 OF_SOME_FILES, OF_ALL_FILES = ("orientation", "alpha", "inks", "depth"), ("decoder", "rounding", "fit", "channels")
 OF_NETWORK, COMPRESSED = ("precision", "gelu", "positions"), ("jpeg", "input_jpeg")
 
@@ -115,7 +115,7 @@ def recipe_of(encoder: Any, gelu: str | None) -> Recipe:
 
 
 def axes_of(reference: Recipe, network: Mapping[str, Iterable[Any]]) -> dict[str, list[Any]]:
-    """Axis → all its values, the reference's first; `network` has those of the axes that depend on the encoder."""
+    """Returns axis → all its values, the reference's first; `network` has those that depend on the encoder."""
     libraries = {"Pillow": PILLOW.values(), "OpenCV": OPENCV, **dict.fromkeys(TORCH, ("bilinear", "bicubic"))}
     libraries |= {library: ("bicubic",) for library in TORCH if "clamped" in library}  # the others stay in the range
     ratios = {

@@ -1,4 +1,4 @@
-"""What a comparison of two stacks finds: how far their vectors are apart, the steps that explain it, and `Parity`."""
+"""The result of a comparison of two stacks: the distance of their vectors, the steps that explain it, and `Parity`."""
 
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from embedshift.statistics.retrieval import Gallery, search
 from embedshift.statistics.vectors import normalised
 from embedshift.study.shown import Shown, escaped, markdown_table, printable
 
-# The mean of 1 − cosine, and the difference of two cosines, up to which stacks in float32 differ by rounding alone.
+# Maximum mean of 1 − cosine, and maximum difference of two cosines, due to rounding in float32.
 ROUNDING, TIE = 1e-10, 1e-6
 COLUMNS: dict[str, Any] = {"distance_before": pl.Float64, "distance_after": pl.Float64, "explained": pl.Float64}
-# The CKA from which on vectors whose cosines differ are the same ones turned, scaled or moved.
+# Minimum CKA of vectors that are turned, scaled or moved copies, although their cosines differ.
 TURNED = 0.999
 
 
 @dataclass(frozen=True, eq=False)
 class Distance:
-    """What separates two stacks; vectors of different `lengths` have no `distances` (1 − cosine of each image).
+    """Distance of two stacks; vectors of different `lengths` have no `distances` (1 − cosine of each image).
 
     `search`: queries in an index, and the fraction of the reference's own neighbours that they find. `margins`: by how
     much the nearest other image leads in the reference; `changed`: images with another one, where that is no tie.
@@ -95,7 +95,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Causes:
-    """The named steps; what they leave unexplained (mean of 1 − cosine); the measured floor of rounding; a remark."""
+    """The named steps; the unexplained mean of 1 − cosine; the measured floor of rounding; a remark."""
 
     steps: tuple[Step, ...]
     distance: float
@@ -106,7 +106,7 @@ class Causes:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Parity(Shown):
-    """What separates a served stack from a reference, and why.
+    """The difference between a served stack and a reference, and its causes.
 
     `causes` are alterations of the reference, or `backwards` of the served stack; None = not looked for. A reference
     that is `locked` also keeps the nearest neighbours. `notes` say what could not be done.
@@ -124,7 +124,7 @@ class Parity(Shown):
 
     @property
     def passed(self) -> bool:
-        """Whether the relative shift is within the tolerance; with a lock, no nearest neighbour changes either."""
+        """Whether the relative shift is within the tolerance and, with a lock, no nearest neighbour changes."""
         return bool(self.distance.relative_shift <= self.tolerance) and not (self.locked and self.distance.changed)
 
     @property
@@ -136,7 +136,7 @@ class Parity(Shown):
 
     @property
     def sentence(self) -> str:
-        """The cause in words, and what it leaves; a missing normalisation, which no cosine shows."""
+        """The cause in words, and the unexplained rest; also a missing normalisation, which no cosine shows."""
         remark = self.causes.note if self.causes else ""
         sentences = [self._cause(), f"{remark[:1].upper()}{remark[1:]}." if remark else "", *self.notes]
         (first, second), names = self.distance.norms, (self.reference, self.served)
@@ -184,7 +184,7 @@ class Parity(Shown):
         return pl.DataFrame(columns, schema={"step": pl.Int64, "alteration": pl.String} | COLUMNS)
 
     def figure(self) -> Any:
-        """Draws how the distance falls, step by step, on a log axis: a figure of matplotlib."""
+        """Draws the distance after each step on a log axis, as a figure of matplotlib."""
         from embedshift.figures.style import new_figure, wrap
 
         rows, floor = self.table(), self.causes.floor if self.causes else ROUNDING
@@ -200,7 +200,7 @@ class Parity(Shown):
         return drawn
 
     def to_json(self) -> Json:
-        """Returns all numbers, ready for JSON; None where one does not exist."""
+        """Returns all numbers as JSON; None for a missing one."""
         distance, order = self.distance, np.argsort(-self.distance.distances, kind="stable")
         numbers = {"mean": distance.mean, "relative_shift": distance.relative_shift, "cka": distance.cka}
         numbers["largest"] = distance.distances[order[0]] if order.size else np.nan
@@ -232,6 +232,6 @@ class Parity(Shown):
         return [self.verdict, self.sentence, *self.changes]
 
     def _table(self) -> pl.DataFrame:
-        """The table as text: its distances span many powers of ten."""
+        """Returns the table as text: its distances span many powers of ten."""
         rows = [[str(row[0]), row[1], *(f"{value:.3g}" for value in row[2:])] for row in self.table().rows()]
         return pl.DataFrame(rows, schema=dict.fromkeys(self.table().columns, pl.String), orient="row")

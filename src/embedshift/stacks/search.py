@@ -1,4 +1,4 @@
-"""The search for the recipe of served vectors: which of its alterations may be named, and what they explain."""
+"""The search for the recipe of served vectors: which alterations may be named, and what they explain."""
 
 import itertools
 import logging
@@ -26,19 +26,19 @@ from embedshift.statistics.vectors import normalised
 
 log = logging.getLogger(__name__)
 
-# An alteration is named if the distance without it is so many times as large. Values of an axis within the factor TIE
-# of the best distance are ties; an alteration that gains less than the factor IDLE is dropped. A distance within the
-# factor LIKE of what a precision moves is said to be like it.
+# An alteration is named if the distance without it is larger by a factor. Values of an axis within the factor TIE of
+# the best distance are ties; an alteration that gains less than the factor IDLE is dropped. A distance within the
+# factor LIKE of the effect of a precision is said to be like it.
 DECISIVE, TIE, IDLE, LIKE = 10.0, 2.0, 1.1, 3.0
-# The same for a JPEG, whose error is as good as chance: no other step gains from it.
+# The same for a JPEG, whose error is nearly random, so that no other step gains from it.
 DECISIVE_JPEG = 4.0
-# Images of the screen, and the candidates that stay after each of them but the last.
+# Images of the screen, and the candidates that remain after each of them but the last.
 SCREENED, CONFIRMED = 3, (8, 4)
-# A single alteration is taken if it gains the factor CLEAR; or GAIN, where no precision explains what is left. Where
-# none does, so many of the nearest are combined in pairs: so many are tried, and with such a precision all.
+# A single alteration is accepted if it gains the factor CLEAR, or GAIN if no precision explains the rest. If none does,
+# the nearest ones are combined in pairs: this many, or all with such a precision.
 CLEAR, GAIN, PAIRED, PAIRS = 1.5, 1.03, 32, 16
 
-Alteration = tuple[str, list[Any]]  # an axis, and its values that tie, the best first
+Alteration = tuple[str, list[Any]]  # an axis, and its tied values, the best first
 Proposals = Iterator[tuple[list[Recipe], float]]
 Propose = Callable[[Recipe, Sequence[int]], Proposals]
 
@@ -50,7 +50,7 @@ class Search:
         self.reference, self.axes = reference, axes = encodings.reference, encodings.axes
         self.everything, self._reserved = range(len(served)), 0
 
-        # Images that no peculiarity of a file touches; of these the ones that show most alterations, and the fewest.
+        # Ordinary images first. The screen shows the most alterations, the control the fewest.
         def inputs(index: int, of: Iterable[str]) -> int:
             return len({self._key(reference.having(axis, value), index) for axis in of for value in axes.get(axis, ())})
 
@@ -59,7 +59,7 @@ class Search:
         self.control = sorted(self.everything, key=lambda index: (order[index][0], -order[index][1]))[:1]
 
     def run(self) -> Recipe:
-        # Alterations that gain only together are fewer where few show; what fits there by chance is no start.
+        # Alterations that gain only together are rare if few images show them; an accidental fit is no start.
         self._reserved = self._encodings.left // 2  # for the screen
         start = self._descend(self._pooled(self.reference, self.control), self.control, self._global_proposals)
         self._reserved = 0
@@ -109,13 +109,13 @@ class Search:
         return {value: size for value, size in sizes.items() if size / LIKE < left < size * LIKE}
 
     def _is_within(self, recipe: Recipe, limit: float) -> bool:
-        """Whether the mean distance is at most a limit; it stops at the first images that exceed it."""
+        """Returns whether the mean distance is at most a limit; stops at the first images that exceed it."""
         total, budget = 0.0, limit * len(self.everything)
         images = dict.fromkeys((*self.screen, *self.everything))
         return all((total := total + self.distance(recipe, [index])) <= budget for index in images)
 
     def _descend(self, current: Recipe, images: Sequence[int], propose: Propose) -> Recipe:
-        """Takes the best of the proposed alterations until none helps, or rounding is left."""
+        """Applies the best of the proposed alterations until none helps, or rounding is left."""
         left = self.distance(current, images)
         for candidates, factor in propose(current, images) if left > self.floor(current) else ():
             if (spare := self._encodings.left - self._reserved) <= 0:
@@ -132,17 +132,17 @@ class Search:
             if quality := getattr(current, axis):
                 near = range(max(1, quality - NEAR_QUALITY), min(100, quality + NEAR_QUALITY) + 1)
                 altered += [current.having(axis, value) for value in near]
-        # Of those with the same inputs the first.
+        # The first of those with equal inputs.
         distinct = {self._inputs(one, images): one for one in reversed((current, *altered))}
         altered = [one for one in reversed(distinct.values()) if one is not current]
         yield altered, CLEAR
-        # A low precision moves vectors by chance: what is left falls to rounding once nothing else differs, not before.
+        # The effect of a low precision is random: the rest falls to rounding once nothing else differs, not before.
         precisions = self.precisions_like(self.distance(current, images), current, images)
         rounded = [[one.having("precision", value) for one in (current, *altered)] for value in precisions]
         for candidates in rounded:
             yield candidates, DECISIVE
         yield altered, GAIN
-        # Rounding matters to some fits alone.
+        # Rounding alone matters to some fits.
         fits = [c.having("rounding", v) for c in altered if c.fit != current.fit for v in self.axes.get("rounding", ())]
         yield fits, IDLE
         nearest = sorted(altered, key=lambda candidate: self.distance(self._pooled(candidate, images), images[:1]))
@@ -159,7 +159,7 @@ class Search:
             yield candidates, IDLE
 
     def _local_proposals(self, current: Recipe, _images: Sequence[int]) -> Proposals:
-        """The candidates that give the same inputs of the screened images: those that touch only other files."""
+        """Returns candidates with equal inputs for the screened images: those that touch only other files."""
         axes = [axis for axis in self.axes if axis not in (*OF_NETWORK, "pooling")]
         candidates = [current.having(axis, value) for axis in axes for value in self.axes[axis]]
         inputs = self._inputs(current, self.screen)
@@ -175,7 +175,7 @@ class Search:
         return min(self._with_poolings(recipe), key=lambda pooled: self.distance(pooled, images[:1]))
 
     def _best(self, candidates: Iterable[Recipe], images: Sequence[int]) -> Recipe | None:
-        """The nearest candidate, with every pooling: all by the first image, the best of them by more images."""
+        """Returns the nearest candidate, with every pooling: all by the first image, the best ones by more images."""
         left = [pooled for candidate in candidates for pooled in self._with_poolings(candidate)]
         if len(images) <= SCREENED:
             for count, kept in enumerate(CONFIRMED[: len(images) - 1], 1):

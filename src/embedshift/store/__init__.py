@@ -1,1 +1,1 @@
-"""A study's folder: shards, study.json, the lock, and the reader that all later steps use."""
+"""A study's folder: shards, study.json, the lock, and the reader for all later steps."""

@@ -1,4 +1,4 @@
-"""The baseline of every metric from the shards' sums over pairs of images, and the metrics of all images."""
+"""The baseline of every metric, from the shards' sums over pairs of images."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,14 +12,14 @@ from embedshift.statistics.baselines import CHUNKS, KEPT, Baseline, sampled_base
 from embedshift.statistics.summary import Measured, measured, moving
 from embedshift.store.reader import Reader
 
-# Shards above which baselines use only a part of the sums of all shards: memory would grow by two vectors a shard.
+# Maximum shards whose sums are all used for baselines: memory grows by two vectors a shard.
 MANY = 4_096
 
 # The sums of shards under a name, each with the number of images before its shard.
 Placed = Iterable[tuple[int, dict[str, Values]]]
 
 
-# Several tables of a study need them, which would read the sums of all shards again.
+# Cached, since several tables would read the sums of all shards again.
 @functools.lru_cache(maxsize=1)
 def baselines(reader: Reader) -> dict[str, Baseline]:
     sampled = _sampled(reader)
@@ -40,7 +40,6 @@ def baselines(reader: Reader) -> dict[str, Baseline]:
     }
 
 
-# Several tables are made from them, too.
 @functools.lru_cache(maxsize=1)
 def measurements(reader: Reader) -> Measured:
     by_metric = baselines(reader)
@@ -49,7 +48,7 @@ def measurements(reader: Reader) -> Measured:
 
 
 def _sampled(reader: Reader) -> dict[str, Values]:
-    """Adds up the measured pairs of originals of different groups, in which each group counts once; empty for none."""
+    """Returns the sums of measured pairs of originals of different groups, with equal group weights; empty for none."""
     total: Values | None = None
     groups, used = reader.groups, list[tuple[GroupNumbers, NDArray[np.bool_]]]()
     sizes = None if groups is None else np.bincount(groups)
@@ -61,14 +60,14 @@ def _sampled(reader: Reader) -> dict[str, Values]:
             weights = (pairs[:, 0] != pairs[:, 1]) / sizes[pairs].prod(axis=1)
         has_value = ~np.isnan(part["values"]) & (weights > 0)[:, None]
         values, weights = np.where(has_value, part["values"], 0.0), has_value * weights[:, None]
-        # One after the other: sums in another order differ by rounding.
+        # Sequential, since another order differs by rounding.
         products = weights * values, weights * values**2, weights, weights**2
         sums = np.stack([np.cumsum(product, axis=0)[-1] for product in products])
         total = sums if total is None else sums + total
         used.append((pairs, has_value))
     if total is None:
         return {}
-    # Weighted pairs count as so many of equal weight (Kish).
+    # Effective number of weighted pairs (Kish).
     with np.errstate(invalid="ignore"):
         scale = total[2] / total[3]
     pairs, has_value = (np.concatenate(arrays) for arrays in zip(*used, strict=True))

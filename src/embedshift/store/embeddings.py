@@ -1,4 +1,4 @@
-"""Embeddings of a study's first images, in memory: originals and their views."""
+"""Embeddings of a study's first images and their views, in memory."""
 
 import numpy as np
 
@@ -8,20 +8,20 @@ from embedshift.statistics.agreement import COMPARED
 from embedshift.statistics.baselines import KEPT
 from embedshift.store.reader import Reader
 
-# Images whose views are read, where there are few augmentations; the least number; and the most views of them.
+# Maximum images whose views are read, minimum images, and maximum views.
 MOST_IMAGES, FEW_IMAGES, MOST_VIEWS = KEPT, 256, 20_000
-# Images on which maps are tried, and numbers of their vectors.
+# Maximum images for fitting maps, and numbers of their vectors.
 TRIED, NUMBERS = 2_000, 2**28
 
 
 def images_read(reader: Reader) -> int:
-    """Returns of how many images the views are read: of fewer, where each has many."""
+    """Returns the number of images whose views are read, limited by memory."""
     order = reader.image_rows.layout
     return min(order.images, MOST_IMAGES, max(FEW_IMAGES, MOST_VIEWS // max(1, len(order.views) - 1)))
 
 
 def images_tried(reader: Reader) -> int:
-    """Returns on how many images maps are tried, whose vectors take at most 1 GiB."""
+    """Returns the number of images for fitting maps, whose vectors take at most 1 GiB."""
     order = reader.image_rows.layout
     return min(order.images, TRIED, max(1, NUMBERS // (len(order.views) * reader.info.encoder.dim)))
 

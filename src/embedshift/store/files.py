@@ -1,4 +1,4 @@
-"""Files of a folder that runs write: their SHA-256, written whole or not at all, and the lock of one run.
+"""Files of a folder that runs write: checksums, atomic writing, and the lock of a run.
 
 Checksums detect damage, not forgery: who changes a file can hash it.
 """
@@ -22,21 +22,21 @@ from embedshift.config.safe_files import open_file, open_internal_file, write_wh
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources.base import storable
 
-# Size, times of change (one of which a program may set) and inode of a file.
+# Size, times of change (one is settable by programs) and inode of a file.
 State = tuple[int, int, int, int]
 
-# Folders within a study. Somebody else's study may have a link in place of one, and would overwrite what is there.
+# Folders within a study. Another person's study may have a link instead, which would overwrite its target.
 INSIDE = ("shards", "tables", "figures")
 _HIDDEN_IMAGE = re.compile(r"\..+\.(png|jpg|webp|json)\.\d+")
 
-# Folders in which runs of this process work, by device and inode number.
+# Folders with a run of this process, by device and inode number.
 _HELD: set[tuple[int, int]] = set()
 _GUARD = threading.Lock()
 _AT_WORK = "another run is using this folder; wait for it or choose another `out`"
 
 
 class Damaged(EmbedshiftError):
-    """The shard is not as it was written."""
+    """A shard differs from the one that was written."""
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(f"{path}: damaged ({what}); run the study again with `repair` to measure it")
@@ -49,7 +49,7 @@ def file_state(path: Path) -> State:
 
 
 def file_checksum(path: Path) -> str:
-    """Returns the SHA-256 of a file; this process reads it again only if it has changed."""
+    """Returns the SHA-256 of a file, cached until the file changes."""
     try:
         return _checksum(path, file_state(path))
     except OSError as error:
@@ -81,7 +81,7 @@ def _fields_checksum(content: Mapping[str, Any]) -> str:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> str:
-    """Writes a file of a study by `write(hidden path)`, whole or not at all; returns its SHA-256."""
+    """Writes a file of a study by `write(hidden path)`, completely or not at all; returns its SHA-256."""
     try:
         path.parent.mkdir(exist_ok=True)
         if path.parent.is_symlink() and path.parent.name in INSIDE:
@@ -98,7 +98,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> str:
 
 
 def made_inside(out: Path, path: Path) -> Path:
-    """Returns a path in a folder of images, and creates the folders on its way; refuses links that lead out."""
+    """Returns a path in a folder of images, and creates its parents; refuses links that lead out."""
     if not path.parent.resolve().is_relative_to(out.resolve()):
         raise EmbedshiftError(f"{path.parent}: a link to another folder; replace it by a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ def locked(out: Path, inside: str = "shards") -> Iterator[None]:
 
 
 def _lock_file(out: Path) -> BinaryIO:
-    """Opens the lock file and creates it if needed; does not follow or change what another user put in its place."""
+    """Opens the lock file, created if needed; does not follow or change a replacement by another user."""
     path = out / ".lock"
     try:
         return open_internal_file(path)

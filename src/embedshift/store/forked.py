@@ -1,4 +1,4 @@
-"""Detects processes in which Polars would hang: forks of a process that has used it, which lack its threads."""
+"""Detects forks of a process that has used Polars, which would hang for lack of its threads."""
 
 import contextlib
 import glob

@@ -1,4 +1,4 @@
-"""The vectors to search among: the originals of a study, and those of an additional gallery."""
+"""The gallery: vectors of a study's originals and of an additional gallery."""
 
 import dataclasses
 import itertools
@@ -34,7 +34,7 @@ class Originals:
 
     @property
     def searched(self) -> int:
-        """The number of originals that a view is searched among; their mean, if those of its group are left out."""
+        """Number of originals in a view's search; the mean, if those of its own group are omitted."""
         groups = self.gallery.groups
         if groups is None:
             return len(self.gallery)
@@ -67,14 +67,14 @@ def originals(reader: Reader, path: str = "", layout: str = ONE) -> Originals:
         filled += len(own)
         release_memory(memory, filled)
     groups = None
-    if reader.groups is not None:  # an image of the gallery is a group of its own
+    if reader.groups is not None:  # each image of the gallery is its own group
         groups = np.concatenate([reader.groups, len(reader.groups) + np.arange(filled - images)])
     kept = memory[:filled] if several > 1 else memory[:filled, 0]
     return Originals(pl.concat(names), Gallery.of(kept, groups), images)
 
 
 def refuse_without(reader: Reader, layout: str, needed: str | None) -> None:
-    """Refuses a layout for which a study lacks a column of vectors, and one with a map, which is fitted to others."""
+    """Refuses a layout whose columns a study lacks, and a layout with a map, which is fitted to other vectors."""
     if needed is not None and needed not in reader.image_rows.columns:
         raise UsageError(f"{reader.folder}: `layout` {layout} needs a study that was run with `{needed}`")
     if needed is not None and reader.whitening is not None:
@@ -89,7 +89,7 @@ def several_of(reader: Reader, layout: str) -> int:
 
 
 def searched_layout(reader: Reader) -> str:
-    """Returns the layout of the search whose tables are stored; `one` where there is none."""
+    """Returns the layout of the stored search tables; `one` without them."""
     record = reader.info.tables.get("search_ranks")
     return ONE if record is None or reader.whitening is not None else record.settings.get("layout", ONE)
 
@@ -100,18 +100,18 @@ def query_columns(layout: str) -> list[str]:
 
 
 def queries_of(block: pl.DataFrame, layout: str) -> Floats:
-    """Returns a query for each row of a block, `[rows, D]`."""
+    """Returns one query per row of a block, `[rows, D]`."""
     mirrored = block[OF_QUERIES[layout]].to_numpy() if layout in OF_QUERIES else None
     return as_query(layout, block["embedding"].to_numpy(), mirrored)
 
 
 def gallery_columns(layout: str) -> list[str]:
-    """Returns the columns of rows from which `gallery_of` makes what a gallery keeps."""
+    """Returns the columns of rows from which `gallery_of` makes vectors of the gallery."""
     return ["embedding", *([OF_GALLERY[layout]] if layout in OF_GALLERY else [])]
 
 
 def gallery_of(block: pl.DataFrame, layout: str) -> Floats:
-    """Returns what a gallery keeps of the originals of a block, `[n, D]` or `[n, m, D]`."""
+    """Returns the gallery's vectors of the originals of a block, `[n, D]` or `[n, m, D]`."""
     whole = block["embedding"].to_numpy()
     if layout not in OF_GALLERY:
         return whole
@@ -128,7 +128,7 @@ def _blocks(rows: pl.LazyFrame, layout: str = ONE) -> Blocks:
 
 
 def _gallery(reader: Reader, path: Path, layout: str) -> tuple[int, int, Blocks]:
-    """Returns how many images a gallery has, and the most vectors of one, and these."""
+    """Returns the number of images of a gallery, the maximum vectors per image, and the vectors."""
     other = Reader(path)
     if other.exists():
         _refuse_study(reader, other)
@@ -148,7 +148,7 @@ def _gallery(reader: Reader, path: Path, layout: str) -> tuple[int, int, Blocks]
 
 
 def _others(reader: Reader, gallery: Blocks, key: str, layout: str) -> Blocks:
-    """Yields the images of a gallery without those of the study: of one `key`, or if it is not pixels of one vector."""
+    """Yields the images of a gallery that the study lacks, compared by `key`: pixels, or a vector."""
     raw = dataclasses.replace(reader, whitening=None)
     rows = raw.rows().filter(pl.col("view") == ORIGINAL)
     own = rows.select(key).collect()[key].drop_nulls().hash().to_numpy() if key else np.zeros(0, np.uint64)
@@ -165,7 +165,7 @@ def _others(reader: Reader, gallery: Blocks, key: str, layout: str) -> Blocks:
 
 
 def _are_among(values: NDArray[Any], known: NDArray[Any]) -> NDArray[np.bool_]:
-    """Returns which values are among known ones, in order, by looking each up: these may be millions in each block."""
+    """Returns which values are among known ones, in order, by lookup: each block may have millions."""
     places = np.searchsorted(known, values)
     return known[np.minimum(places, len(known) - 1)] == values if len(known) else np.zeros(len(values), np.bool_)
 

@@ -1,4 +1,4 @@
-"""Chooses the groups of a study's images, finds near-duplicates among them, and counts exact copies."""
+"""Chooses the groups of a study's images, finds near-duplicates, and counts exact copies."""
 
 import dataclasses
 import logging
@@ -19,9 +19,9 @@ from embedshift.store.reader import Reader
 
 log = logging.getLogger(__name__)
 
-# How many pairs of different images may be joined.
+# Maximum pairs of different images that may be joined.
 EXPECTED_FALSE = 0.01
-# Every image for itself, whatever groups the folder holds.
+# Independent images, whatever groups the folder holds.
 INDEPENDENT = Groups(NONE, (), ())
 
 
@@ -46,7 +46,7 @@ def near_groups(reader: Reader) -> GroupNumbers:
     views, cosine = reader.rows().filter(pl.col("view") != ORIGINAL), pl.col("cosine_similarity").fill_nan(None)
     medians = views.group_by("view").agg(cosine.median()).collect().to_series(1) if reader.augmentations else ()
     groups = _connected(reader, vectors, near_cosine(medians, mean_cosine(vectors)), None)
-    # Copies that are further than the mildest change are told from other images where shifts count less.
+    # Distant copies are distinguished from other images if shifts have less weight.
     if (whitening := shift_map(reader.image_rows)) is not None:
         space = mapped(vectors, whitening, reader.folder, step=LEAST_PAIRED)
         tail = fit_tail(space, groups, seed=reader.info.seed)
@@ -70,7 +70,7 @@ def are_stored(reader: Reader, groups: Groups | None) -> bool:
 
 
 def regrouped(reader: Reader, choice: Choice | None) -> Reader | None:
-    """Returns a reader with other groups, which writing its tables records; None if the study has these already."""
+    """Returns a reader with other groups, recorded when its tables are written; None if the study has these already."""
     if choice is None:
         return None
     if not reader.info.complete:
@@ -84,7 +84,7 @@ def regrouped(reader: Reader, choice: Choice | None) -> Reader | None:
 def copies(reader: Reader) -> int:
     """Returns the number of images that repeat the pixels of an image of another group."""
     originals = reader.rows().filter(view=ORIGINAL)
-    # Eight bytes stand for a hash of 32 characters; of a million images two share them by a chance of 3e-8.
+    # Eight bytes of a hash of 32 characters; two of a million images collide with probability 3e-8.
     pixels = originals.select(pl.col("pixels").hash(seed=0), is_known=pl.col("pixels").is_not_null()).collect()
     if reader.groups is not None:
         pixels = pixels.with_columns(group=reader.groups).unique()

@@ -1,4 +1,4 @@
-"""Groups of images that are not independent, such as the frames of a scene: chosen for the analysis, not measured."""
+"""Groups of dependent images, such as frames of a scene: chosen for the analysis, not measured."""
 
 import functools
 import hashlib
@@ -42,7 +42,7 @@ class Groups:
 
 
 def find_groups(choice: Choice, ids: Sequence[str], near: Callable[[], Sequence[str | None]]) -> Groups | None:
-    """Returns the chosen groups of some images; None if every image is independent."""
+    """Returns the chosen groups of some images; None if all images are independent."""
     if choice == NONE:
         return None
     if choice == FOLDER:

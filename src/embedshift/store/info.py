@@ -24,9 +24,9 @@ from embedshift.store.files import is_intact, with_checksum, write_atomically
 FILE = "study.json"
 # Of study.json and of shards.
 SCHEMA_VERSION = 8
-# A vector for each fixed input; None where there was no answer.
+# One vector per fixed input; None without an answer.
 Answer = tuple[tuple[float, ...] | None, ...]
-# Bytes of the largest file that is read.
+# Maximum bytes of a file that is read.
 LARGEST = 2**30
 
 
@@ -55,7 +55,7 @@ class EncoderRecord(Model):
     kernels: tuple[str, ...] | None = None
     takes_images: bool = False
     configuration: Mapping[str, Any] = {}
-    # The largest distance of its answers in another pass or batch.
+    # Largest distance of its answers in another pass or batch.
     instability: float = 0.0
 
 
@@ -74,7 +74,7 @@ class GroupsRecord(Model):
 
 
 class Until(Model):
-    """The width of `until`, the shards kept in any case, how many are enough, and the widest interval at present."""
+    """The width of `until`, the shards that are kept anyway, the sufficient number, and the widest interval now."""
 
     width: float
     kept: int = 0
@@ -84,19 +84,19 @@ class Until(Model):
 
 
 class TableRecord(Model):
-    """The settings of a table that is kept, and its columns that hold hashes of names."""
+    """The settings of a stored table, and its columns of hashed names."""
 
     settings: Mapping[str, str] = {}
     hidden: tuple[str, ...] = ()
 
 
 class RulesRecord(Model):
-    """Rules that the study was checked against for its report, as they were given, and what they decided."""
+    """Rules for the study's report as given, and their results."""
 
     text: str
     counts: Mapping[str, int]
     named: tuple[str, ...] = ()
-    # The checksum of the rows that they were checked on, and the digest of the groups.
+    # Checksum of the checked rows, and digest of the groups.
     rows: str = ""
     groups: str = ""
 
@@ -114,40 +114,40 @@ class StudyInfo(Model):
     config_hash: str
     # Everything that can change a number.
     identity: Mapping[str, Any]
-    # The questions asked, in order, and what they must know about the run.
+    # The questions asked, in order, with their data on the run.
     questions: Mapping[str, Mapping[str, Any]]
     augmentations: tuple[str, ...]
-    # Name of an augmentation → one line that says what it is.
+    # Name of an augmentation → its one-line description.
     descriptions: Mapping[str, str] = {}
     encoder: EncoderRecord
-    # What the encoder, and each of the user's own functions, answered on fixed inputs when the study began.
+    # Answers of the encoder, and of the user's own functions, to fixed inputs at the start of the study.
     answers: Mapping[str, Answer] = {}
     source: Mapping[str, Any]
-    # How images were ordered before they were cut into shards.
+    # Order of the images before they were cut into shards.
     order: str
     counts: Counts
     seconds: Mapping[str, float] = {}
     versions: Mapping[str, str] = {}
     # The variants of a study of pairs, by name.
     variants: Mapping[str, Mapping[str, Any]] = {}
-    # Random; its shards hold it too, so that one of another study with equal settings is not taken for its own.
+    # Random; also in its shards, to distinguish studies with equal settings.
     study_id: str = ""
-    # Name of a shard → its pixels when it was first measured. They stay when the shard is measured again.
+    # Name of a shard → digest of its pixels at the first measurement, kept if the shard is measured again.
     pixels: Mapping[str, ShardPixels] = {}
     # Name of a shard, table, figure or report, or of failures.parquet → SHA-256 of its file.
     files: Mapping[str, str] = {}
     tables: Mapping[str, TableRecord] = {}
-    # The checksum of the rows that the tables were made from.
+    # Checksum of the rows behind the tables.
     rows: str = ""
-    # The groups of images that the tables are made with; None = images are independent.
+    # Groups behind the tables; None = images are independent.
     groups: GroupsRecord | None = None
     rules: RulesRecord | None = None
-    # What the last run was asked for by `until`; None = all images.
+    # The last run's `until`; None = all images.
     until: Until | None = None
 
     @property
     def ended(self) -> Until | None:
-        """Where `until` ended the study; None = it holds all images, or is not finished."""
+        """The end by `until`; None = the study holds all images, or is not finished."""
         return self.until if self.complete and self.until and self.until.shards else None
 
     @property
@@ -158,12 +158,12 @@ class StudyInfo(Model):
 
     @property
     def group_count(self) -> int:
-        """Number of groups of measured images; where images are independent, each is a group of its own."""
+        """Number of groups of measured images; independent images count singly."""
         return self.groups.count if self.groups else self.counts.measured
 
     @property
     def groups_digest(self) -> str:
-        """The digest of the groups; "" = images are independent."""
+        """Digest of the groups; "" = images are independent."""
         return self.groups.digest if self.groups else ""
 
     @property
@@ -190,12 +190,12 @@ class StudyInfo(Model):
 
     @property
     def has_vectors(self) -> bool:
-        """Whether every row holds its embedding and attention; with `store="metrics"` few rows hold attention."""
+        """Whether every row holds embedding and attention; with `store="metrics"` few rows hold attention."""
         return bool(self.config["store"] == "all")
 
     @property
     def has_pixels(self) -> bool:
-        """Whether it measured images; a study of vectors has metrics of neither pixels nor attention."""
+        """Whether it measured images; a study of vectors has no metrics of pixels or attention."""
         return bool(self.config.get("augmentations") != VECTORS)
 
     def write(self, folder: Path) -> None:
@@ -247,11 +247,11 @@ def read_info(folder: Path) -> StudyInfo:
 
 
 ENCODER = "the encoder"
-# The largest relative distance of two answers that is rounding: of an encoder by its precision, across instruction
-# sets, threads and batches (`benchmarks/answers.py`), and of statistics of a view.
+# Largest relative distance of two answers due to rounding: of an encoder by its precision, across instruction sets,
+# threads and batches (`benchmarks/answers.py`), and of statistics of a view.
 ROUNDING = {"float32": 5e-4, "float16": 1e-2, "bfloat16": 3e-2}
 OF_VIEWS = 1e-3
-# An unstable encoder's answers may differ by as much again, in other passes.
+# Additional distance allowed for an unstable encoder in other passes.
 UNSTABLE = 3
 
 
@@ -278,7 +278,7 @@ def _short(value: Any) -> str:
 
 
 def as_answer(vectors: Floats) -> Answer:
-    """Returns `[K, D]` as an answer: seven digits are all that float32 has."""
+    """Returns `[K, D]` as an answer of seven digits, the precision of float32."""
     return tuple(
         tuple(float(f"{value:.7g}") for value in vector) if np.isfinite(vector).all() else None for vector in vectors
     )
@@ -299,7 +299,7 @@ def allowed(name: str, precision: str, instability: float = 0.0) -> float:
 
 
 def other_answers(stored: StudyInfo, now: Mapping[str, Answer]) -> str | None:
-    """Returns what answers otherwise than it did in a study, and by how much; None if nothing does."""
+    """Returns which answers differ from those of a study, and by how much; None if all are equal."""
     for name, answer in now.items():
         limit = allowed(name, stored.encoder.precision, stored.encoder.instability)
         if (moved := distance(stored.answers.get(name, ()), answer)) > limit:

@@ -1,4 +1,4 @@
-"""What lies in a study's folder: the shards that study.json implies, and which files are whole."""
+"""The content of a study's folder: shards implied by study.json, and undamaged files."""
 
 import concurrent.futures
 import functools
@@ -27,11 +27,11 @@ from embedshift.store.shards import (
 )
 from embedshift.store.table import alteration, is_figure_or_report
 
-# Hashing and reading beside each other; more threads gain nothing on one disk.
+# Hashing and reading in parallel; more threads gain nothing on one disk.
 _THREADS = 2
-# Bytes of the sums of all shards that are kept; where they are more, they are read again.
+# Maximum bytes of cached sums of all shards; more are read again.
 _SUMS_BYTES = 2**29
-# Names that look like a shard. Hidden files never do.
+# Names that look like a shard; never hidden files.
 _LIKE_A_PART = re.compile(r"(?!\.).*(^part-|\.parquet)", re.IGNORECASE | re.DOTALL)
 
 
@@ -64,7 +64,7 @@ class Listing:
         return usable
 
     def read(self, count: int) -> dict[int, ShardFile | EmbedshiftError]:
-        """Returns those of `count` shards that exist, or why one cannot be used; opens only those that are new."""
+        """Returns those of `count` shards that exist, or why one cannot be used; opens only new ones."""
         paths, part = existing_shards(self.folder, count), functools.partial(self._part, count)
         if paths.keys() <= self.known.keys():
             return {index: part(index, path) for index, path in paths.items()}
@@ -72,7 +72,7 @@ class Listing:
             return dict(zip(paths, threads.map(part, paths.keys(), paths.values()), strict=True))
 
     def add(self, part: ShardFile, count: int) -> ShardFile:
-        """Takes one of `count` shards; keeps its sums if those of all fit into memory."""
+        """Adds one of `count` shards; keeps its sums if those of all fit into memory."""
         part = part if len(part.sums or b"") * count <= _SUMS_BYTES else replace(part, sums=None)
         self.known[part.record.index] = part
         return part
@@ -100,7 +100,7 @@ class Listing:
         return {} if self._state is None else self.info.files
 
     def now(self) -> "Listing":
-        """Returns the listing of the folder as it is now, which any process may have written; opens only new shards."""
+        """Returns the listing of the folder now, possibly written by another process; opens only new shards."""
         is_finished = "info" in vars(self) and self.info.complete
         is_same = is_finished and self._state == self._study_state()
         return self if is_same else Listing(self.folder, self.known)
@@ -155,12 +155,12 @@ def refuse_counts(folder: Path, info: StudyInfo, usable: Iterable[ShardFile]) ->
 
 
 def study_checksum(parts: Iterable[ShardFile]) -> str:
-    """Returns one checksum over those of all parts; it differs between runs, because parts store their times."""
+    """Returns a checksum over those of all parts; it differs between runs, because parts store their times."""
     return hashlib.sha256("\n".join(part.checksum for part in parts).encode()).hexdigest()
 
 
 def measured_checksum(parts: Iterable[ShardFile]) -> str:
-    """Returns one checksum over the rows and sums of all parts; equal for two runs of one study."""
+    """Returns a checksum over the rows and sums of all parts; equal for two runs of one study."""
     return hashlib.sha256("\n".join(part.record.rows_checksum for part in parts).encode()).hexdigest()
 
 

@@ -11,13 +11,13 @@ from typing import Any
 from embedshift.sources import without_folders
 from embedshift.sources.base import ENDINGS
 
-# An absolute path of two parts or more within a text, and its last part: it ends where a space does, and what stands
-# before it is no part of a URL or a path.
+# An absolute path of at least two parts within a text, and its last part. It ends at a space and is not part of a URL
+# or another path.
 _PATH = re.compile(r"(?:file://|(?<![\w./~-]))/(?:[^/\s'\"(),:;]+/)+([^/\s'\"(),:;]*)")
-# An absolute path that is a setting, or stands in it after a colon. It may hold spaces; any other slash is a user's.
+# An absolute path that is a setting, or follows a colon in it, and may hold spaces; another slash is the user's.
 _LAST_PATH = re.compile(r"(?:file://|^|(?<=:))/(?:[^/]+/)*([^/]+)/*$")
 
-# What stands before the names of images that are not of the study but of a gallery beside it.
+# Prefix of the names of a gallery's images beside a study.
 GALLERY = "gallery:"
 
 
@@ -43,7 +43,7 @@ class ImageNaming:
         return short
 
     def places(self, paths: Sequence[str]) -> list[str]:
-        """Shortens folders and files to as few trailing parts as tell them apart; URLs and relative paths stay."""
+        """Shortens absolute paths to the fewest trailing parts that distinguish them; keeps URLs and relative paths."""
         local = {path: path.removeprefix("file://") for path in paths}
         absolute = [path for path in local if local[path].startswith(("/", "~"))]
         short = dict(zip(absolute, tails([local[path] for path in absolute]), strict=True))

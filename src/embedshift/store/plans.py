@@ -1,4 +1,4 @@
-"""What a study, as a pilot, plans for a second encoder: images that find a change between the two."""
+"""Sample sizes for a comparison with a second encoder, planned from a study as pilot."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ Plan = tuple[str, str, str, float, Planned]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be found, and with what probability."""
+    """The effect to find, and the probability to find it."""
 
     ratio: float = 1.1
     recall_loss: float = 0.01
@@ -32,7 +32,7 @@ class Wanted:
 
 
 def other_images(reader: Reader) -> int:
-    """Returns how many images of the gallery are not of the study; 0 if it was not searched."""
+    """Returns the number of gallery images outside the study; 0 without a search in it."""
     sizes, images = reader.table("gallery_sizes"), reader.info.counts.measured
     return 0 if sizes is None else max([images, *sizes.filter(kind="measured")["images"]]) - images
 
@@ -47,12 +47,12 @@ def halves_of(reader: Reader) -> list[ComparedHalves]:
 
 
 def shifts_of(reader: Reader) -> Values:
-    """Returns the relative shift of cosines under each augmentation, `[A]`; infinite where it has none."""
+    """Returns the relative shift of cosines under each augmentation, `[A]`; infinite without one."""
     return reader.need("summary").filter(metric=COSINE)["relative_shift"].fill_null(np.inf).to_numpy()
 
 
 def plans_of_encoders(reader: Reader, find: Wanted, compared: Sequence[ComparedHalves]) -> Iterator[Plan]:
-    """Yields what `compare` and `check` need for a second encoder that differs as random halves of this one do."""
+    """Yields plans for `compare` and `check` with an encoder that differs like random halves of this one."""
     if not compared:
         return
     shifts, seed = shifts_of(reader), reader.info.seed

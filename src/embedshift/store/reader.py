@@ -40,7 +40,7 @@ DISTANCES = {"cosine_similarity": vectors.cosine, "l2_distance": vectors.distanc
 
 @dataclass(frozen=True, eq=False)
 class WhitenedRows:
-    """Rows whose embeddings, and the distances of views from their originals, come through a map."""
+    """Rows whose embeddings, and distances between views and originals, are those after a map."""
 
     raw: pl.LazyFrame
     whitening: Whitening
@@ -81,7 +81,7 @@ class WhitenedRows:
 def whitened_sums(
     name: str, sums: Mapping[str, Values], originals: pl.LazyFrame, whitening: Whitening
 ) -> dict[str, Values]:
-    """Returns a shard's sums for the baselines of the distances; others are as they were."""
+    """Returns a shard's sums, with those for baselines of distances after the map."""
     if name == "vectors":
         return {"vectors": whitening(sums["vectors"]).astype(np.float64)}
     if name == "normalised" and len(sums["images"]):
@@ -93,18 +93,18 @@ def whitened_sums(
 
 @dataclass(frozen=True, eq=False)
 class Reader:
-    """The results of a run, read from its folder: rows, sums and tables, under the choices of a reader."""
+    """The results of a run, read from its folder: rows, sums and tables, with the choices of a reader."""
 
     folder: Path
     choices: Sequence[Any] = ()
     made: Mapping[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
     pictures: bool = True
     images_root: Path | None = None
-    # Embeddings are read through this map.
+    # Map applied to embeddings.
     whitening: Whitening | None = None
-    # In place of the groups that the folder holds; chosen `NONE` = images are independent.
+    # Replaces the groups in the folder; `NONE` = images are independent.
     grouped: Groups | None = None
-    # That of another reader of the folder, so that no shard is opened twice; None = a new one.
+    # Listing of another reader of the folder, so that no shard is opened twice; None = a new one.
     listing: Listing = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -113,7 +113,7 @@ class Reader:
             object.__setattr__(self, "listing", Listing(self.folder))
 
     def now(self) -> "Reader":
-        """Returns a reader of the folder as it is now, which any process may have written; itself if nothing has."""
+        """Returns a reader of the folder now, possibly written by another process; itself if nothing changed."""
         listing = self.listing.now()
         return self if listing is self.listing else dataclasses.replace(self, listing=listing)
 
@@ -150,7 +150,7 @@ class Reader:
 
     @functools.cached_property
     def unseen(self) -> str:
-        """Why none of its images may be read, in one line; "" = they may."""
+        """Why its images may not be read, in one line; "" = they may."""
         if self.source["kind"] == "vectors" and "root" not in self.source:
             return "made without images: the vectors do not say where these are"
         try:
@@ -174,7 +174,7 @@ class Reader:
 
     @property
     def shows_images(self) -> bool:
-        """Whether figures and reports show images: they may, and their place is known."""
+        """Whether figures and reports show images: allowed, and in a known place."""
         return self.pictures and not self.unseen
 
     @property
@@ -187,14 +187,14 @@ class Reader:
 
     @functools.cached_property
     def family_of(self) -> dict[str, str]:
-        """Augmentation → the family of which it is a level, or itself."""
+        """Augmentation → its family, or itself."""
         families = {view: family.name for family in self.families for view in family.views}
         return {name: families.get(name, name) for name in self.augmentations}
 
     @property
     def metrics(self) -> list[str]:
         names = [name for name in self.info.metrics if name in METRICS]
-        # Text is compared with embeddings as they are.
+        # Text is compared with embeddings before the map.
         return names if self.whitening is None else [name for name in names if METRICS[name].needs != "text"]
 
     @property
@@ -203,7 +203,7 @@ class Reader:
 
     @functools.cached_property
     def questions(self) -> list[Question]:
-        """The questions that the study asked, in order; one that is not installed is logged and left out."""
+        """The study's questions, in order; ones that are not installed are logged and omitted."""
         installed = {question.name: question for question in questions()}
         for name in self.info.questions:
             if name not in installed:
@@ -227,8 +227,8 @@ class Reader:
         return (*core, *(table.name for table in tables_of(self.questions) if table.is_available(self)))
 
     def altered(self, file: str) -> str:
-        """Returns why a table, figure or report is not as this study's shards made it; "" = it is."""
-        # The tables of a finished study are of its shards; those of one that goes on may be of fewer.
+        """Returns why a table, figure or report does not belong to this study's shards; "" = it does."""
+        # Tables of a finished study cover all its shards; those of an unfinished one may cover fewer.
         if file.startswith("tables/") and not self.info.complete and self.info.rows != self.measured_checksum():
             return "made from other shards"
         return alteration(self.folder, file, self.info)
@@ -239,7 +239,7 @@ class Reader:
         return self.info.tables[name].settings
 
     def table(self, name: str) -> pl.DataFrame | None:
-        """Returns a table by its name; None if there is none, UsageError if its file is not as it was written."""
+        """Returns a table by its name, None if missing; UsageError if its file is altered."""
         if name in self.made:
             return self.made[name]
         path = table_path(self.folder, name)
@@ -282,7 +282,7 @@ class Reader:
 
     @functools.cached_property
     def groups(self) -> GroupNumbers | None:
-        """The number of each image's group, in the order of the rows; None if images are independent."""
+        """The group number of each image, in the order of the rows; None if images are independent."""
         if self.info.groups is None:
             return None
         kept = self.info.files.get(GROUPS, "")
@@ -292,7 +292,7 @@ class Reader:
         return groups
 
     def groups_of(self, image_ids: Sequence[str]) -> GroupNumbers | None:
-        """Returns the number of the group of some images; None if images are independent."""
+        """Returns the group numbers of some images; None if images are independent."""
         if self.groups is None:
             return None
         positions = {image_id: position for position, image_id in enumerate(self.ordered_ids())}
@@ -315,7 +315,7 @@ class Reader:
         return self.parts
 
     def measured_checksum(self) -> str:
-        """One checksum over all rows and sums; equal for two runs of one study."""
+        """A checksum over all rows and sums; equal for two runs of one study."""
         return measured_checksum(self.parts)
 
     @functools.cached_property

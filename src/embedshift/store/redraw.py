@@ -1,4 +1,4 @@
-"""Draws images and views of a study again by the seeds in its rows; variants are read again."""
+"""Draws images and views of a study again from their seeds, and reads variants again."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from embedshift.store.reader import Reader
 
 Read = Callable[[str], bytes]
 
-# Largest side in pixels; a study from another person could ask for more than memory holds.
+# Maximum side in pixels; another person's study could request more than memory holds.
 LARGEST = 4_096
 
 
@@ -47,7 +47,7 @@ def redraw(reader: Reader, image_ids: Sequence[str]) -> tuple[list[RedrawnImage]
 def iter_redrawn(
     reader: Reader, image_ids: Sequence[str], only: Mapping[str, Collection[str]] | None = None
 ) -> Iterator[tuple[str, RedrawnImage | str]]:
-    """Yields images one after the other, as `redraw` returns them, so that few are in memory at a time."""
+    """Yields images one after the other, as `redraw` returns them, to keep few in memory."""
     info = reader.info
     suite = rebuild_suite(info.identity["augmentations"])
     rows_of_views = reader.rows().filter(pl.col("image_id").is_in(list(image_ids)) & (pl.col("draw") == 0))
@@ -61,7 +61,7 @@ def iter_redrawn(
         return
     try:
         read = image_reader(reader.source, reader.roots)
-    except EmbedshiftError as error:  # the archive is gone, or may not be read
+    except EmbedshiftError as error:  # the archive is missing, or may not be read
         yield from ((image_id, reason(error)) for image_id in image_ids)
         return
     variant_readers = {
@@ -101,7 +101,7 @@ def _canvas(read: Read, image_id: str, info: StudyInfo, measured: Collection[str
 
 
 def _variant_reader(described: Mapping[str, Any], roots: Roots) -> Read:
-    """Returns a function that reads variants again; if all are gone, it raises for each."""
+    """Returns a function that reads variants again; if all are missing, it raises for each."""
     try:
         return variant_reader(described, roots)
     except EmbedshiftError as error:
@@ -116,7 +116,7 @@ def _variant_reader(described: Mapping[str, Any], roots: Roots) -> Read:
 def _read_views(
     image_id: str, rows: pl.DataFrame, variants: Mapping[str, Read], only: Collection[str] | None, info: StudyInfo
 ) -> dict[str, Pixels | str]:
-    """Returns the measured variants, and their purified versions; or why one cannot be read."""
+    """Returns the measured variants and their purified versions, or why one cannot be read."""
     if not variants:
         return {}
     measured = rows.filter(pl.col("cosine_similarity").is_not_null())["view"].to_list()

@@ -1,4 +1,4 @@
-"""What a run finds in its folder: the finished shards of the same study, and images that changed since."""
+"""The content of a run's folder: the finished shards of its study, and images that changed since."""
 
 import contextlib
 import itertools
@@ -22,9 +22,9 @@ from embedshift.store.shards import ShardFile, ShardRecord, leftovers, shard_pat
 
 log = logging.getLogger(__name__)
 
-# The most files with a later time that are read, because all of them may only have been moved.
+# Maximum files with a later time that are read; all may only have been moved.
 MOST_READ = 256
-# Shards whose images are looked at at once.
+# Shards whose images are checked in parallel.
 _AT_ONCE = 16
 
 
@@ -37,7 +37,7 @@ def resumable(
     repair: bool = False,
     answers: Mapping[str, Answer] | None = None,
 ) -> dict[int, ShardRecord]:
-    """Returns the finished shards of this study; refuses another study in the folder and names the differences."""
+    """Returns the finished shards of this study; refuses another study and names the differences."""
     out, stored = listing.folder, listing.info if (listing.folder / FILE).exists() else None
     count = stored.shard_count if stored else -(-len(image_ids) // identity["shard_size"])
     parts, damaged = _undamaged(listing.read(count).values(), repair=repair)
@@ -52,7 +52,7 @@ def resumable(
         raise UsageError(f"{out} contains another study: {moved}. Choose another `out`, or delete it")
     refuse_other_studies(parts, stored)
     for damage in damaged:
-        if not hashes:  # no readable file says which study it belongs to
+        if not hashes:  # no readable file identifies the study
             raise damage
         log.warning("%s: damaged; deleting it and measuring it again", damage.path)
         damage.path.unlink()
@@ -62,7 +62,7 @@ def resumable(
 
 
 def refuse_other_studies(parts: Sequence[ShardFile], stored: StudyInfo | None) -> None:
-    """Refuses shards with the settings of the study, but of another one, such as a study of other images."""
+    """Refuses shards of another study with equal settings, such as a study of other images."""
     for part in parts:
         if stored is not None:
             refuse_foreign(part, stored)
@@ -89,7 +89,7 @@ def _added_and_removed(parts: Sequence[ShardFile], count: int, image_ids: Collec
     if parts:
         before |= set(scan([part.path for part in parts]).select("image_id").collect()["image_id"])
     now = {storable(image_id) for image_id in image_ids}
-    added = sorted(now - before) if len(parts) == count else []  # else they may only be still to come
+    added = sorted(now - before) if len(parts) == count else []  # else they may still be missing
     return [
         f"{word}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
         for word, names in (("added", added), ("removed", sorted(before - now)))
@@ -103,7 +103,7 @@ def changed_images(cut: Sequence[Shard], done: Mapping[int, ShardRecord]) -> lis
     def changed_in(shard: Shard) -> list[ImageRef]:
         return [image for image in shard.samples if _changed_after(image, done[shard.index].written)]
 
-    # Of millions on a network disk, most of the time is spent in waiting.
+    # For millions of files on a network disk, most of the time is waiting.
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         changed = threads.map(changed_in, [shard for shard in cut if shard.index in done])
         return list(itertools.islice(itertools.chain.from_iterable(changed), MOST_READ))

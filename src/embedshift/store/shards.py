@@ -1,4 +1,4 @@
-"""Rows on disk: the Arrow schema, shards that appear completely or not at all, their records, and who writes them."""
+"""Rows on disk: the Arrow schema, atomic shards, their records and their writer."""
 
 import base64
 import hashlib
@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 METADATA_KEY = b"embedshift"
 FAILURES = "failures.parquet"
 SUMS_KEY = b"embedshift.sums"
-# The level of a view in its family; null on the original.
+# Level of a view in its family; null on the original.
 LEVEL_COLUMNS = {"family": pa.string(), "level": pa.int32(), "parameter": pa.float64()}
 _NO_LISTS: Mapping[str, int | None] = {}
-# Names of hidden files that a run makes beside its shards.
+# Names of a run's hidden files beside its shards.
 _HIDDEN = re.compile(r"\.part-\d{5,}\.parquet\.\d+")
 
 
@@ -46,8 +46,8 @@ class ShardRecord:
     batch_size: int
     seconds: dict[str, float] = field(default_factory=dict)
     written: float = 0.0
-    # The study's random id, a digest over the ids and pixels of the measured images, and the checksum of rows and sums;
-    # the writer adds all three.
+    # Added by the writer: the study's random id, a digest of ids and pixels of the measured images, and the checksum of
+    # rows and sums.
     study_id: str = ""
     pixels: str = ""
     rows_checksum: str = ""
@@ -55,7 +55,7 @@ class ShardRecord:
 
 @dataclass(frozen=True)
 class ShardFile:
-    """An undamaged shard on disk, with the SHA-256 of its file, and its sums as they are stored; None = not kept."""
+    """An undamaged shard on disk: SHA-256 of its file, and its stored sums; None = not kept."""
 
     path: Path
     record: ShardRecord
@@ -109,7 +109,7 @@ def shard_name(path: Path) -> str:
 
 
 def leftovers(folder: Path) -> Iterator[Path]:
-    """Yields the hidden files of shards that killed runs did not finish; other files are somebody else's."""
+    """Yields the hidden files of shards that killed runs did not finish, and no other files."""
     for path in (folder / "shards").iterdir():
         if _HIDDEN.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
             yield path
@@ -123,11 +123,11 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> ShardFile
     checked = with_checksum({"schema_version": SCHEMA_VERSION, **asdict(record)})
     table = table.replace_schema_metadata({**metadata, METADATA_KEY: json.dumps(checked)})
     path = shard_path(folder, record.index)
-    # Numbers hardly repeat: a dictionary of them would make the file half as large again.
+    # Numbers hardly repeat: a dictionary would make the file half as large again.
     texts = ["image_id", "view", "caption"]
 
     def write(hidden: Path) -> None:
-        # No statistics: the checksum of the rows does not cover them, and a reader may leave out rows by them.
+        # No statistics: the checksum does not cover them, and a reader may skip rows by them.
         options = {"compression": "zstd", "use_dictionary": texts, "write_statistics": False}
         with pq.ParquetWriter(hidden, table.schema, **options) as writer:
             writer.write_table(table)
@@ -138,7 +138,7 @@ def write_shard(folder: Path, table: pa.Table, record: ShardRecord) -> ShardFile
 
 
 def rows_checksum(table: pa.Table, sums: bytes) -> str:
-    """The SHA-256 of a shard's rows and sums, whatever Parquet makes of them; equal for two runs of one study."""
+    """Returns the SHA-256 of a shard's rows and sums, independent of Parquet; equal for two runs of one study."""
     hasher = hashlib.sha256(sums)
     for name, column in zip(table.column_names, table.columns, strict=True):
         hasher.update(f"\n{name}\n".encode("utf-8", "surrogateescape"))
@@ -147,7 +147,7 @@ def rows_checksum(table: pa.Table, sums: bytes) -> str:
 
 
 def _add_column(hasher: "hashlib._Hash", array: pa.Array) -> None:
-    """Adds the type, the nulls and the values of a column; what a null hides in memory does not count."""
+    """Adds type, nulls and values of a column to the hash, without the memory behind nulls."""
     values = array.drop_null()
     hasher.update(np.packbits(array.is_valid().to_numpy(zero_copy_only=False)).tobytes())
     if pa.types.is_list(array.type) or pa.types.is_fixed_size_list(array.type):
@@ -163,7 +163,7 @@ def _add_column(hasher: "hashlib._Hash", array: pa.Array) -> None:
 
 
 def read_record(path: Path) -> tuple[ShardRecord, int, bytes]:
-    """Returns the record of a shard, its number of rows, and its sums as they are stored."""
+    """Returns the record of a shard, its number of rows, and its stored sums."""
     try:
         metadata = pq.read_metadata(path.absolute())
         content: Json = dict(json.loads(metadata.metadata[METADATA_KEY]))
@@ -185,13 +185,13 @@ def read_record(path: Path) -> tuple[ShardRecord, int, bytes]:
 
 
 def with_sums(table: pa.Table, sums: Mapping[str, Mapping[str, Values]]) -> pa.Table:
-    """Returns a shard's rows with its sums in the metadata; leaves out empty sums."""
+    """Returns a shard's rows with its sums, if any, in the metadata."""
     packed = {name: {key: _pack(array) for key, array in arrays.items()} for name, arrays in sums.items() if arrays}
     return table.replace_schema_metadata({SUMS_KEY: json.dumps(packed)}) if packed else table
 
 
 def pixels_digest(ids: Sequence[str], pixels: Sequence[str | None]) -> str:
-    """Returns a digest over the ids of images and the hashes of their pixels; rows without a hash do not count."""
+    """Returns a digest of images' ids and pixel hashes; rows without a hash do not count."""
     kept = [index for index, value in enumerate(pixels) if value is not None]
     lines = json.dumps([[ids[index] for index in kept], [pixels[index] for index in kept]])
     return hashlib.sha256(lines.encode()).hexdigest()
@@ -221,7 +221,7 @@ def failures_table(records: Sequence[ShardRecord]) -> pa.Table:
     failures = [f for record in records for f in record.failures]
     kinds = {"image_id": pa.string(), "stage": pa.string(), "reason": pa.string(), "transient": pa.bool_()}
     schema = pa.schema(list(kinds.items()))
-    if not failures:  # to make an array, Arrow imports pandas if it is installed
+    if not failures:  # to make an array, Arrow imports pandas if installed
         return pa.Table.from_batches([], schema)
     return pa.Table.from_pylist([asdict(failure) for failure in failures], schema)
 
@@ -234,7 +234,7 @@ def write_failures(folder: Path, records: Sequence[ShardRecord]) -> dict[str, st
 
 
 def refuse_other_pixels(path: Path, record: ShardRecord, first: ShardPixels | None) -> None:
-    """Refuses a shard whose images have other pixels than when the study first measured them."""
+    """Refuses a shard whose images have other pixels than at the first measurement."""
     if first is not None and record.images == first.images and record.pixels != first.digest:
         words = "its images have other pixels than when the study measured them first"
         raise UsageError(f"{path}: {words}; restore the images, or choose another `out`")
@@ -265,7 +265,7 @@ class ShardWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self.wait()  # a shard that was begun is written, whatever ended the run
+            self.wait()  # a begun shard is written, whatever ended the run
         except Exception:
             if kind is None:
                 raise

@@ -1,4 +1,4 @@
-"""Tables: how questions declare them, their files, and what study.json records of all."""
+"""Tables: their declaration by questions, their files, and their records in study.json."""
 
 import graphlib
 import logging
@@ -19,7 +19,7 @@ from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.info import FILE, GroupsRecord, StudyInfo, TableRecord, read_info
 from embedshift.store.naming import GALLERY, ImageNaming
 
-# What a table is made from: `Reader`, which itself reads tables.
+# The source of a table: `Reader`, which itself reads tables.
 Source = TypeVar("Source")
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Rules:
-    """What rules of `check` may say about a table.
+    """Allowed rules of `check` about a table.
 
     Args:
         keys: Columns that identify rows.
@@ -52,7 +52,7 @@ class Rules:
 
 
 def rules_of_gains(*keys: str, ends: tuple[str, str] = ("ci_low", "ci_high")) -> Rules:
-    """Returns what rules may say about a table of a judged alternative: how much more it finds than the baseline.
+    """Returns rules for a table of alternatives judged by their difference from a baseline.
 
     Args:
         keys: Columns that identify rows.
@@ -67,7 +67,7 @@ def rules_of_gains(*keys: str, ends: tuple[str, str] = ("ci_low", "ci_high")) ->
 
 
 def rules_of_strengths(*keys: str) -> Rules:
-    """Returns what rules may say about a table of strengths, each in the unit of its row's family."""
+    """Returns rules for a table of strengths, each in the unit of its row's family."""
     columns = {"value": ("low", "high")}
     return Rules(keys, columns, lambda column, row: str(row["unit"]), subject="family", needs_unit=True)
 
@@ -81,15 +81,15 @@ class Table(Generic[Source]):
         make: Reader → table; empty if the study lacks the data.
         reads: Names of tables that it reads through the reader; they are made before it.
         is_available: Reader → whether a study that asked the question has it.
-        requires: What a study must have for it, in words; "" = what the question's switches request.
-        settings: For a table that takes long to make: Reader → what it is made from, in addition to the shards. While
+        requires: Requirements on the study, in words; "" = those of the question's switches.
+        settings: For a table that takes long to make: Reader → its sources in addition to the shards. While
             study.json records equal settings and the shards are the same, its file is read and not made again.
         per_image: Whether it has rows for every image. It is then written only as Parquet, and no output lists it.
         names: Columns that hold names of images; its files hold hashes instead if images may not be shown.
         doc: Its rows in one line. It documents the method of `Study` with the table's name.
         choices: The choices with which that method makes the table if the caller gives none; None = it reads the table
             as it was written.
-        rules: What rules of `check` may say about it; None = nothing.
+        rules: Allowed rules of `check`; None = none.
     """
 
     name: str
@@ -127,7 +127,7 @@ class InstalledTable(NamedTuple):
 
 
 def installed_tables() -> dict[str, InstalledTable]:
-    """Returns the tables of all installed questions by name; logs and skips those of packages that cannot be loaded."""
+    """Returns the tables of all installed questions by name; logs and skips packages that cannot be loaded."""
     tables: dict[str, InstalledTable] = {}
     for question in all_questions():
         try:
@@ -139,7 +139,7 @@ def installed_tables() -> dict[str, InstalledTable]:
 
 @dataclass(frozen=True)
 class WrittenFiles:
-    """What study.json records of files that were written after the shards, and of what tables were made from."""
+    """Records in study.json of files written after the shards, and of the sources of tables."""
 
     files: dict[str, str] = field(default_factory=dict)
     tables: dict[str, TableRecord] = field(default_factory=dict)
@@ -153,15 +153,15 @@ def table_path(folder: Path, name: str) -> Path:
 
 
 def write_table(path: Path, table: pl.DataFrame) -> str:
-    """Writes CSV or Parquet, as the path ends; returns the SHA-256 of the file."""
-    # Python and Arrow give the number of a system error, which Polars has only in its message.
+    """Writes CSV or Parquet, by the path's ending; returns the SHA-256 of the file."""
+    # Python and Arrow report the number of a system error, Polars only its message.
     if path.suffix == ".csv":
         return write_atomically(path, lambda hidden: hidden.write_text(table.write_csv(), encoding="utf-8"))
     return write_atomically(path, lambda hidden: pq.write_table(table.to_arrow(), hidden, compression="zstd"))
 
 
 def read_table(folder: Path, name: str, info: StudyInfo, image_ids: Callable[[], Iterable[str]]) -> pl.DataFrame:
-    """Reads a table; names of images replace the hashes that its file holds where images may not be shown."""
+    """Reads a table; names of images replace the hashes in its file if images may not be shown."""
     path = table_path(folder, name)
     try:
         table = pl.read_parquet(path.absolute(), glob=False)
@@ -178,7 +178,7 @@ def read_table(folder: Path, name: str, info: StudyInfo, image_ids: Callable[[],
 
 
 def alteration(folder: Path, file: str, info: StudyInfo) -> str:
-    """Returns why a file is not the one that study.json records; "" = it is."""
+    """Returns why a file is not the one recorded in study.json; "" = it is."""
     if file not in info.files:
         return f"{FILE} does not record it"
     try:
@@ -188,7 +188,7 @@ def alteration(folder: Path, file: str, info: StudyInfo) -> str:
 
 
 def with_hashes(table: pl.DataFrame, columns: Sequence[str], image_ids: Container[str]) -> pl.DataFrame:
-    """Returns a table with hashes in place of the names of images in some columns, which may hold other words too."""
+    """Returns a table with hashes in place of the names of images in some columns; other words stay."""
     hashes = ImageNaming({}, pictures=False)
     values = (name for column in columns for name in table[column].drop_nulls().unique())
     names = {name: hashes.image(name) for name in values if name in image_ids or name.startswith(GALLERY)}
@@ -196,7 +196,7 @@ def with_hashes(table: pl.DataFrame, columns: Sequence[str], image_ids: Containe
 
 
 def record_files(folder: Path, files: Mapping[str, str]) -> None:
-    """Records files in study.json; forgets figures and a report that are gone."""
+    """Records files in study.json; forgets missing figures and reports."""
     info = read_info(folder)  # as it is now: a run may have written it meanwhile
     checksums = {**info.files, **files}
     gone = {name for name in checksums if is_figure_or_report(name) and not (folder / name).exists()}
@@ -205,7 +205,7 @@ def record_files(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def record_tables(folder: Path, written: WrittenFiles) -> None:
-    """Records tables in study.json; with other groups than before, forgets the figures and the report."""
+    """Records tables in study.json; forgets figures and report if the groups changed."""
     info = read_info(folder)
     of_groups = {name for name in info.files if is_figure_or_report(name) or name == GROUPS}
     gone = set() if written.groups == info.groups else of_groups
@@ -215,5 +215,5 @@ def record_tables(folder: Path, written: WrittenFiles) -> None:
 
 
 def is_figure_or_report(name: str) -> bool:
-    """Returns whether a user may delete the file, since `report` makes it and nothing reads it."""
+    """Returns whether a user may delete the file: `report` makes it and nothing reads it."""
     return name == "report.html" or name.startswith("figures/")

@@ -1,4 +1,4 @@
-"""Makes all tables from the shards: first those that read no other table, then the core's, then the rest."""
+"""Makes all tables from the shards: first independent tables, then the core's, then the rest."""
 
 import dataclasses
 from collections.abc import Collection, Iterator
@@ -29,10 +29,10 @@ DIFFERENCES = "tables/differences.parquet"
 
 def make_tables(reader: Reader, only: Collection[str] | None = None) -> dict[str, pl.DataFrame]:
     made: dict[str, pl.DataFrame] = {}
-    reader = dataclasses.replace(reader, made=made)  # one for all tables: what it has read, it does not read again
+    reader = dataclasses.replace(reader, made=made)  # one for all tables, to cache what it has read
     tables = [table for table in tables_of(reader.questions) if table.is_available(reader)]
     tables = [table for table in tables if only is None or table.name in only]
-    # First what reads no other table: it may be refused, as a tree on embeddings that are not stored.
+    # First the independent tables: one may be refused, as a tree on embeddings that are not stored.
     for table in tables:
         if not table.reads:
             made[table.name] = _make(table, reader)
@@ -55,7 +55,7 @@ def tables_after(reader: Reader, question: Question) -> set[str]:
 
 
 def _make(table: Table[Reader], reader: Reader) -> pl.DataFrame:
-    """Returns the table; the stored one if it was made from the same data."""
+    """Returns the table, from its file if it was made from the same data."""
     if table.settings is not None and reader.kept_settings(table.name) == table.settings(reader):
         return read_table(reader.folder, table.name, reader.info, reader.image_ids)
     return table.make(reader)
@@ -78,14 +78,14 @@ def _core_tables(reader: Reader) -> dict[str, pl.DataFrame]:
 
 
 def _other_pairs(reader: Reader) -> Iterator[pl.DataFrame]:
-    """Yields the rows of `differences` of numbers that are no metrics of rows, as a search's."""
+    """Yields the rows of `differences` for numbers that are not row metrics, as a search's."""
     for question in reader.questions:
         for pairs in getattr(question.part("tables"), "DIFFERENCES", ()):
             yield pairs(reader)
 
 
 def _pairs_made_again(reader: Reader, only: Collection[str]) -> dict[str, pl.DataFrame]:
-    """Returns `differences` with other rows of the questions whose tables are made again; nothing if it is not kept."""
+    """Returns `differences` with new rows of the questions whose tables are made again; nothing if it is not kept."""
     again = [question for question in reader.questions if hasattr(question.part("tables"), "DIFFERENCES")]
     is_read = any(table.name in only for table in tables_of(again))
     if not is_read or reader.whitening is not None or alteration(reader.folder, DIFFERENCES, reader.info):
@@ -95,11 +95,11 @@ def _pairs_made_again(reader: Reader, only: Collection[str]) -> dict[str, pl.Dat
 
 
 def write_tables(reader: Reader, only: Collection[str] | None = None) -> WrittenFiles:
-    """Writes tables made from the shards, as CSV and Parquet, tables of single images only as Parquet; then groups."""
+    """Writes tables as CSV and Parquet (tables of single images only as Parquet), then groups."""
     declared = {table.name: table for table in tables_of(reader.questions)}
     with one_blas_thread():
         made = make_tables(reader, only)
-    # Before anything is written, because they may be those of the tables that are there.
+    # Before anything is written, because they may come from the existing tables.
     settings = {name: table.settings(reader) for name, table in declared.items() if table.settings and name in made}
     written = WrittenFiles(groups=reader.info.groups, rows=reader.measured_checksum())
     image_ids = frozenset() if reader.pictures else reader.image_ids()

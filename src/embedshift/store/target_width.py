@@ -1,7 +1,6 @@
-"""Whether the first shards of a study are enough: `until` ends a run when every relative shift is known closely.
+"""Whether the first shards of a study are enough: `until` ends a run when every relative shift is precise.
 
-The end depends only on the rows of these shards. So it is the same whatever measured them, in whatever order, and after
-a run that was killed; shards behind it are not kept.
+The end depends only on the rows of these shards, not on engine, order or kills; later shards are not kept.
 """
 
 import functools
@@ -23,13 +22,13 @@ from embedshift.store.groups import Groups
 from embedshift.store.info import StudyInfo, Until
 from embedshift.store.shards import ShardRecord, shard_path, shard_sums
 
-# The fraction of images that a shard must add for a test of its own.
+# Minimum fraction of images that a shard must add to be tested.
 STEP = 0.02
 SUMS = ("vectors", "normalised")
 
 
 class TargetWidth:
-    """Tests the intervals of a study that grows: of its first shards, up to the first that is not finished."""
+    """Tests the intervals of a growing study, for its first shards without gaps."""
 
     def __init__(
         self, folder: Path, until: Until, augmentations: Sequence[str], seed: int, shards: int, groups: Groups | None
@@ -43,7 +42,7 @@ class TargetWidth:
         self._sums: dict[str, list[tuple[int, dict[str, Values]]]] = {name: [] for name in SUMS}
 
     def add(self, record: ShardRecord) -> None:
-        """Takes a finished shard, in any order; `until.shards` says how many are enough, once they are."""
+        """Takes a finished shard, in any order; sets `until.shards` once they are enough."""
         self._waiting[record.index] = record
         while self.until.shards is None and self._next in self._waiting:
             self._take(self._waiting.pop(self._next))
@@ -67,7 +66,7 @@ class TargetWidth:
             sums += [(start, part)] if (part := shard_sums(path, name)) else []
 
     def _is_due(self, shards: int) -> bool:
-        """Returns whether so many shards are tested: each if it adds enough images, else in steps of so many."""
+        """Returns whether to test at this number of shards: each if it adds enough images, else in steps."""
         steps = [math.floor(math.log(count) / math.log1p(STEP)) for count in (max(1, shards - 1), shards)]
         return shards >= self.until.kept and (steps[0] < steps[1] or shards in (1, self._shards))
 
@@ -95,7 +94,7 @@ class TargetWidth:
 
 
 def why_ended(info: StudyInfo) -> str:
-    """Returns in one sentence why a finished study that was asked by `until` has so many images; "" for others."""
+    """Returns in one sentence why a finished study with `until` has its number of images; "" for others."""
     until = info.until
     if not info.complete or until is None:
         return ""
@@ -111,7 +110,7 @@ def why_ended(info: StudyInfo) -> str:
 def asked(
     stored: StudyInfo | None, width: float | None, done: Collection[int], other_groups: Callable[[], bool]
 ) -> tuple[Until | None, bool]:
-    """Returns the target of a run, and whether it goes on with a study that `until` ended before.
+    """Returns the target of a run, and whether it continues a study that `until` ended.
 
     Shards that a command with another width has measured are kept, whatever their intervals.
     """
