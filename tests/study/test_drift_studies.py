@@ -239,7 +239,7 @@ def test_days_are_those_of_the_column_and_numbers_are_no_times(study, tmp_path):
 def test_nothing_to_judge_is_no_success(study, tmp_path):
     frame = pl.DataFrame({"vector": images(30, 7).tolist(), "view": ["blur"] * 30})
     frame.write_parquet(tmp_path / "views.parquet")
-    with pytest.raises(UsageError, match="no vector of an original"):
+    with pytest.raises(UsageError, match="has no vector of an 'original'; its views are 'blur': rename one"):
         study.drift(tmp_path / "views.parquet")
     np.save(tmp_path / "none.npy", np.full((30, SIZE), np.nan))
     with pytest.raises(UsageError, match="no batch has 10 vectors"):

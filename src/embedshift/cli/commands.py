@@ -12,7 +12,7 @@ import typer
 
 import embedshift
 from embedshift.cli.app import AsJson, GroupOption, Images, Quiet, app, log_lines, with_flags
-from embedshift.cli.options import RARE, given, names, output, rare, with_options
+from embedshift.cli.options import RARE, ColumnNames, given, names, output, rare, taken_columns, with_options
 from embedshift.cli.outputs import open_in_browser, printable, say, say_all, write_text
 from embedshift.cli.studies import measure, measure_originals
 from embedshift.config import BUNDLED, AttackConfig, VectorsConfig, ViewsConfig, make_attack_config, validated
@@ -185,7 +185,7 @@ def views(
 
 
 @app.command()
-@with_options(VectorsConfig)
+@with_options(VectorsConfig, ColumnNames)
 def vectors(
     places: Annotated[
         list[str],
@@ -204,7 +204,8 @@ def vectors(
 
     log_lines(quiet)
     named = [(ORIGINAL, places[0]), *named_variants(places[1:]).items()]
-    study = vector_study(named, given(settings), out, groups=settings["groups"])
+    columns = taken_columns(settings)
+    study = vector_study(named, given(settings), out, groups=settings["groups"], columns=columns)
     measure(study, out, quiet=quiet, as_json=as_json, report=not no_report)
 
 

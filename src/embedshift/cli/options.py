@@ -5,6 +5,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -13,12 +14,30 @@ import typer
 from embedshift.config import Json
 from embedshift.config.safe_files import output_path
 from embedshift.errors import UsageError
-from embedshift.registry import questions, switch_kinds
+from embedshift.registry import questions, setting, switch_kinds
 
 RARE = "Rarely needed"
 # Panels of `run --help` below the first, which has the twenty options that people need.
 _PANELS = dict.fromkeys(("config", "no_report", "repair", "describe", "draws", "size", "resize"), "Further")
 _PANELS |= dict.fromkeys(("precision", "engine", "workers", "batch_size"), "Speed")
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """Names of the columns of tables of vectors: the keys of `columns` in Python."""
+
+    id_column: str | None = setting(None, "Column of ids of images. Default: image_id.", rare=True)
+    view_column: str | None = setting(None, "Column of views. Default: view.", rare=True)
+    vector_column: str | None = setting(None, "Column of vectors. Default: vector, or embedding.", rare=True)
+    group_column: str | None = setting(None, "Column of groups. Default: group.", rare=True)
+    draw_column: str | None = setting(None, "Column of numbers of draws. Default: draw.", rare=True)
+    tile_column: str | None = setting(None, "Column of numbers of tiles. Default: tile.", rare=True)
+
+
+def taken_columns(settings: Json) -> Json:
+    """Takes the names of columns out of the settings of a command."""
+    taken = {field.name: settings.pop(field.name, None) for field in dataclasses.fields(ColumnNames)}
+    return {name.removesuffix("_column"): value for name, value in taken.items() if value is not None}
 
 
 def with_options(*kinds: type, skip: tuple[str, ...] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -220,7 +220,7 @@ def measure(
 
 def measure_originals(info: Json, images: Path, place: Path) -> Path:
     """Returns a study inside `place` of the images in a folder as they are, by the encoder of another study's info."""
-    from embedshift.sources.vectors import KIND as VECTORS  # whose libraries take seconds
+    from embedshift.sources.vector_source import KIND as VECTORS  # whose libraries take seconds
 
     config = info["config"]
     if info["source"]["kind"] == VECTORS:
