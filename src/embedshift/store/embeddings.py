@@ -33,8 +33,7 @@ def vectors_of(reader: Reader) -> tuple[Floats, Floats]:
     """Returns embeddings of originals `[m, D]`, and of all views of the first n of them, `[n, A, draws, D]`."""
     order, count = reader.image_rows.layout, images_read(reader)
     positions = [position for name in reader.augmentations for position in order.positions(name)]
-    parts = [block["embedding"].to_numpy() for block in reader.image_rows.head(count).blocks("embedding")]
-    views = np.concatenate(parts).reshape(count, len(order.views), -1)[:, positions]
+    views = np.concatenate([block[:, positions] for block in reader.image_rows.head(count).vectors()])
     originals = reader.rows().filter(view=ORIGINAL).select("embedding").head(COMPARED).collect()["embedding"].to_numpy()
     return originals, views.reshape(count, len(reader.augmentations), -1, views.shape[-1])
 
