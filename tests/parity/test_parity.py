@@ -144,6 +144,13 @@ MISTAKES = [
 ]
 
 
+def test_columns_of_served_vectors_have_names(folder, photos, stack):
+    names, rows = vectors(stack(), photos)
+    frame = pl.DataFrame({"sku": names, "emb": np.asarray(rows).tolist()})
+    columns = {"id": "sku", "vector": "emb"}
+    assert embedshift.parity(frame, stack(), photos, columns=columns, causes=False).distance.mean < 1e-9
+
+
 def test_a_mistake_is_one_line(folder, photos):
     for served, words in MISTAKES:
         with pytest.raises(embedshift.EmbedshiftError, match=re.escape(words)):

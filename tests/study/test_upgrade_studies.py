@@ -324,6 +324,16 @@ def test_tables_that_would_mislead_are_refused(places, tmp_path):
             embedshift.upgrade(*paths, **{name: paths[0]})
 
 
+def test_columns_of_tables_have_names(places, tmp_path, cli):
+    renamed = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    for place, path in zip(places, renamed, strict=True):
+        pl.read_parquet(place).rename({"image_id": "sku", "view": "kind"}).write_parquet(path)
+    found = embedshift.upgrade(*renamed, recall_margin=0.2, columns={"id": "sku", "view": "kind"})
+    assert found.table.equals(embedshift.upgrade(*places, recall_margin=0.2).table)
+    done = cli("upgrade", *renamed, "--id-column", "sku", "--view-column", "kinds")
+    assert "has no column 'kinds'; its columns are 'sku', 'kind', 'vector': name one by --view-column" in done.line
+
+
 def test_groups_of_either_table_count(places, tmp_path):
     grouped = pl.read_parquet(places[1]).with_columns(group=pl.col("image_id").str.slice(-1))
     grouped.write_parquet(tmp_path / "new.parquet")

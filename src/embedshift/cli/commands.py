@@ -15,7 +15,7 @@ from embedshift.cli.app import AsJson, GroupOption, Images, Quiet, app, log_line
 from embedshift.cli.options import RARE, ColumnNames, given, names, output, rare, taken_columns, with_options
 from embedshift.cli.outputs import open_in_browser, printable, say, say_all, write_text
 from embedshift.cli.studies import measure, measure_originals
-from embedshift.config import BUNDLED, AttackConfig, VectorsConfig, ViewsConfig, make_attack_config, validated
+from embedshift.config import BUNDLED, AttackConfig, Json, VectorsConfig, ViewsConfig, make_attack_config, validated
 from embedshift.errors import MissingExtra, UsageError
 from embedshift.registry import one_of, questions
 
@@ -409,6 +409,7 @@ def codes(
 
 
 @app.command()
+@with_options(ColumnNames)
 def drift(
     folder: Annotated[Path, typer.Argument(metavar="STUDY", help="A finished study: the reference.")],
     batches: Annotated[
@@ -430,6 +431,7 @@ def drift(
     groups: GroupOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    **settings: Any,
 ) -> None:
     """Say what happened to batches of other images, from their vectors: which change, to which fraction of them."""
     from embedshift.cli.finished import print_drift
@@ -441,7 +443,7 @@ def drift(
     study = embedshift.load(folder).with_groups(groups)
     with tempfile.TemporaryDirectory() as place:
         given = [measure_originals(study.info(), each, Path(place)) for each in batches] if images else batches
-        found = study.drift(*given, every=every)
+        found = study.drift(*given, every=every, columns=taken_columns(settings))
     written = [] if out is None else found.save(out)[-1:]
     beyond = () if tolerance is None else found.beyond(tolerance)
     print_drift(found, beyond, [str(file) for file in written], as_json)
@@ -523,6 +525,7 @@ def whiten(
 
 
 @app.command()
+@with_options(ColumnNames)
 def upgrade(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A finished study of the old encoder, or a Parquet file.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The same of the new one: the same images and changes.")],
@@ -539,12 +542,13 @@ def upgrade(
     groups: GroupOption = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    **settings: Any,
 ) -> None:
     """Say whether queries of a new encoder may search the index of an old one: as they are, through a map, or not."""
     from embedshift.cli.finished import print_upgrade
 
     log_lines(quiet)
-    cut = {"threshold": threshold, "false_match_rate": false_match_rate}
+    cut: Json = {"threshold": threshold, "false_match_rate": false_match_rate, "columns": taken_columns(settings)}
     found = embedshift.upgrade(old, new, out=out, onnx=onnx, recall_margin=recall_margin, groups=groups, **cut)
     written = [*([] if page is None else found.save(page)[-1:]), *(file for file in (out, onnx) if file is not None)]
     print_upgrade(found, [str(file) for file in written], as_json)

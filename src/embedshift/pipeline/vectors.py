@@ -93,7 +93,7 @@ def vector_study(
 ) -> Json:  # fmt: skip
     config = validated(VectorsConfig, settings)
     by_row = None if groups is None or isinstance(groups, str | os.PathLike | Mapping) else groups
-    source = _open(given, config, out, ids=ids, groups=by_row, columns=columns)
+    source = _open(given, config, out, ids=ids, groups=by_row, columns=columns or {})
     seed = config.seed if source.views_file is None else source.views_file.seed
     if config.seed not in (StudyConfig.seed, seed):
         raise UsageError(f"`seed` {config.seed}: the views were drawn with the seed {seed}; leave it out")

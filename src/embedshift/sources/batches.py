@@ -44,7 +44,7 @@ def rows_of(
         every: "day" or "week" for the column `time`, or so many rows in their order; None = "day".
         columns: As for `VectorSet.open`.
     """
-    vectors = VectorSet.open(given, columns=columns, named=False, used=(BATCH, TIME))
+    vectors = VectorSet.open(given, columns=columns or {}, named=False, used=(BATCH, TIME))
     labels, is_original = _labels(vectors.keys, name, every), vectors.is_original
     ids, groups = (vectors.keys[column].to_numpy() for column in ("image_id", "group"))
     ids = np.array([str(row) if text is None else text for row, text in enumerate(ids)], object)

@@ -77,7 +77,8 @@ class VectorSet:
             view: The view of rows that name none.
             ids: The image of each row of an array; None = the numbers of the rows.
             groups: The group of each row of an array.
-            columns: Names of the columns of a table: keys "id", "view", "vector", "group", "draw", "tile".
+            columns: Names of the columns of a table: keys "id", "view", "vector", "group", "draw", "tile"; None = the
+                user cannot choose them.
             named: Whether a table must have ids.
             used: Further columns of a table that are kept in `keys`.
 
@@ -91,21 +92,25 @@ class VectorSet:
         """
         names, is_file = column_names(columns), isinstance(given, str | os.PathLike)
         name = os.path.expanduser(given) if is_file else f"the vectors of {view!r}"
-        settings: Any = {"chosen": columns or (), "groups": groups, "named": named, "used": used}
+        kept = [*dict.fromkeys([*(names[column] for column in _KEYS), *used])]
+        own = {*map(str, getattr(given, "column_names", getattr(given, "columns", ())))}
         with _readable(name):
             if is_file and Path(name).suffix.lower() == ".parquet":
-                return cls(name, *_of_table(name, view, *_parquet(Path(name), names, used), names, **settings))
-            if is_file:
-                open_file(Path(name)).close()  # refuses what is no file, for which a reader would wait
-                mapped = functools.partial(np.load, name, mmap_mode="r", allow_pickle=False)
-                return cls(name, *_of_array(name, view, mapped, ids, groups))
-            own = {*map(str, getattr(given, "column_names", getattr(given, "columns", ())))}
-            if own & {names["image_id"], names[VECTOR], SHARDS_VECTOR}:
-                frame = pa.table(given)
-                chunks: Any = lambda column: iter(frame[column].chunks)  # noqa: E731
-                return cls(name, *_of_table(name, view, frame, frame.schema, chunks, names, **settings))
-            array = _as_array(given)
-            return cls(name, *_of_array(name, view, lambda: array, ids, groups))
+                table, schema, arrays = _parquet(Path(name), kept)
+            elif own & {names["image_id"], names[VECTOR], SHARDS_VECTOR}:
+                table = pa.table(given)
+                schema, arrays = table.schema, lambda column: iter(table[column].chunks)
+            else:
+                table, slices = _array(name, _mapped(name) if is_file else _as_array(given), ids, groups)
+                return cls(name, keys_of(table, view), slices, ids is None)
+            if groups is not None:
+                raise UsageError(
+                    f"{name}: `groups` is a list, which is for arrays; give the column group, or a mapping"
+                )
+            vector = _vector_column(name, schema, columns, named=named)
+            if unused := [column for column in schema.names if column not in (*kept, vector)]:
+                log.info("%s: columns that are not used: %s", name, ", ".join(unused))
+            return cls(name, keys_of(table, view, names, used), lambda: _matrices(name, arrays(vector)))
 
     @classmethod
     def joined(cls, sets: "Sequence[VectorSet]") -> Self:
@@ -164,8 +169,7 @@ class VectorSet:
 
     def of_originals(self) -> Self:
         """Returns the same rows as vectors of originals, whatever name their view has."""
-        view = pa.array([ORIGINALS] * len(self), pa.string())
-        return replace(self, keys=self.keys.set_column(self.keys.column_names.index("view"), "view", view))
+        return replace(self, keys=keys_of(self.keys.drop_columns("view")))
 
     def grid(
         self, kept: NDArray[np.bool_] | None = None, *, images: Iterable[str] | None = None,
@@ -290,13 +294,7 @@ class Grid:
         cells = self.vectors.keys[name].take(pa.array(self.rows[:, 0])).to_pylist()
         return {image_id: text for image_id, text in zip(self.ids, cells, strict=True) if text is not None}
 
-    def read(
-        self,
-        images: Sequence[int] | NDArray[np.intp] | None = None,
-        folder: Path | None = None,
-        *,
-        strict: bool = False,
-    ) -> Floats:
+    def read(self, images: Sequence[int] | None = None, *, folder: Path | None = None, strict: bool = False) -> Floats:
         """Returns the vectors of images, float32 `[n, slots, D]`; NaN where one is missing.
 
         Args:
@@ -335,7 +333,8 @@ def column_names(columns: Mapping[str, str] | None) -> dict[str, str]:
             raise UsageError(unknown_name("key of `columns`", str(key), COLUMNS))
         if not isinstance(name, str) or not name:
             raise UsageError(f"`columns.{key}`: give the name of a column, not {name!r:.60}")
-    return {usual: (columns or {}).get(key, usual) for key, usual in COLUMNS.items()}
+    own = {COLUMNS[key]: name for key, name in (columns or {}).items()}
+    return {usual: own.get(usual, usual) for usual in (*_KEYS, VECTOR)}
 
 
 def listed_ids(given: object) -> list[str] | None:
@@ -357,13 +356,9 @@ def _readable(name: str) -> Iterator[None]:
         raise UsageError(f"{name}: cannot be read ({cause(error):.200}); {words}") from error
 
 
-# What an edge gives: keys, the function that opens the vectors, and whether the ids are numbers of rows.
-_Opened = tuple[pa.Table, Callable[[], Iterator[NDArray[Any]]], bool]
-
-
-def _of_array(
-    name: str, view: str, opened: Callable[[], Any], ids: Sequence[str] | None, groups: Sequence[object] | None
-) -> _Opened:
+def _array(
+    name: str, opened: Callable[[], Any], ids: Sequence[str] | None, groups: Sequence[object] | None
+) -> tuple[pa.Table, Callable[[], Iterator[NDArray[Any]]]]:
     array = opened()
     shape: tuple[int, ...] = getattr(array, "shape", ())
     kind: Any = getattr(array, "dtype", type(array).__name__)
@@ -376,59 +371,35 @@ def _of_array(
             raise UsageError(f"{name}: has {shape[0]:,} rows, but {len(values):,} of {column!r} are given")
     texts = {column: [text_or_none(value) for value in values] for column, values in columns.items()}
     step = _rows_at_once(shape[1])
-
-    def matrices() -> Iterator[NDArray[Any]]:
-        # A file is mapped for one use: what was read would stay in memory otherwise.
-        return (opened()[start : start + step] for start in range(0, shape[0], step))
-
-    return keys_of(pa.table(texts), view), matrices, ids is None
+    # A file is mapped for one use: what was read would stay in memory otherwise.
+    return pa.table(texts), lambda: (opened()[start : start + step] for start in range(0, shape[0], step))
 
 
-def _of_table(
-    name: str, view: str, table: pa.Table, schema: pa.Schema, arrays: Callable[[str], Iterator[pa.Array]],
-    names: Mapping[str, str], *, chosen: Collection[str], groups: object, named: bool, used: Sequence[str],
-) -> _Opened:  # fmt: skip
-    if groups is not None:
-        raise UsageError(f"{name}: `groups` is a list, which is for arrays; give the column group, or a mapping")
-    vector = names[VECTOR]
-    if "vector" not in chosen and vector not in schema.names and SHARDS_VECTOR in schema.names:
-        vector = SHARDS_VECTOR
-    needed = {COLUMNS[key]: key for key in COLUMNS if key in chosen or key == "vector" or (key == "id" and named)}
-    for usual, key in needed.items():
-        if (own := vector if usual == VECTOR else names[usual]) not in schema.names:
-            words = f"its columns are {_listed(schema.names)}: name one by `columns.{key}`"
-            raise UsageError(f"{name}: has no column {own!r}; {words}")
-    kind = schema.field(vector).type
+def _mapped(name: str) -> Callable[[], Any]:
+    open_file(Path(name)).close()  # refuses what is no file, for which a reader would wait
+    return functools.partial(np.load, name, mmap_mode="r", allow_pickle=False)
+
+
+def _vector_column(name: str, schema: pa.Schema, columns: Mapping[str, str] | None, *, named: bool) -> str:
+    """Returns the name of the column of vectors, and refuses a table that lacks it, or another column."""
+    usual = SHARDS_VECTOR if VECTOR not in schema.names and SHARDS_VECTOR in schema.names else VECTOR
+    needed = ({"id": COLUMNS["id"]} if named else {}) | {"vector": usual} | dict(columns or {})
+    for key, column in needed.items():
+        if column not in schema.names:
+            hint = "rename one" if columns is None else f"name one by `columns.{key}`"
+            raise UsageError(f"{name}: has no column {column!r}; its columns are {_listed(schema.names)}: {hint}")
+    kind = schema.field(vector := needed["vector"]).type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     number = kind.value_type if is_list else pa.null()
     if not (pa.types.is_floating(number) or pa.types.is_integer(number)):
         raise UsageError(f"{name}: its column {vector!r} holds {kind}, not lists of numbers")
-    read = {*_read(names, used), vector}
-    if unused := [column for column in schema.names if column not in read]:
-        log.info("%s: columns that are not used: %s", name, ", ".join(unused))
-
-    def matrices() -> Iterator[NDArray[Any]]:
-        start = 0
-        with _readable(name):
-            for array in filter(len, arrays(vector)):
-                yield _matrix(array, name, start)
-                start += len(array)
-
-    return keys_of(table, view, names, used), matrices, False
+    return vector
 
 
-def _parquet(
-    path: Path, names: Mapping[str, str], used: Sequence[str]
-) -> tuple[pa.Table, pa.Schema, Callable[[str], Iterator[pa.Array]]]:
+def _parquet(path: Path, kept: Sequence[str]) -> tuple[pa.Table, pa.Schema, Callable[[str], Iterator[pa.Array]]]:
     with open_file(path) as opened, pq.ParquetFile(opened) as file:
-        schema = file.schema_arrow
-        keys = file.read([column for column in _read(names, used) if column in schema.names])
-    return keys, schema, functools.partial(_column, path)
-
-
-def _read(names: Mapping[str, str], used: Sequence[str]) -> list[str]:
-    """Returns the names of the columns of a table that become columns of `keys`."""
-    return [*dict.fromkeys([*(names.get(column, column) for column in _KEYS), *used])]
+        table = file.read([column for column in kept if column in file.schema_arrow.names])
+        return table, file.schema_arrow, functools.partial(_column, path)
 
 
 def _column(path: Path, name: str) -> Iterator[pa.Array]:
@@ -449,17 +420,16 @@ def keys_of(
     given: pa.Table, view: str = ORIGINALS, names: Mapping[str, str] | None = None, used: Sequence[str] = ()
 ) -> pa.Table:
     """Returns the `keys` of a set from the columns of a table; rows without a column of views are of `view`."""
-    own = {column: (names or {}).get(column, column) for column in _KEYS}
+    own, has = {column: (names or {}).get(column, column) for column in _KEYS}, {*given.column_names}
+    none = pa.nulls(len(given))
     cells = {
-        column: _without_nan(given[own[column]]).cast(kind)
-        if own[column] in given.column_names
-        else pa.nulls(len(given), kind)
+        column: _without_nan(given[own[column]] if own[column] in has else none).cast(kind)
         for column, kind in _KEYS.items()
     }
-    if own["view"] not in given.column_names:
-        cells["view"] = pa.array([view] * len(given), pa.string())
+    if own["view"] not in has:
+        cells["view"] = pa.repeat(view, len(given))
     cells |= {name: pc.fill_null(cells[name], 0) for name in _NUMBERS}
-    keys = pa.table(cells | {column: given[column] for column in used if column in given.column_names})
+    keys = pa.table(cells | {column: given[column] for column in used if column in has})
     keys.validate(full=True)  # that texts are UTF-8
     return keys
 
@@ -468,17 +438,21 @@ def _without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.is_nan(column), None, column) if pa.types.is_floating(column.type) else column
 
 
-def _matrix(lists: pa.Array, name: str, start: int) -> NDArray[Any]:
-    """Returns vectors `[n, D]`; a missing number becomes NaN."""
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
-    if (different := np.flatnonzero((lengths != lengths[0]) | (lengths == 0))).size:
-        length = lengths[different[0]]
-        words = f"{length} numbers, but row {start} has {lengths[0]}" if length else "no vector"
-        raise UsageError(f"{name}: row {start + different[0]} has {words}")
-    return np.asarray(lists.flatten().to_numpy(zero_copy_only=False)).reshape(len(lists), -1)
+def _matrices(name: str, arrays: Iterator[pa.Array]) -> Iterator[NDArray[Any]]:
+    """Yields vectors `[b, D]`; a missing number becomes NaN."""
+    start = 0
+    with _readable(name):
+        for lists in filter(len, arrays):
+            lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+            if (different := np.flatnonzero((lengths != lengths[0]) | (lengths == 0))).size:
+                length = lengths[different[0]]
+                words = f"{length} numbers, but row {start} has {lengths[0]}" if length else "no vector"
+                raise UsageError(f"{name}: row {start + different[0]} has {words}")
+            yield np.asarray(lists.flatten().to_numpy(zero_copy_only=False)).reshape(len(lists), -1)
+            start += len(lists)
 
 
-def _as_array(given: Any) -> NDArray[Any]:
+def _as_array(given: Any) -> Callable[[], NDArray[Any]]:
     if hasattr(given, "detach"):  # a tensor of torch, which nothing here imports
         given = given.detach().cpu()
         given = given.float() if str(given.dtype) == "torch.bfloat16" else given
@@ -486,7 +460,8 @@ def _as_array(given: Any) -> NDArray[Any]:
     if array.dtype == object:
         array = np.ma.stack([np.ma.asarray(row) for row in array])
     # What is masked is no number, for which an array of integers has no value.
-    return np.asarray(array.data) if np.ma.getmask(array) is np.ma.nomask else array.astype(np.float64).filled(np.nan)
+    plain = array.data if np.ma.getmask(array) is np.ma.nomask else array.astype(np.float64).filled(np.nan)
+    return lambda: np.asarray(plain)
 
 
 def _listed(names: Sequence[object]) -> str:

@@ -96,7 +96,7 @@ def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) 
 def _from_table(
     given: Any, names: Sequence[str], ids: Sequence[str] | None, columns: Mapping[str, str] | None
 ) -> tuple[str, Floats]:
-    vectors = VectorSet.open(given, ids=names if ids is None else ids, columns=columns)
+    vectors = VectorSet.open(given, ids=names if ids is None else ids, columns=columns or {})
     grid = vectors.grid(vectors.is_original)
     if missing := [name for name in names if name not in {*grid.ids}]:
         words = f"{len(missing)} of {len(names)} images have no vector (first: {missing[0]!r})"

@@ -371,10 +371,12 @@ def batch_names(given: Sequence[Any]) -> list[str]:
     return names
 
 
-def add(drift: Drift, reader: Reader, given: Any, name: str, every: str | int | None) -> None:
+def add(
+    drift: Drift, reader: Reader, given: Any, name: str, every: str | int | None, columns: Mapping[str, str] | None
+) -> None:
     """Adds the batches of a file, a frame, an array, or a study; `name` is of rows that name none themselves."""
     is_folder = isinstance(given, str | Path) and expanded(given).is_dir()
-    for rows in _originals(reader, given, name) if is_folder else rows_of(given, name, every):
+    for rows in _originals(reader, given, name) if is_folder else rows_of(given, name, every, columns):
         drift.update(rows.vectors, batch=rows.batch, ids=rows.ids, groups=rows.groups)
 
 

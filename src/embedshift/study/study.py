@@ -223,13 +223,14 @@ class Study(Shown, Exports):
         """One row per metric and pair of augmentations: difference and ratio, paired by image, and if significant."""
         return self.table("differences")
 
-    def drift(self, *vectors: Any, every: str | int | None = None) -> "Drift":
+    def drift(self, *vectors: Any, every: str | int | None = None, columns: Mapping[str, str] | None = None) -> "Drift":
         """Names what happened to batches of other images, from their vectors alone: `embedshift docs drift`.
 
         Args:
             *vectors: Each a Parquet or npy file, a frame, numbers `[n, D]`, or a finished study of the same encoder.
                 The columns `batch` and `time` of a file name its batches. None at all = for `Drift.update`.
             every: Cuts by the column `time`: "day" or "week"; or after so many vectors. None = "day".
+            columns: As in `embedshift.from_vectors`.
 
         Raises:
             UsageError: The study is not finished, stores no embeddings, or has no changes or too few images; vectors
@@ -250,7 +251,7 @@ class Study(Shown, Exports):
         reader = self.reader()
         drift = drift_of(reader)
         for name, given in zip(batch_names(vectors), vectors, strict=True):
-            add(drift, reader, given, name, every)
+            add(drift, reader, given, name, every, columns)
         return drift
 
     def __getattr__(self, name: str) -> Callable[..., pl.DataFrame]:

@@ -28,7 +28,7 @@ def opened(place: Study | str | Path, columns: Mapping[str, str] | None = None) 
     """Opens a study, or the whole images of a Parquet file of vectors."""
     if isinstance(place, Study) or Path(place).suffix.lower() != ".parquet":
         return place if isinstance(place, Study) else load(place)
-    vectors = VectorSet.open(str(place), columns=columns)
+    vectors = VectorSet.open(str(place), columns=columns or {})
     return vectors.grid(vectors.keys["tile"].to_numpy() == 0)
 
 
