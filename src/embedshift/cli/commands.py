@@ -203,8 +203,7 @@ def vectors(
     from embedshift.sources import named_variants
 
     log_lines(quiet)
-    named = [(ORIGINAL, places[0]), *named_variants(places[1:]).items()]
-    columns = taken_columns(settings)
+    named, columns = [(ORIGINAL, places[0]), *named_variants(places[1:]).items()], taken_columns(settings)
     study = vector_study(named, given(settings), out, groups=settings["groups"], columns=columns)
     measure(study, out, quiet=quiet, as_json=as_json, report=not no_report)
 
@@ -548,8 +547,8 @@ def upgrade(
     from embedshift.cli.finished import print_upgrade
 
     log_lines(quiet)
-    cut: Json = {"threshold": threshold, "false_match_rate": false_match_rate, "columns": taken_columns(settings)}
-    found = embedshift.upgrade(old, new, out=out, onnx=onnx, recall_margin=recall_margin, groups=groups, **cut)
+    cut: Json = {"threshold": threshold, "false_match_rate": false_match_rate, "recall_margin": recall_margin}
+    found = embedshift.upgrade(old, new, out=out, onnx=onnx, groups=groups, columns=taken_columns(settings), **cut)
     written = [*([] if page is None else found.save(page)[-1:]), *(file for file in (out, onnx) if file is not None)]
     print_upgrade(found, [str(file) for file in written], as_json)
 
