@@ -187,18 +187,20 @@ def run(
 def from_vectors(
     originals: Any, variants: Mapping[str, Any] | None = None, *, out: str | Path,
     ids: Sequence[str] | str | Path | None = None, groups: GroupChoice | Sequence[object] | None = None,
-    progress: Progress | bool | None = None, **settings: Any,
+    columns: Mapping[str, str] | None = None, progress: Progress | bool | None = None, **settings: Any,
 ) -> Study:  # fmt: skip
     """Makes a study of existing vectors, without reading images or loading an encoder.
 
     Args:
         originals: Vectors `[N, D]`: an array of NumPy, torch, Polars or pandas, an npy file, or a frame or Parquet file
             with the columns `image_id` and `vector`, where a column `view` may tell originals and variants apart.
+            Integers or floats, stored as float32.
         variants: Name of a view → its vectors, in the same forms; arrays in the order of the originals.
         out: As in `run`.
         ids: The image of each row of the arrays, or a text file with one id a line; None = those of the originals, else
             their numbers.
         groups: As in `run`, or for an array of originals the group of each row.
+        columns: Names of the columns of tables: keys "id", "view", "vector", "group", "draw", "tile".
         progress: As in `run`.
         **settings: Fields of `VectorsConfig`: `model` (a name), `images`, `views`, `store`, `seed`, `shard_size`.
 
@@ -206,18 +208,24 @@ def from_vectors(
         The finished study.
 
     Raises:
-        UsageError: Vectors cannot be read, are missing, doubled or zero, or differ in length.
+        UsageError: Vectors cannot be read, are missing, doubled or zero, or differ in length; a key of `columns` is
+            unknown.
 
     Example:
         >>> import tempfile, numpy as np
         >>> vectors = np.random.default_rng(0).normal(size=(9, 4))
         >>> from_vectors(vectors, {"jpeg": vectors + 0.1}, out=tempfile.mkdtemp()).augmentations
         ['jpeg']
+        >>> import polars as pl
+        >>> rows = {"sku": [*"aabb"], "kind": ["original", "jpeg"] * 2, "emb": [[1, 0], [1, 1], [0, 1], [1, 2]]}
+        >>> names = {"id": "sku", "view": "kind", "vector": "emb"}
+        >>> from_vectors(pl.DataFrame(rows), out=tempfile.mkdtemp(), columns=names).info()["counts"]["measured"]
+        2
     """
     if not isinstance(variants, Mapping | None):
         raise UsageError(f"variants: give a mapping of name -> vectors, not {type(variants).__name__}")
     given, folder = [(ORIGINAL, originals), *(variants or {}).items()], output_path(out)
-    study = vector_study(given, settings, folder, ids=ids, groups=groups)
+    study = vector_study(given, settings, folder, ids=ids, groups=groups, columns=columns)
     with shown_progress(progress) as (on_start, step):
         reader = run_study(**study, out=folder, progress=step, on_start=on_start)
     return Study.of(reader)

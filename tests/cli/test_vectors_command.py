@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+import embedshift
+
 N, DIM = 6, 4
 RNG = np.random.default_rng(0)
 ORIGINAL = RNG.normal(size=(N, DIM))
@@ -55,16 +57,65 @@ BAD_TABLES = {
     "an empty vector": (frame(**cells("vector", 2, [])), "row 2 has no vector"),
     "texts": (frame(vector=["[1, 2]"] * 2 * N), "its column 'vector' holds large_string, not lists of numbers"),
     "lists of texts": (frame(vector=[["1", "2"]] * 2 * N), ", not lists of numbers"),
-    "no ids": (frame(image_id=None), "has no column 'image_id'; give image_id, view and vector"),
+    "no ids": (
+        frame(image_id=None),
+        "has no column 'image_id'; its columns are 'view', 'vector': name one by --id-column",
+    ),
     "no column of vectors": (frame(vector=None), "has no column 'vector'"),
     "a missing id": (frame(**cells("image_id", 3, None)), "row 3 has no image_id"),
     "a view without a name": (frame(**cells("view", 9, "")), "row 9 has no view"),
-    "a draw below 0": (frame(draw=[0] * N + [-1] * N), "row 6 has a draw that is not numbered from 0"),
+    "a draw below 0": (
+        frame(draw=[0] * N + [-1] * N),
+        "row 6 has a draw -1; number the draws of a view from 0, without gaps",
+    ),
     "a gap in the draws": (frame(draw=[0] * N + [1] * N), "6 of 6 images have no vector of 'jpeg', draw 0"),
     "no row": (frame().head(0), "has no rows"),
     "groups of some": (frame(group=["g"] + [None] * (2 * N - 1)), "no group for 5 of 6 images"),
     "a draw without a number": (frame(draw=["0"] * N + ["x"] * N), "cannot be read"),
 }
+
+
+OTHER = {"image_id": "sku", "view": "kind", "vector": "emb.v1", "group": "scene", "draw": "seed", "tile": "part"}
+FLAGS = [word for key, name in OTHER.items() for word in (f"--{key.removeprefix('image_')}-column", name)]
+
+
+@pytest.mark.slow
+def test_columns_of_other_names_give_the_study_of_the_usual_ones(tmp_path, cli):
+    groups = [f"scene {number // 2}" for number in range(N)]
+    tiles = frame().head(N).with_columns(tile=pl.lit(1), group=pl.lit(None, pl.String))
+    usual = pl.concat([frame(tile=[0] * 2 * N, group=groups * 2), tiles], how="diagonal_relaxed").with_columns(
+        draw=pl.lit(0)
+    )
+    usual.write_parquet(tmp_path / "usual.parquet")
+    # Columns that have the usual names are of something else.
+    renamed = usual.rename(OTHER).with_columns(view=pl.lit("shop"), emb=pl.lit("v1"), group=pl.lit(7))
+    renamed.write_parquet(tmp_path / "other.parquet")
+    found = {}
+    for name, flags in (("usual", []), ("other", FLAGS)):
+        given = ("vectors", tmp_path / f"{name}.parquet", "--out", tmp_path / name, "--no-report", "--json")
+        done = cli(*given, *flags)
+        assert done.code == 0, done.err
+        info = embedshift.load(tmp_path / name).info()
+        found[name] = (json.loads(done.out)["summary"], info["groups"]["count"], info["config"]["tiles"])
+    assert found["usual"] == found["other"]
+    assert found["other"][1:] == (3, 1)
+    assert "columns that are not used: view, emb, group" in done.err
+
+
+def test_what_is_wrong_with_names_of_columns_is_one_line(tmp_path, cli):
+    frame(view=["orig"] * N + ["jpeg"] * N).rename({"image_id": "sku"}).write_parquet(tmp_path / "table.parquet")
+    for words, *flags in (
+        ("has no column 'image_id'; its columns are 'sku', 'view', 'vector': name one by --id-column",),
+        (
+            "has no column 'shot'; its columns are 'sku', 'view', 'vector': name one by --draw-column",
+            "--draw-column",
+            "shot",
+        ),
+        ("its views are 'orig', 'jpeg': rename one, or name the column of views by --view-column",),
+    ):
+        given = ["--id-column", "sku"] if flags or "views" in words else []
+        done = cli("vectors", tmp_path / "table.parquet", "--out", tmp_path / "study", *given, *flags)
+        assert (done.code, words in done.line) == (2, True), done.err
 
 
 def test_a_bad_table_is_one_line(tmp_path, cli):

@@ -134,7 +134,7 @@ def test_a_reference_whose_steps_are_unknown_is_explained_from_the_other_side(st
 MISTAKES = [
     (np.ones((5, 20)), "has 5 rows, but 6"),
     (pl.DataFrame({"image_id": ["a.png"], "vector": [[1.0]]}), "6 of 6 images have no vector (first: 'picture-00"),
-    (pl.DataFrame({"image_id": ["a"] * 2, "vector": [[1.0]] * 2}), "two vectors of 'a'"),
+    (pl.DataFrame({"image_id": ["a"] * 2, "vector": [[1.0]] * 2}), "image 'a' has 2 vectors of 'original'; give one"),
     (np.zeros((6, 20)), "'picture-00.png' is zero or no number"),
     (np.full((6, 20), np.nan), "'picture-00.png' is zero or no number"),
     (lambda images: np.ones((3, 2)), "give"),
@@ -142,6 +142,13 @@ MISTAKES = [
     ("no-such-model", "unknown model"),
     ("no/such.parquet", "No such file"),
 ]
+
+
+def test_columns_of_served_vectors_have_names(folder, photos, stack):
+    names, rows = vectors(stack(), photos)
+    frame = pl.DataFrame({"sku": names, "emb": np.asarray(rows).tolist()})
+    columns = {"id": "sku", "vector": "emb"}
+    assert embedshift.parity(frame, stack(), photos, columns=columns, causes=False).distance.mean < 1e-9
 
 
 def test_a_mistake_is_one_line(folder, photos):

@@ -179,8 +179,8 @@ def test_a_file_of_several_vectors_an_image_is_a_gallery(study, tmp_path):
     single = more.filter(pl.col("tile").is_null())
     wrong = {
         "has one vector an image": single,
-        "has two vectors of tile 1": pl.concat([more, more.filter(tile=1).head(1)]),
-        "has no vector of the whole image": more.filter(pl.col("tile").is_not_null()),
+        "has 2 vectors of tile 1 of 'original'": pl.concat([more, more.filter(tile=1).head(1)]),
+        "has no vector of an 'original'": more.filter(pl.col("tile").is_not_null()),
         "has the tile -": more.with_columns(-pl.col("tile")),
         "need the column 'image_id'": more.drop("image_id"),
     }

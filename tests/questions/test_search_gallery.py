@@ -159,7 +159,7 @@ ODD_ROW = np.ones((40, 6))
 ODD_ROW[7, 2] = np.nan
 NO_GALLERIES = {
     "of another width": (array(np.ones((4, 9), np.float32)), "its vectors have 9 numbers, those of this encoder 6"),
-    "without vectors": (no_lists, "has no column 'vector'; give vector"),
+    "without vectors": (no_lists, "has no column 'vector'; its columns are 'name': rename one"),
     "of another encoder": (revised_study(another_encoder), "of another encoder"),
     "unfinished": (revised_study(lambda content: content | {"complete": False}), "not finished"),
     "without embeddings": (
@@ -172,7 +172,7 @@ NO_GALLERIES = {
     ),
     "a folder": (lambda folder: folder / "study" / "shards", "no study in this folder"),
     "no rows": (array(np.ones((0, 5))), "holds no rows"),
-    "a row that is no vector": (array(ODD_ROW), "row 7 is no vector: not finite, or all 0$"),
+    "a row that is no vector": (array(ODD_ROW), "row 7 has a number that is NaN or infinite; leave its image out$"),
 }
 
 

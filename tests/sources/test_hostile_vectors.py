@@ -10,7 +10,7 @@ import pytest
 
 from embedshift.augmentations import Augmentation
 from embedshift.errors import UsageError
-from embedshift.sources.vectors import open_part
+from embedshift.sources.vectors import VectorSet
 
 HEADERS = {
     "cut": "{'descr': '<f4', 'shape': (2,\\",
@@ -26,7 +26,7 @@ def test_a_header_that_numpy_cannot_read_is_one_line(header, tmp_path):
     text = HEADERS[header].encode()
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(64))
     with pytest.raises(UsageError, match=r"vectors\.npy: cannot be read \("):
-        open_part(path, "original")
+        VectorSet.open(path, "original")
 
 
 def columns(**changed):
@@ -40,14 +40,14 @@ def test_bytes_that_are_no_text_are_one_line(name, tmp_path):
     path = tmp_path / "vectors.parquet"
     pq.write_table(pa.table(columns(**{name: pa.Array.from_buffers(pa.string(), 2, buffers)})), path)
     with pytest.raises(UsageError, match=r"vectors\.parquet: cannot be read \(.*UTF8"):
-        open_part(path, "original")
+        VectorSet.open(path, "original")
 
 
 def test_a_column_that_is_there_twice_is_one_line(tmp_path):
     path = tmp_path / "vectors.parquet"
     pq.write_table(pa.table([*columns().values(), pa.array(["c", "d"])], [*columns(), "image_id"]), path)
     with pytest.raises(UsageError, match=r"vectors\.parquet: cannot be read \("):
-        open_part(path, "original")
+        VectorSet.open(path, "original")
 
 
 def test_damage_that_only_the_vectors_show_is_one_line_that_names_the_file(tmp_path):
@@ -58,9 +58,9 @@ def test_damage_that_only_the_vectors_show_is_one_line_that_names_the_file(tmp_p
     content = bytearray(path.read_bytes())
     content[place + 30 : place + 90] = bytes([255] * 60)
     path.write_bytes(content)
-    part = open_part(path, "original")
+    part = VectorSet.open(path, "original")
     with pytest.raises(UsageError, match=r"vectors\.parquet: cannot be read \("):
-        list(part.matrices())
+        list(part.read())
 
 
 @pytest.mark.parametrize("kind", ["npy", "parquet"])
@@ -75,7 +75,7 @@ def test_long_vectors_are_read_a_few_at_a_time(kind, tmp_path):
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(array.ravel()), 300_000)
         ids, views = map(str, range(60)), ["original"] * 60
         pq.write_table(pa.table(columns(image_id=pa.array(ids), view=pa.array(views), vector=vectors)), path)
-    found = [(matrix[:, 7].copy(), matrix.size * 4) for matrix in open_part(path, "original").matrices()]
+    found = [(matrix[:, 7].copy(), matrix.size * 4) for matrix in VectorSet.open(path, "original").read()]
     assert np.concatenate([numbers for numbers, _ in found]).tolist() == [*range(60)]
     assert max(size for _, size in found) <= 2**23
 
@@ -90,7 +90,7 @@ def test_a_frame_of_vectors_alone_is_read_as_its_parquet_file_and_large_numbers_
     frame.write_parquet(tmp_path / "vectors.parquet")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        parts = [open_part(given, "original", named=False) for given in (frame, tmp_path / "vectors.parquet")]
-        read = [np.concatenate([*part.floats()]).tolist() for part in parts]
+        parts = [VectorSet.open(given, "original", named=False) for given in (frame, tmp_path / "vectors.parquet")]
+        read = [np.concatenate([*part.blocks()]).tolist() for part in parts]
     assert read == [[[1, 2], [np.inf, 4]]] * 2
     assert parts[0].keys.equals(parts[1].keys)

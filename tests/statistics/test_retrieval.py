@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import label_ranking_average_precision_score
 
+from embedshift.arrays import release_memory
 from embedshift.statistics import retrieval
 from embedshift.statistics.retrieval import Gallery, count_closer, search
 from support.matrix import first_only
@@ -128,7 +129,7 @@ def test_a_gallery_in_a_file_is_searched_like_one_in_memory(tmp_path, monkeypatc
     vectors, queries = made(np.random.default_rng(3))
     mapped = np.memmap(tmp_path / "vectors", np.float32, "w+", shape=vectors.shape)
     mapped[:] = vectors
-    retrieval.release_memory(mapped, 500)
+    release_memory(mapped, 500)
     in_file = Gallery.of(mapped)
     assert in_file.vectors is mapped
     found, expected = (search(queries[:90], np.arange(90), each, count=10) for each in (in_file, Gallery.of(vectors)))

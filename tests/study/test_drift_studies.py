@@ -236,10 +236,21 @@ def test_days_are_those_of_the_column_and_numbers_are_no_times(study, tmp_path):
         study.drift(tmp_path / "number.parquet")
 
 
+def test_columns_of_batches_have_names(study, file, tmp_path):
+    pl.read_parquet(file).rename({"image_id": "sku", "vector": "emb"}).write_parquet(tmp_path / file.name)
+    named = study.drift(tmp_path / file.name, columns={"id": "sku", "vector": "emb"})
+    assert named.table.equals(study.drift(file).table)
+    assert named.furthest.equals(study.drift(file).furthest)
+    flags = ("--id-column", "sku", "--vector-column", "emb")
+    assert invoke(study.folder, tmp_path / file.name, *flags).exit_code == 0
+    with pytest.raises(UsageError, match="has no column 'vector'; its columns are 'sku', 'time', 'emb': name one by"):
+        study.drift(tmp_path / file.name)
+
+
 def test_nothing_to_judge_is_no_success(study, tmp_path):
     frame = pl.DataFrame({"vector": images(30, 7).tolist(), "view": ["blur"] * 30})
     frame.write_parquet(tmp_path / "views.parquet")
-    with pytest.raises(UsageError, match="no vector of an original"):
+    with pytest.raises(UsageError, match="has no vector of an 'original'; its views are 'blur': rename one"):
         study.drift(tmp_path / "views.parquet")
     np.save(tmp_path / "none.npy", np.full((30, SIZE), np.nan))
     with pytest.raises(UsageError, match="no batch has 10 vectors"):

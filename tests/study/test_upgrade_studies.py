@@ -182,8 +182,11 @@ def test_the_loss_by_noise_is_that_of_a_loop(tmp_path, monkeypatch):
 BAD = {
     "other images": (lambda new: {"ids": [f"other {place}" for place in range(len(new))]}, "has other images than"),
     "other changes": (lambda new: {"views": ("original", "blur", "crop", "dark")}, "has other changes than"),
-    "twice": (lambda new: {"ids": ["one"] * len(new)}, "has two vectors of one view"),
-    "no originals": (lambda new: {"views": ("a", "b", "c", "d")}, "has no row of view 'original'"),
+    "twice": (lambda new: {"ids": ["one"] * len(new)}, "image 'one' has 120 vectors of 'original'; give one"),
+    "no originals": (
+        lambda new: {"views": ("a", "b", "c", "d")},
+        "has no vector of an 'original'; its views are 'a', 'b', 'c', 'd': rename one",
+    ),
 }
 
 
@@ -302,7 +305,7 @@ def test_tables_that_would_mislead_are_refused(places, tmp_path):
     other = frame.with_columns(group=pl.col("image_id").str.slice(-2, 1))
     long = frame.with_columns(vector=pl.col("vector").list.eval(pl.element() * 1e20))
     given = {
-        "has two originals": (places[0], twice),
+        "has 2 vectors of 'original'; give one": (places[0], twice),
         "'crop' has vectors of both encoders for 7 images": (places[0], few),
         "has a draw 5": (places[0], frame.with_columns(draw=pl.lit(5))),
         "has a draw -1": (places[0], frame.with_columns(draw=pl.when(view="crop").then(-1).otherwise(0))),
@@ -319,6 +322,16 @@ def test_tables_that_would_mislead_are_refused(places, tmp_path):
     for name in ("out", "onnx"):
         with pytest.raises(UsageError, match="is what is read"):
             embedshift.upgrade(*paths, **{name: paths[0]})
+
+
+def test_columns_of_tables_have_names(places, tmp_path, cli):
+    renamed = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    for place, path in zip(places, renamed, strict=True):
+        pl.read_parquet(place).rename({"image_id": "sku", "view": "kind"}).write_parquet(path)
+    found = embedshift.upgrade(*renamed, recall_margin=0.2, columns={"id": "sku", "view": "kind"})
+    assert found.table.equals(embedshift.upgrade(*places, recall_margin=0.2).table)
+    done = cli("upgrade", *renamed, "--id-column", "sku", "--view-column", "kinds")
+    assert "has no column 'kinds'; its columns are 'sku', 'kind', 'vector': name one by --view-column" in done.line
 
 
 def test_groups_of_either_table_count(places, tmp_path):

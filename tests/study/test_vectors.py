@@ -179,6 +179,34 @@ def test_arrays_of_views_are_in_the_order_of_the_originals_frame(form, tmp_path)
         embedshift.from_vectors(given, views, out=tmp_path / "other", groups=[1, 2] * 6)
 
 
+@pytest.mark.parametrize("form", ["polars", "pandas", "parquet"])
+def test_columns_may_have_other_names(form, tmp_path):
+    original, views = arrays()
+    path = table(tmp_path, original, views, path=[f"{number}.png" for number in range(12)])
+    expected = embedshift.from_vectors(path, out=tmp_path / "expected").summary()
+    frame = pl.read_parquet(path).rename({"image_id": "sku", "vector": "emb"})
+    frame.write_parquet(path)
+    given = {"polars": frame, "pandas": frame.to_pandas(), "parquet": path}[form]
+    columns = {"id": "sku", "vector": "emb"}
+    study = embedshift.from_vectors(given, out=tmp_path / "study", columns=columns)
+    assert_frame_equal(study.summary(), expected)
+    if form == "parquet":  # a report reads the table again, to find the images
+        Image.new("RGB", (20, 10), (90, 50, 10)).save(tmp_path / "3.png")
+        assert redrawn(study, "3.jpg")[0].views["original"][0, 0].tolist() == [90, 50, 10]
+
+
+def test_a_wrong_mapping_of_columns_is_one_line(tmp_path):
+    path = table(tmp_path, *arrays())
+    for columns, words in (
+        ({"vectr": "emb"}, "unknown key of `columns` 'vectr'; did you mean 'vector'\\? Known: id, view, vector, group"),
+        ({"id": 3}, "`columns.id`: give the name of a column, not 3"),
+        (["sku"], "`columns`: give a mapping such as"),
+        ({"id": "sku"}, "has no column 'sku'; its columns are 'image_id', 'view', 'vector': name one by `columns.id`"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            embedshift.from_vectors(path, out=tmp_path / "study", columns=columns)
+
+
 @pytest.mark.parametrize("as_integers", [False, True])
 def test_a_masked_number_is_none(as_integers, tmp_path):
     original, views = arrays()

@@ -11,4 +11,4 @@ __all__ = ["TABLES", "WhitenedStudy", "galleries_in_files", "legend", "result_gr
 
 def galleries_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search keeps the vectors of its gallery in a file, which else only large galleries need."""
-    monkeypatch.setattr("embedshift.store.gallery_file.IN_MEMORY", 16)
+    monkeypatch.setattr("embedshift.arrays.IN_MEMORY", 16)

@@ -153,6 +153,7 @@ def with_flags(line: str) -> str:
         for parameter in command.params
         if parameter.opts[0].startswith("--")
     }
+    line = re.sub(r"`columns\.(\w+)`", r"`\1_column`", line)
     return re.sub(r"`(\w+)`", lambda match: str(flags.get(match[1], match[1])), line)
 
 

@@ -11,10 +11,18 @@ import typer
 
 import embedshift
 from embedshift.cli.app import AsJson, Images, Quiet, app, log_lines, with_flags
-from embedshift.cli.options import given, output, with_options
+from embedshift.cli.options import given, output, taken_columns, with_options
 from embedshift.cli.outputs import open_in_browser, printable, say, say_all, write_text
 from embedshift.cli.studies import measure
-from embedshift.config import BUNDLED, AttackConfig, VectorsConfig, ViewsConfig, make_attack_config, validated
+from embedshift.config import (
+    BUNDLED,
+    AttackConfig,
+    ColumnNames,
+    VectorsConfig,
+    ViewsConfig,
+    make_attack_config,
+    validated,
+)
 from embedshift.errors import MissingExtra, UsageError
 from embedshift.registry import one_of, questions
 
@@ -169,7 +177,7 @@ def views(
 
 
 @app.command(rich_help_panel="Bring your own")
-@with_options(VectorsConfig)
+@with_options(VectorsConfig, ColumnNames)
 def vectors(
     places: Annotated[
         list[str],
@@ -187,8 +195,8 @@ def vectors(
     from embedshift.sources import named_variants
 
     log_lines(quiet)
-    named = [(ORIGINAL, places[0]), *named_variants(places[1:]).items()]
-    study = vector_study(named, given(settings), out, groups=settings["groups"])
+    named, columns = [(ORIGINAL, places[0]), *named_variants(places[1:]).items()], taken_columns(settings)
+    study = vector_study(named, given(settings), out, groups=settings["groups"], columns=columns)
     measure(study, out, quiet=quiet, as_json=as_json, report=not no_report)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
-from embedshift.config import CommandOptions, Json
+from embedshift.config import ColumnNames, CommandOptions, Json
 from embedshift.config.safe_files import output_path
 from embedshift.errors import UsageError
 from embedshift.registry import questions, switch_kinds
@@ -67,6 +67,13 @@ def chosen(kind: type, settings: Mapping[str, Any]) -> Any:
     """Makes a dataclass of settings from the values of its options."""
     flags = {field.name: settings.get(_flag(field)) for field in dataclasses.fields(kind) if field.metadata}
     return kind(**given(flags))
+
+
+def taken_columns(settings: Json) -> Json:
+    """Takes the names of columns out of the settings of a command."""
+    return ColumnNames(
+        **{field.name: settings.pop(field.name, None) for field in dataclasses.fields(ColumnNames)}
+    ).columns
 
 
 def originals_and_variants(arguments: Sequence[str], pairs: bool) -> Json:

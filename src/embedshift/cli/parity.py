@@ -10,9 +10,9 @@ import typer
 
 import embedshift
 from embedshift.cli.app import IMAGES_WORDS, AsJson, Quiet, app, log_lines
-from embedshift.cli.options import given, output, with_options
+from embedshift.cli.options import given, output, taken_columns, with_options
 from embedshift.cli.outputs import say, say_all, write_text
-from embedshift.config import Json, Triple, setting_of_study, validated
+from embedshift.config import ColumnNames, Json, Triple, setting_of_study, validated
 from embedshift.errors import UsageError
 
 ImagesOrNone = Annotated[
@@ -30,7 +30,7 @@ class GraphSettings:
 
 
 @app.command(rich_help_panel="Guard")
-@with_options(GraphSettings)
+@with_options(GraphSettings, ColumnNames)
 def parity(
     reference: Annotated[str, typer.Argument(help="A model as for `run`, or a file of `embedshift lock`.")],
     served: Annotated[
@@ -55,13 +55,15 @@ def parity(
     from embedshift.config.safe_files import refuse_output, write_file
 
     log_lines(quiet)
+    columns = taken_columns(settings)
     for file in filter(None, (figure, junit, markdown)):  # before minutes of work
         refuse_output(file)
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
         raise UsageError(f"{figure}: the name of a figure ends with .png, .svg or .pdf")
     with repeating("reading libraries"):
         first, second = _stacks(settings, reference, served)
-        result = embedshift.parity(first, second, images, tolerance=tolerance, ids=ids, causes=not no_causes)
+        given_ids: Json = {"ids": ids, "columns": columns}
+        result = embedshift.parity(first, second, images, tolerance=tolerance, causes=not no_causes, **given_ids)
     if as_json:
         say(json.dumps(result.to_json()))
     else:

@@ -368,3 +368,21 @@ class GroupedOptions(CommandOptions):
     """The same, of a command whose intervals resample groups of images."""
 
     groups: str | None = setting(None, GROUPS_WORDS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnNames:
+    """Options for the names of the columns of tables of vectors."""
+
+    id_column: str | None = setting(None, "Column of ids of images. Default: image_id.", rare=True)
+    view_column: str | None = setting(None, "Column of views. Default: view.", rare=True)
+    vector_column: str | None = setting(None, "Column of vectors. Default: vector, or embedding.", rare=True)
+    group_column: str | None = setting(None, "Column of groups. Default: group.", rare=True)
+    draw_column: str | None = setting(None, "Column of numbers of draws. Default: draw.", rare=True)
+    tile_column: str | None = setting(None, "Column of numbers of tiles. Default: tile.", rare=True)
+
+    @property
+    def columns(self) -> Json:
+        """The names that are given, by the keys of `columns` in Python."""
+        names = [field.name for field in dataclasses.fields(ColumnNames)]
+        return {name.removesuffix("_column"): name_ for name in names if (name_ := getattr(self, name)) is not None}

@@ -13,6 +13,7 @@ from embedshift.pipeline.ready import ReadyEncoder
 from embedshift.pipeline.shard import Result, ShardInProgress
 from embedshift.sources import ImageRef, Shard, VectorSource
 from embedshift.sources.base import Failure, storable
+from embedshift.sources.vectors import INFINITE
 
 
 def run_vectors(
@@ -35,8 +36,7 @@ def run_vectors(
 def _without_pixels(sample: ImageRef, finite: NDArray[np.bool_], source: VectorSource) -> DrawnImage | Failure:
     """Returns an image with vectors only; a failure if one of them has NaN or infinity."""
     if not finite.all():
-        place = source.place(int(source.rows[sample.position, finite.argmin()]))
-        reason = f"{place} has a number that is NaN or infinite"
+        reason = f"{source.place(sample.position, int(finite.argmin()))} {INFINITE}"
         return Failure(storable(sample.image_id), "read", reason)
     views, pixels = len(finite) - source.tiles, np.zeros((len(finite), 1, 1, 3), np.uint8)
     return DrawnImage(sample, None, pixels[:views], [0] * views, {}, {}, parts=(*pixels[views:],))

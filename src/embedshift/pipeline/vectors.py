@@ -19,7 +19,8 @@ from embedshift.pipeline.prepare import inspected, variants_of_views_file
 from embedshift.sources import Inspection, VectorSource, open_source
 from embedshift.sources.base import storable
 from embedshift.sources.pairs import files_hash
-from embedshift.sources.vectors import Part, existing_folder, listed_ids, open_part
+from embedshift.sources.vector_source import existing_folder
+from embedshift.sources.vectors import VectorSet, listed_ids
 from embedshift.sources.views_file import ORIGINALS, read_views_file
 
 log = logging.getLogger(__name__)
@@ -44,17 +45,19 @@ class UnknownEncoder:
         raise EmbedshiftError(f"{self.name}: only its vectors are known")
 
 
-def _open(given: Sequence[tuple[str, Any]], config: VectorsConfig, out: Path, *, ids: Any, groups: Any) -> VectorSource:
+def _open(
+    given: Sequence[tuple[str, Any]], config: VectorsConfig, out: Path, *, ids: Any, groups: Any, columns: Any
+) -> VectorSource:
     ids = listed_ids(config.ids if ids is None else ids)
     (view, place), *views = given
-    originals = open_part(place, view, ids, groups)
-    if ids is None and not originals.numbered:  # arrays of views are in the order of the originals
+    originals = VectorSet.open(place, view, ids=ids, groups=groups, columns=columns)
+    if ids is None and not originals.is_numbered:  # arrays of views are in the order of the originals
         ids = originals.keys.filter(pc.field("view") == ORIGINALS)["image_id"].to_pylist()
-    parts = [originals, *(open_part(place, view, ids) for view, place in views)]
-    _say_disk(parts, out, stored=config.store == "all")
+    sets = [originals, *(VectorSet.open(place, view, ids=ids, columns=columns) for view, place in views)]
+    _say_disk(sets, out, stored=config.store == "all")
     file = None if config.views is None else os.path.abspath(os.path.expanduser(config.views))
     views_file = None if file is None else read_views_file(Path(file))
-    source = VectorSource(parts, folder=out, views_file=views_file)
+    source = VectorSource(sets, folder=out, views_file=views_file, columns=columns)
     own = {sample.image_id for sample in source.samples}
     if views_file is not None:
         if source.draws != views_file.draws:
@@ -71,9 +74,9 @@ def _open(given: Sequence[tuple[str, Any]], config: VectorsConfig, out: Path, *,
     return source
 
 
-def _say_disk(parts: Sequence[Part], out: Path, *, stored: bool) -> None:
+def _say_disk(sets: Sequence[VectorSet], out: Path, *, stored: bool) -> None:
     """Logs the required disk space, and refuses a study without room for it."""
-    rows, first = sum(len(part.keys) for part in parts), next(parts[0].matrices(), None)
+    rows, first = sum(map(len, sets)), next(sets[0].read(), None)
     dim, free = 0 if first is None else first.shape[1], shutil.disk_usage(existing_folder(out)).free
     study, copy = rows * (_BESIDE + 4 * dim * stored), 4 * rows * dim
     words = f"up to {study / 1e6:,.0f} MB in {out}, and {copy / 1e6:,.0f} MB more while it runs"
@@ -85,11 +88,12 @@ def _say_disk(parts: Sequence[Part], out: Path, *, stored: bool) -> None:
 
 
 def vector_study(
-    given: Sequence[tuple[str, Any]], settings: Mapping[str, Any], out: Path, *, ids: Any = None, groups: Any = None
-) -> Json:
+    given: Sequence[tuple[str, Any]], settings: Mapping[str, Any], out: Path, *, ids: Any = None, groups: Any = None,
+    columns: Mapping[str, str] | None = None,
+) -> Json:  # fmt: skip
     config = validated(VectorsConfig, settings)
     by_row = None if groups is None or isinstance(groups, str | os.PathLike | Mapping) else groups
-    source = _open(given, config, out, ids=ids, groups=by_row)
+    source = _open(given, config, out, ids=ids, groups=by_row, columns=columns or {})
     seed = config.seed if source.views_file is None else source.views_file.seed
     if config.seed not in (StudyConfig.seed, seed):
         raise UsageError(f"`seed` {config.seed}: the views were drawn with the seed {seed}; leave it out")

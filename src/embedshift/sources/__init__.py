@@ -29,8 +29,8 @@ from embedshift.sources.folder import FolderSource, expand, file_and_column, hol
 from embedshift.sources.pairs import Inspection, PairedSource, inspect, named_variants
 from embedshift.sources.roots import Roots, moved, own_places, remember_roots
 from embedshift.sources.tar import TarSource
-from embedshift.sources.vectors import KIND as VECTORS
-from embedshift.sources.vectors import ListedImages, VectorSource
+from embedshift.sources.vector_source import KIND as VECTORS
+from embedshift.sources.vector_source import ListedImages, VectorSource
 from embedshift.sources.views_file import ViewsSource, is_views_file
 from embedshift.sources.web import UrlSource, answered, file_system, is_image_address
 
@@ -178,7 +178,8 @@ def _reader(description: Mapping[str, Any], name: Callable[[str], str], roots: R
         roots.check(location)
     kind = description["kind"]
     key = kind, *description["paths"]
-    source = roots.opened[key] = roots.opened.get(key) or SOURCES[kind](description["paths"])
+    columns = (description["columns"],) if "columns" in description else ()
+    source = roots.opened[key] = roots.opened.get(key) or SOURCES[kind](description["paths"], *columns)
     samples = {name(sample.image_id): sample for sample in source.samples}
 
     def read(image_id: str) -> bytes:

@@ -1,23 +1,19 @@
 """Batches of vectors to be watched: which rows of a file belong to which batch, by a column of names or of time."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats
-from embedshift.config.safe_files import expanded, open_file
 from embedshift.errors import UsageError
-from embedshift.sources.vectors import open_part
-from embedshift.sources.views_file import ORIGINALS
+from embedshift.sources.vectors import VectorSet
 
 log = logging.getLogger(__name__)
 
@@ -37,39 +33,38 @@ class Rows:
     groups: NDArray[Any] | None
 
 
-def rows_of(given: Any, name: str, every: str | int | None = None) -> Iterator[Rows]:
+def rows_of(
+    given: Any, name: str, every: str | int | None = None, columns: Mapping[str, str] | None = None
+) -> Iterator[Rows]:
     """Returns the rows of originals in a file, frame or array, some of a batch at a time; all at once if grouped.
 
     Args:
-        given: As for `open_part`. The columns `batch` and `time` of a Parquet file name the batches.
+        given: As for `VectorSet.open`. The columns `batch` and `time` of a table name the batches.
         name: The batch of rows that no column names.
         every: "day" or "week" for the column `time`, or so many rows in their order; None = "day".
+        columns: As for `VectorSet.open`.
     """
-    part = open_part(given, ORIGINALS, named=False, used=(BATCH, TIME))
-    labels = _labels(given, name, every, len(part.keys))
-    views, groups = part.keys["view"].to_numpy(), part.keys["group"]
-    own = None if groups.null_count == len(groups) else _groups_of(groups, part.name)
-    ids = part.keys["image_id"].to_numpy()
+    vectors = VectorSet.open(given, columns=columns or {}, named=False, used=(BATCH, TIME))
+    labels, is_original = _labels(vectors.keys, name, every), vectors.is_original
+    ids, groups = (vectors.keys[column].to_numpy() for column in ("image_id", "group"))
     ids = np.array([str(row) if text is None else text for row, text in enumerate(ids)], object)
-    is_original = (views == ORIGINALS) & (part.keys["tile"].to_numpy() == 0)
-    if not is_original.any():
-        raise UsageError(f"{part.name}: has no vector of an original")
+    missing = vectors.keys["group"].null_count
+    if 0 < missing < len(vectors):
+        raise UsageError(f"{vectors.name}: some rows have no group; give one to each, or to none")
     if others := int((~is_original).sum()):
-        log.warning("%s: %d vectors of views and tiles are not used", part.name, others)
+        log.warning("%s: %d vectors of views and tiles are not used", vectors.name, others)
 
     def blocks() -> Iterator[Rows]:
         start = 0
-        for matrix in part.floats():
+        for matrix in vectors.blocks():
             block = slice(start, start + len(matrix))
             for label in dict.fromkeys(labels[block]):
-                kept = is_original[block] & (labels[block] == label)
-                if kept.any():
-                    mine = None if own is None else own[block][kept]
-                    yield Rows(label, matrix[kept], ids[block][kept], mine)
+                if (kept := is_original[block] & (labels[block] == label)).any():
+                    yield Rows(label, matrix[kept], ids[block][kept], None if missing else groups[block][kept])
             start += len(matrix)
 
     # The images of a group belong together, wherever the file is cut.
-    return blocks() if own is None else _whole(blocks())
+    return blocks() if missing else _whole(blocks())
 
 
 def _whole(parts: Iterator[Rows]) -> Iterator[Rows]:
@@ -82,37 +77,18 @@ def _whole(parts: Iterator[Rows]) -> Iterator[Rows]:
         yield Rows(label, np.concatenate(vectors), np.concatenate(ids), np.concatenate(groups))
 
 
-def _groups_of(groups: pa.ChunkedArray, name: str) -> NDArray[Any]:
-    if groups.null_count:
-        raise UsageError(f"{name}: some rows have no group; give one to each, or to none")
-    return np.asarray(groups.to_numpy(), object)
-
-
-def _labels(given: Any, name: str, every: str | int | None, count: int) -> NDArray[Any]:
-    if every is not None and every not in PERIODS and not (str(every).isdecimal() and int(every) > 0):
-        raise UsageError(f"`every`: give day, week or a number of vectors, not {str(every)!r}")
-    frame = _columns(given)
+def _labels(keys: pa.Table, name: str, every: str | int | None) -> NDArray[Any]:
     if every is not None and every not in PERIODS:
-        return np.array([_NUMBERED.format(name, 1 + row // int(every)) for row in range(count)], object)
-    if BATCH in frame.columns and every is None:
-        return np.array([name if each is None else str(each) for each in frame[BATCH].to_list()], object)
-    if TIME in frame.columns:
-        return _periods(frame[TIME], PERIODS[str(every or "day")], name)
+        if not (str(every).isdecimal() and int(every) > 0):
+            raise UsageError(f"`every`: give day, week or a number of vectors, not {str(every)!r}")
+        return np.array([_NUMBERED.format(name, 1 + row // int(every)) for row in range(len(keys))], object)
+    if BATCH in keys.column_names and every is None:
+        return np.array([name if each is None else str(each) for each in pl.Series(keys[BATCH]).to_list()], object)
+    if TIME in keys.column_names:
+        return _periods(pl.Series(keys[TIME]), PERIODS[str(every or "day")], name)
     if every is not None:
         raise UsageError(f"{name}: has no column {TIME!r}, by which `every` {every} cuts; give a number of vectors")
-    return np.full(count, name, object)
-
-
-def _columns(given: Any) -> pl.DataFrame:
-    if isinstance(given, str | Path):
-        path = expanded(given)
-        if path.suffix.lower() != ".parquet":
-            return pl.DataFrame()
-        with open_file(path) as opened, pq.ParquetFile(opened) as file:
-            names = [name for name in (BATCH, TIME) if name in file.schema_arrow.names]
-            return pl.DataFrame(pl.from_arrow(file.read(names))) if names else pl.DataFrame()
-    names = [name for name in (BATCH, TIME) if name in map(str, getattr(given, "columns", ()))]
-    return pl.DataFrame({name: pl.Series(pa.table(given)[name]) for name in names}) if names else pl.DataFrame()
+    return np.full(len(keys), name, object)
 
 
 def _periods(times: pl.Series, period: str, name: str) -> NDArray[Any]:

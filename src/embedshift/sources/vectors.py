@@ -1,16 +1,14 @@
-"""Vectors that exist: the files and arrays that hold them, and which row belongs to which image, view and draw."""
+"""`VectorSet`: vectors of images, whatever holds them; `VectorGrid`: which row is of which image and view."""
 
 import contextlib
-import hashlib
-import json
+import functools
+import itertools
 import logging
 import os
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -18,11 +16,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embedshift.arrays import Floats
+from embedshift.arrays import Floats, allocate, release_memory
 from embedshift.config.safe_files import expanded, open_file, read_text
-from embedshift.errors import UsageError, cause, reason
-from embedshift.sources.base import LIST_BYTES, ImageRef, stem, text_or_none
-from embedshift.sources.folder import FolderSource
+from embedshift.errors import UsageError, cause
+from embedshift.registry.names import unknown_name
+from embedshift.sources.base import LIST_BYTES, stem, text_or_none
 from embedshift.sources.views_file import ORIGINALS, ViewsFile
 
 log = logging.getLogger(__name__)
@@ -30,67 +28,313 @@ log = logging.getLogger(__name__)
 # Bytes of vectors in float32 that are in memory at once, and bytes that are read ahead of them: a row group may be
 # larger than memory.
 AT_ONCE, AHEAD = 2**23, 2**20
-# What the column of vectors may be called; the second name is that of a study's own shards.
-VECTOR_COLUMNS = ("vector", "embedding")
-# The most tiles of an image.
-MOST_TILES = 64
-# What rows of originals may say of their image.
-TEXTS = ("group", "caption", "path")
+# The most tiles of an image; slots of a grid for each row, beyond which something is wrong; and names in a message.
+MOST_TILES, MOST_SLOTS, LISTED = 64, 64, 8
+# What `columns` may name, and the column's name where it does not.
+COLUMNS = {"id": "image_id", "view": "view", "vector": "vector", "group": "group", "draw": "draw", "tile": "tile"}
+VECTOR = COLUMNS["vector"]
+# The column of vectors in a study's own shards.
+SHARDS_VECTOR = "embedding"
 _NUMBERS = {"draw": pa.int64(), "tile": pa.int64()}
-_COLUMNS = {"image_id": pa.string(), "view": pa.string(), **_NUMBERS, **dict.fromkeys(TEXTS, pa.string())}
+_KEYS = {"image_id": pa.string(), "view": pa.string(), **_NUMBERS}
+_KEYS |= dict.fromkeys(("group", "caption", "path"), pa.string())
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """Vectors from one place: what its rows are of (`_COLUMNS`), and the vectors in their order, some at a time."""
+class VectorSet:
+    """Vectors of images and of their views in the order of their source, read in blocks of bounded memory.
+
+    Args:
+        name: The source in messages.
+        keys: A row for each vector: `image_id`, `view`, `group`, `caption` and `path` are text or null, `draw` and
+            `tile` int64, where tile 0 is the whole image; further columns as they were asked for.
+        read: Opens the vectors: yields numbers `[b, D]` of any dtype, in the order of the rows.
+        is_numbered: Whether the ids are the numbers of the rows.
+        sources: Name and number of rows of each source, if several are joined.
+
+    Example:
+        >>> vectors = VectorSet.open(np.eye(3), ids=["a", "b", "c"])
+        >>> len(vectors), next(vectors.blocks()).dtype.name, vectors.grid().ids
+        (3, 'float32', ['a', 'b', 'c'])
+    """
 
     name: str
     keys: pa.Table
-    matrices: Callable[[], Iterator[NDArray[Any]]]
-    numbered: bool = False  # the ids are the numbers of the rows
+    read: Callable[[], Iterator[NDArray[Any]]]
+    is_numbered: bool = False
+    sources: Sequence[tuple[str, int]] = ()
 
-    def floats(self) -> Iterator[Floats]:
-        """Yields the vectors as float32; a number that is too large for it becomes infinite."""
-        for matrix in self.matrices():
+    @classmethod
+    def open(
+        cls, given: Any, view: str = ORIGINALS, *, ids: Sequence[str] | None = None,
+        groups: Sequence[object] | None = None, columns: Mapping[str, str] | None = None,
+        named: bool = True, used: Sequence[str] = (),
+    ) -> Self:  # fmt: skip
+        """Opens a source of vectors; the vectors are read later.
+
+        Args:
+            given: The path of a Parquet or npy file, a frame with a column of ids or vectors, or numbers `[n, D]`.
+            view: The view of rows that name none.
+            ids: The image of each row of an array; None = the numbers of the rows.
+            groups: The group of each row of an array.
+            columns: Names of the columns of a table: keys "id", "view", "vector", "group", "draw", "tile"; None = the
+                user cannot choose them.
+            named: Whether a table must have ids.
+            used: Further columns of a table that are kept in `keys`.
+
+        Raises:
+            UsageError: The source cannot be read, or lacks a column; a key of `columns` is unknown.
+
+        Example:
+            >>> table = pa.table({"sku": ["a", "b"], "emb": [[1.0, 0.0], [0.0, 1.0]]})
+            >>> VectorSet.open(table, columns={"id": "sku", "vector": "emb"}).keys["image_id"].to_pylist()
+            ['a', 'b']
+        """
+        names, is_file = column_names(columns), isinstance(given, str | os.PathLike)
+        name = os.path.expanduser(given) if is_file else f"the vectors of {view!r}"
+        kept = [*dict.fromkeys([*(names[column] for column in _KEYS), *used])]
+        own = {*map(str, getattr(given, "column_names", getattr(given, "columns", ())))}
+        with _readable(name):
+            if is_file and Path(name).suffix.lower() == ".parquet":
+                table, schema, arrays = _parquet(Path(name), kept)
+            elif own & {names["image_id"], names[VECTOR], SHARDS_VECTOR}:
+                table = pa.table(given)
+                schema, arrays = table.schema, lambda column: iter(table[column].chunks)
+            else:
+                table, slices = _array(name, _mapped(name) if is_file else _as_array(given), ids, groups)
+                return cls(name, keys_of(table, view), slices, ids is None)
+            if groups is not None:
+                raise UsageError(
+                    f"{name}: `groups` is a list, which is for arrays; give the column group, or a mapping"
+                )
+            vector = _vector_column(name, schema, columns, named=named)
+            if unused := [column for column in schema.names if column not in (*kept, vector)]:
+                log.info("%s: columns that are not used: %s", name, ", ".join(unused))
+            return cls(name, keys_of(table, view, names, used), lambda: _matrices(name, arrays(vector)))
+
+    @classmethod
+    def joined(cls, sets: "Sequence[VectorSet]") -> Self:
+        """Returns the rows of several sets, one after the other."""
+        name = sets[0].name if len(sets) == 1 else f"{sets[0].name} and {len(sets) - 1} more"
+        keys = pa.concat_tables([each.keys for each in sets])
+        sources = [(each.name, len(each)) for each in sets]
+        return cls(name, keys, lambda: itertools.chain.from_iterable(each.read() for each in sets), sources=sources)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def place(self, row: int) -> str:
+        """Returns a row in words, by its source and its number in there."""
+        for name, count in self.sources:
+            if row < count:
+                return f"{name}: row {row}"
+            row -= count
+        return f"{self.name}: row {row}"
+
+    def blocks(self, *, zeros: bool = True, infinite: bool = True) -> Iterator[Floats]:
+        """Yields the vectors as float32 `[b, D]`; a number that is too large for it becomes infinite.
+
+        Args:
+            zeros: Whether zero vectors are accepted.
+            infinite: Whether vectors with a number that is NaN or infinite are accepted.
+
+        Raises:
+            UsageError: A vector is not accepted or has another length, or the source is damaged.
+        """
+        row, dim = 0, 0
+        for matrix in self.read():
             with np.errstate(over="ignore"):
                 vectors = np.ascontiguousarray(matrix, np.float32)
+            dim = dim or vectors.shape[1]
+            if vectors.shape[1] != dim:
+                words = f"has {vectors.shape[1]} numbers, but others have {dim}; give vectors of one encoder"
+                raise UsageError(f"{self.place(row)} {words}")
+            if not infinite and not (finite := np.isfinite(vectors).all(axis=1)).all():
+                raise UsageError(f"{self.place(row + int(finite.argmin()))} {INFINITE}; leave its image out")
+            if not zeros and not (directed := vectors.any(axis=1)).all():
+                words = "is a zero vector, which has no direction; leave its image out"
+                raise UsageError(f"{self.place(row + int(directed.argmin()))} {words}")
             yield vectors
+            row += len(vectors)
+
+    @functools.cached_property
+    def is_original(self) -> NDArray[np.bool_]:
+        """Whether each row is of a whole original, `[n]`; raises UsageError if none is."""
+        is_original = pc.and_(pc.equal(self.keys["view"], ORIGINALS), pc.equal(self.keys["tile"], 0))
+        if not pc.any(is_original).as_py():
+            views = _listed(self.keys["view"].unique().to_pylist()) if len(self) else "none"
+            words = f"its views are {views}: rename one, or name the column of views by `columns.view`"
+            raise UsageError(f"{self.name}: has no vector of an {ORIGINALS!r}; {words}")
+        return np.asarray(pc.fill_null(is_original, False).to_numpy())
+
+    def of_originals(self) -> Self:
+        """Returns the same rows as vectors of originals, whatever name their view has."""
+        return replace(self, keys=keys_of(self.keys.drop_columns("view")))
+
+    def grid(
+        self, kept: NDArray[np.bool_] | None = None, *, images: Iterable[str] | None = None,
+        views: Sequence[str] | None = None,
+    ) -> "VectorGrid":  # fmt: skip
+        """Returns which row is of which image and view: the one check of ids, views, draws and tiles.
+
+        Args:
+            kept: The rows that take part, `[n]`; None = all.
+            images: Ids of `ViewsFile`, without whose others are refused; endings do not count.
+            views: Names of its views.
+
+        Raises:
+            UsageError: A row has no id or view, or an unknown one; an image has no original, or two vectors of a view;
+                draws have gaps, or a tile has no such number.
+        """
+        rows = np.arange(len(self)) if kept is None else np.flatnonzero(kept)
+        if not len(rows):
+            raise UsageError(f"{self.name}: has no rows")
+        names = None if views is None else [ORIGINALS, *views]
+        image, ids = self._numbered("image_id", rows, known=images)
+        view, (_, *others) = self._numbered("view", rows, [ORIGINALS, *(views or ())], names)
+        assert self.is_original.any()
+        draw, tile = (self.keys[name].to_numpy()[rows] for name in _NUMBERS)
+        for place, number in enumerate(np.unique(draw).tolist()):
+            if number != place:
+                row = self.place(int(rows[(draw == number).argmax()]))
+                raise UsageError(f"{row} has a draw {number}; number the draws of a view from 0, without gaps")
+        if (wrong := np.flatnonzero((tile < 0) | (tile > MOST_TILES) | ((tile > 0) & (view > 0)))).size:
+            words = f"number those of {ORIGINALS!r} from 1 to {MOST_TILES} at most, and give views none"
+            raise UsageError(f"{self.place(int(rows[wrong[0]]))} has the tile {tile[wrong[0]]}; {words}")
+        draws, tiles, beside = 1 + int(draw.max()), int(tile.max()), 1 + len(others) * (1 + int(draw.max()))
+        if len(ids) * beside > MOST_SLOTS * len(rows):
+            words = f"{len(others):,} views with {draws:,} draws of {len(ids):,} images"
+            raise UsageError(f"{self.name}: only {len(rows):,} vectors for {words}; give one for each")
+        slot = np.where(view > 0, draw * len(others) + view, np.where(tile > 0, beside + tile - 1, 0))
+        grid = VectorGrid(self, ids, others, draws, tiles, np.full((len(ids), beside + tiles), -1, np.int64))
+        grid.rows[image, slot] = rows
+        if (twice := np.flatnonzero(grid.rows[image, slot] != rows)).size:
+            own = (image[twice[0]], slot[twice[0]])
+            count = int(((image == own[0]) & (slot == own[1])).sum())
+            words = f"has {count} vectors of {grid.named(own[1])}; give one"
+            raise UsageError(f"{self.name}: image {ids[own[0]]!r} {words}")
+        grid.refuse_missing(slots=1)
+        return grid
+
+    def _numbered(
+        self, name: str, rows: NDArray[np.intp], first: Collection[str] = (), known: Iterable[str] | None = None
+    ) -> tuple[NDArray[np.int64], list[str]]:
+        """Returns the number of each row's text, and the texts: `first`, then others in the order they come."""
+        # If some are `known`, no others are accepted; without their endings they are the same.
+        column = self.keys[name] if len(rows) == len(self) else self.keys[name].take(pa.array(rows))
+        for row in np.flatnonzero(pc.fill_null(pc.equal(column, ""), True).to_numpy())[:1]:
+            raise UsageError(f"{self.place(int(rows[row]))} has no {name}")
+        coded = column.combine_chunks().dictionary_encode()
+        given, codes = coded.dictionary.to_pylist(), coded.indices.to_numpy()
+        by_stem = {stem(text): text for text in known or ()}
+        own = given if known is None else [by_stem.get(stem(text), "") for text in given]
+        if "" in own:
+            row, text = int(rows[np.argmax(codes == own.index(""))]), given[own.index("")]
+            raise UsageError(f"{self.place(row)} has the {name} {text!r}, which {ViewsFile.FILE} does not have")
+        numbers = {text: number for number, text in enumerate(dict.fromkeys([*first, *own]))}
+        return np.array([numbers[text] for text in own], np.int64)[codes], [*numbers]
 
 
-def open_part(
-    given: Any,
-    view: str,
-    ids: Sequence[str] | None = None,
-    groups: Sequence[object] | None = None,
-    *,
-    named: bool = True,
-    used: Sequence[str] = (),
-) -> Part:
-    """Opens vectors: the path of a Parquet or npy file, a frame with one of its columns, or an array.
+INFINITE = "has a number that is NaN or infinite"
 
-    Rows without a view are of `view`; `ids` and `groups` are those of an array's rows, None = their numbers, and none.
-    Without `named`, a frame or file may lack the column `image_id`. Columns that the caller reads are `used`.
+
+@dataclass(frozen=True, eq=False)
+class VectorGrid:
+    """The row of each vector of an image: `rows[image, slot]`, int64, −1 where there is none.
+
+    Slot 0 is the original. Then come all views, draw by draw, and then tiles 1 to k of the original.
+
+    Example:
+        >>> table = {"image_id": ["a", "a"], "view": ["blur", "original"], "vector": [[1.0], [2.0]]}
+        >>> grid = VectorSet.open(pa.table(table)).grid()
+        >>> grid.views, grid.rows.tolist(), grid.read().tolist()
+        (['blur'], [[1, 0]], [[[2.0], [1.0]]])
     """
-    name = os.path.expanduser(given) if isinstance(given, str | os.PathLike) else f"the vectors of {view!r}"
-    with _readable(name):
-        if isinstance(given, str | os.PathLike):
-            path = Path(name)
-            open_file(path).close()  # refuses what is no file, for which a reader would wait
-            if path.suffix.lower() == ".parquet":
-                with open_file(path) as opened, pq.ParquetFile(opened) as file:
-                    schema = file.schema_arrow
-                    keys = file.read([column for column in _COLUMNS if column in schema.names])
-                return _table(
-                    name, view, schema, keys, lambda column: _column(path, column), groups, named=named, used=used
-                )
-            return _array(name, view, lambda: np.load(path, mmap_mode="r", allow_pickle=False), ids, groups)
-        if {"image_id", *VECTOR_COLUMNS} & {*map(str, getattr(given, "columns", ()))}:
-            frame = pa.table(given)
-            keys = frame.select([column for column in _COLUMNS if column in frame.column_names])
-            settings: Any = {"named": named, "used": used}
-            return _table(name, view, frame.schema, keys, lambda column: iter(frame[column].chunks), groups, **settings)
-        array = _as_array(given)
-        return _array(name, view, lambda: array, ids, groups)
+
+    vectors: VectorSet
+    ids: list[str]
+    views: list[str]
+    draws: int
+    tiles: int
+    rows: NDArray[np.int64]
+
+    @functools.cached_property
+    def dim(self) -> int:
+        return int(next(self.vectors.blocks()).shape[1])
+
+    def named(self, slot: int) -> str:
+        """Returns a slot in words."""
+        if (tile := int(slot) - len(self.views) * self.draws) > 0:
+            return f"tile {tile} of {ORIGINALS!r}"
+        draw, view = divmod(int(slot) - 1, len(self.views) or 1)
+        name = ORIGINALS if slot == 0 else self.views[view]
+        return repr(name) + (f", draw {draw}" if slot and self.draws > 1 else "")
+
+    def refuse_missing(self, slots: int | None = None) -> None:
+        """Raises UsageError if an image has no vector in one of the first slots; None = all."""
+        for slot, missing in enumerate((self.rows[:, :slots] < 0).T):
+            if missing.any():
+                words = f"{missing.sum():,} of {len(self.ids):,} images have no vector of {self.named(slot)}"
+                first = f"(first: {self.ids[missing.argmax()]}); give it, or leave these images out"
+                raise UsageError(f"{self.vectors.name}: {words} {first}")
+
+    def places(self, ids: Sequence[str]) -> list[int]:
+        """Returns the positions of some ids."""
+        places = {image_id: place for place, image_id in enumerate(self.ids)}
+        return [places[image_id] for image_id in ids]
+
+    def with_views(self, views: Sequence[str]) -> "VectorGrid":
+        """Returns the grid of originals and of the same views in another order."""
+        own = {name: place for place, name in enumerate(self.views, start=1)}
+        slots = [0, *(draw * len(own) + own[name] for draw in range(self.draws) for name in views)]
+        return replace(self, views=[*views], tiles=0, rows=self.rows[:, slots])
+
+    def texts(self, name: str) -> dict[str, str]:
+        """Returns a column of the originals: image id → its text, without null."""
+        cells = self.vectors.keys[name].take(pa.array(self.rows[:, 0])).to_pylist()
+        return {image_id: text for image_id, text in zip(self.ids, cells, strict=True) if text is not None}
+
+    def read(self, images: Sequence[int] | None = None, *, folder: Path | None = None, strict: bool = False) -> Floats:
+        """Returns the vectors of images, float32 `[n, slots, D]`; NaN where one is missing.
+
+        Args:
+            images: Positions in `ids`; None = all.
+            folder: Where a file without a name holds vectors that are too many for memory; None = memory holds all.
+            strict: Whether zero vectors, and those with a number that is NaN or infinite, are refused.
+        """
+        rows = self.rows if images is None else self.rows[images]
+        order = np.argsort(rows, axis=None, kind="stable")
+        wanted, start, made = rows.ravel()[order], 0, np.empty((0, 0), np.float32)
+        for block in self.vectors.blocks(zeros=not strict, infinite=not strict):
+            if not start:
+                made = allocate((rows.size, block.shape[1]), folder)
+                made[:] = np.nan
+            low, high = np.searchsorted(wanted, (start, start + len(block)))
+            made[order[low:high]] = block[wanted[low:high] - start]
+            start += len(block)
+            release_memory(made, len(made))
+        return made.reshape(*rows.shape, -1)
+
+
+def column_names(columns: Mapping[str, str] | None) -> dict[str, str]:
+    """Returns the usual name of each column → its name in a table.
+
+    Raises:
+        UsageError: A key is unknown, or a name is no text.
+
+    Example:
+        >>> column_names({"id": "sku"})["image_id"]
+        'sku'
+    """
+    if not isinstance(columns, Mapping | None):
+        raise UsageError(f"`columns`: give a mapping such as {{'id': 'sku'}}, not {columns!r:.60}")
+    for key, name in (columns or {}).items():
+        if key not in COLUMNS:
+            raise UsageError(unknown_name("key of `columns`", str(key), COLUMNS))
+        if not isinstance(name, str) or not name:
+            raise UsageError(f"`columns.{key}`: give the name of a column, not {name!r:.60}")
+    own = {COLUMNS[key]: name for key, name in (columns or {}).items()}
+    return {usual: own.get(usual, usual) for usual in (*_KEYS, VECTOR)}
 
 
 def listed_ids(given: object) -> list[str] | None:
@@ -113,8 +357,8 @@ def _readable(name: str) -> Iterator[None]:
 
 
 def _array(
-    name: str, view: str, opened: Callable[[], Any], ids: Sequence[str] | None, groups: Sequence[object] | None
-) -> Part:
+    name: str, opened: Callable[[], Any], ids: Sequence[str] | None, groups: Sequence[object] | None
+) -> tuple[pa.Table, Callable[[], Iterator[NDArray[Any]]]]:
     array = opened()
     shape: tuple[int, ...] = getattr(array, "shape", ())
     kind: Any = getattr(array, "dtype", type(array).__name__)
@@ -127,69 +371,65 @@ def _array(
             raise UsageError(f"{name}: has {shape[0]:,} rows, but {len(values):,} of {column!r} are given")
     texts = {column: [text_or_none(value) for value in values] for column, values in columns.items()}
     step = _rows_at_once(shape[1])
-
-    def matrices() -> Iterator[NDArray[Any]]:
-        # A file is mapped for one use: what was read would stay in memory otherwise.
-        return (opened()[start : start + step] for start in range(0, shape[0], step))
-
-    return Part(name, _keys(pa.table(texts), view), matrices, numbered=ids is None)
+    # A file is mapped for one use: what was read would stay in memory otherwise.
+    return pa.table(texts), lambda: (opened()[start : start + step] for start in range(0, shape[0], step))
 
 
-def _table(
-    name: str,
-    view: str,
-    schema: pa.Schema,
-    keys: pa.Table,
-    arrays: Callable[[str], Iterator[pa.Array]],
-    groups: Sequence[object] | None = None,
-    *,
-    named: bool = True,
-    used: Sequence[str] = (),
-) -> Part:
-    if groups is not None:
-        raise UsageError(f"{name}: `groups` is a list, which is for arrays; give the column group, or a mapping")
-    vector = next((column for column in VECTOR_COLUMNS if column in schema.names), VECTOR_COLUMNS[0])
-    if lacking := {vector, *(["image_id"] if named else [])} - {*schema.names}:
-        raise UsageError(f"{name}: has no column {min(lacking)!r}; give {'image_id, view and ' if named else ''}vector")
-    kind = schema.field(vector).type
+def _mapped(name: str) -> Callable[[], Any]:
+    open_file(Path(name)).close()  # refuses what is no file, for which a reader would wait
+    return functools.partial(np.load, name, mmap_mode="r", allow_pickle=False)
+
+
+def _vector_column(name: str, schema: pa.Schema, columns: Mapping[str, str] | None, *, named: bool) -> str:
+    """Returns the name of the column of vectors, and refuses a table that lacks it, or another column."""
+    usual = SHARDS_VECTOR if VECTOR not in schema.names and SHARDS_VECTOR in schema.names else VECTOR
+    needed = ({"id": COLUMNS["id"]} if named else {}) | {"vector": usual} | dict(columns or {})
+    for key, column in needed.items():
+        if column not in schema.names:
+            hint = "rename one" if columns is None else f"name one by `columns.{key}`"
+            raise UsageError(f"{name}: has no column {column!r}; its columns are {_listed(schema.names)}: {hint}")
+    kind = schema.field(vector := needed["vector"]).type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     number = kind.value_type if is_list else pa.null()
     if not (pa.types.is_floating(number) or pa.types.is_integer(number)):
         raise UsageError(f"{name}: its column {vector!r} holds {kind}, not lists of numbers")
-    if unused := [column for column in schema.names if column not in (*_COLUMNS, *used, vector)]:
-        log.info("%s: columns that are not used: %s", name, ", ".join(unused))
+    return vector
 
-    def matrices() -> Iterator[NDArray[Any]]:
-        start = 0
-        with _readable(name):
-            for array in filter(len, arrays(vector)):
-                yield _matrix(array, name, start)
-                start += len(array)
 
-    return Part(name, _keys(keys, view), matrices)
+def _parquet(path: Path, kept: Sequence[str]) -> tuple[pa.Table, pa.Schema, Callable[[str], Iterator[pa.Array]]]:
+    with open_file(path) as opened, pq.ParquetFile(opened) as file:
+        table = file.read([column for column in kept if column in file.schema_arrow.names])
+        return table, file.schema_arrow, functools.partial(_column, path)
 
 
 def _column(path: Path, name: str) -> Iterator[pa.Array]:
     with open_file(path) as opened, pq.ParquetFile(opened, buffer_size=AHEAD) as file:
-        column = next(i for i in range(len(file.schema)) if file.schema.column(i).path.partition(".")[0] == name)
+        columns = (file.schema.column(place).path for place in range(len(file.schema)))
+        column = next(place for place, path in enumerate(columns) if path.startswith(f"{name}."))
         for group in range(file.num_row_groups):  # a reader of all would keep what it has read
             about = file.metadata.row_group(group)
             rows = _rows_at_once(about.column(column).num_values // max(1, about.num_rows))
-            yield from (batch.column(0) for batch in file.iter_batches(rows, row_groups=[group], columns=[name]))
+            yield from (batch[name] for batch in file.iter_batches(rows, row_groups=[group], columns=[name]))
 
 
 def _rows_at_once(dim: int) -> int:
     return max(1, AT_ONCE // (4 * max(1, dim)))
 
 
-def _keys(given: pa.Table, view: str) -> pa.Table:
-    names = given.column_names
+def keys_of(
+    given: pa.Table, view: str = ORIGINALS, names: Mapping[str, str] | None = None, used: Sequence[str] = ()
+) -> pa.Table:
+    """Returns the `keys` of a set from the columns of a table; rows without a column of views are of `view`."""
+    own, has = {column: (names or {}).get(column, column) for column in _KEYS}, {*given.column_names}
+    none = pa.nulls(len(given))
     cells = {
-        name: _without_nan(given[name]).cast(kind) if name in names else pa.nulls(len(given), kind)
-        for name, kind in _COLUMNS.items()
+        column: _without_nan(given[own[column]] if own[column] in has else none).cast(kind)
+        for column, kind in _KEYS.items()
     }
-    cells["view"] = cells["view"] if "view" in names else pa.array([view] * len(given), pa.string())
-    keys = pa.table(cells | {name: pc.fill_null(cells[name], 0) for name in _NUMBERS})
+    if own["view"] not in has:
+        cells["view"] = pa.repeat(view, len(given))
+    cells |= {name: pc.fill_null(cells[name], 0) for name in _NUMBERS}
+    keys = pa.table(cells | {column: given[column] for column in used if column in has})
     keys.validate(full=True)  # that texts are UTF-8
     return keys
 
@@ -198,17 +438,21 @@ def _without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.is_nan(column), None, column) if pa.types.is_floating(column.type) else column
 
 
-def _matrix(lists: pa.Array, name: str, start: int) -> NDArray[Any]:
-    """Returns vectors `[n, D]`; a missing number becomes NaN."""
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
-    if (different := np.flatnonzero((lengths != lengths[0]) | (lengths == 0))).size:
-        length = lengths[different[0]]
-        words = f"{length} numbers, but row {start} has {lengths[0]}" if length else "no vector"
-        raise UsageError(f"{name}: row {start + different[0]} has {words}")
-    return np.asarray(lists.flatten().to_numpy(zero_copy_only=False)).reshape(len(lists), -1)
+def _matrices(name: str, arrays: Iterator[pa.Array]) -> Iterator[NDArray[Any]]:
+    """Yields vectors `[b, D]`; a missing number becomes NaN."""
+    start = 0
+    with _readable(name):
+        for lists in filter(len, arrays):
+            lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+            if (different := np.flatnonzero((lengths != lengths[0]) | (lengths == 0))).size:
+                length = lengths[different[0]]
+                words = f"{length} numbers, but row {start} has {lengths[0]}" if length else "no vector"
+                raise UsageError(f"{name}: row {start + different[0]} has {words}")
+            yield np.asarray(lists.flatten().to_numpy(zero_copy_only=False)).reshape(len(lists), -1)
+            start += len(lists)
 
 
-def _as_array(given: Any) -> NDArray[Any]:
+def _as_array(given: Any) -> Callable[[], NDArray[Any]]:
     if hasattr(given, "detach"):  # a tensor of torch, which nothing here imports
         given = given.detach().cpu()
         given = given.float() if str(given.dtype) == "torch.bfloat16" else given
@@ -216,158 +460,10 @@ def _as_array(given: Any) -> NDArray[Any]:
     if array.dtype == object:
         array = np.ma.stack([np.ma.asarray(row) for row in array])
     # What is masked is no number, for which an array of integers has no value.
-    return np.asarray(array.data) if np.ma.getmask(array) is np.ma.nomask else array.astype(np.float64).filled(np.nan)
+    plain = array.data if np.ma.getmask(array) is np.ma.nomask else array.astype(np.float64).filled(np.nan)
+    return lambda: np.asarray(plain)
 
 
-KIND = "vectors"
-# Rows of whole originals.
-_OF_IMAGES = (pc.field("view") == ORIGINALS) & (pc.field("tile") == 0)
-
-
-class ListedImages(FolderSource):
-    """The images of vectors, at the places in the column `path` of the tables in some files."""
-
-    def __init__(self, files: Sequence[str], parts: Sequence[Part] | None = None) -> None:
-        self.skipped: Counter[str] = Counter()
-        parts = [open_part(file, ORIGINALS) for file in files] if parts is None else parts
-        self.samples = [
-            # A relative path is beside the table.
-            ImageRef(row["image_id"], os.path.abspath(Path(part.name).parent / os.path.expanduser(row["path"])))
-            for part in parts
-            for row in part.keys.filter(_OF_IMAGES & pc.field("path").is_valid()).to_pylist()
-        ]
-        folders = [os.path.dirname(sample.location) for sample in self.samples]
-        root = {"root": os.path.commonpath(folders)} if folders else {}
-        numbered = {"numbered": True} if parts and parts[0].numbered else {}
-        self.description = {"kind": KIND, "paths": list(files), **root, **numbered}
-
-
-class VectorSource(ListedImages):
-    """The vectors of images and their views, given in any order.
-
-    They are copied once into a file without a name in the folder, or above it, which the system deletes with the
-    process. Memory holds the ids, and some bytes a row. `views_file` is what `embedshift views` wrote.
-    """
-
-    def __init__(self, parts: Sequence[Part], *, folder: Path, views_file: ViewsFile | None = None) -> None:
-        super().__init__([os.path.abspath(part.name) for part in parts if os.path.isfile(part.name)], parts)
-        self.views_file, self._names, self.dim = views_file, [part.name for part in parts], 0
-        self._starts = np.cumsum([0, *(len(part.keys) for part in parts)])
-        if not self._starts[-1]:
-            raise UsageError(f"{self._names[0]}: has no rows")
-        keys = pa.concat_tables([part.keys for part in parts])
-        names = [ORIGINALS, *(() if views_file is None else views_file.augmentations)]
-        listed = None if views_file is None else views_file.images
-        images, ids = self._numbered(keys["image_id"], "image_id", known=listed)
-        views, (_, *self.views) = self._numbered(keys["view"], "view", names, None if views_file is None else names)
-        draws, tiles = (keys[name].to_numpy() for name in _NUMBERS)
-        self.draws, self.tiles = 1 + int(draws.max()), int(tiles.max())
-        self.rows = self._index(images, views, draws, tiles, ids)
-        of_images = np.array(ids, object)[images[views == 0]].tolist()
-        texts = {name: keys[name].filter(pa.array(views == 0)).to_pylist() for name in ("group", "caption")}
-        self.groups, captions = (
-            {name: text for name, text in zip(of_images, cells, strict=True) if text is not None}
-            for cells in texts.values()
-        )
-        captions = {image_id: image.caption for image_id, image in (listed or {}).items()} | captions
-        places = {sample.image_id: sample.location for sample in self.samples}
-        self.samples = [
-            ImageRef(image_id, places.get(image_id, ""), captions.get(image_id), archive=KIND, position=position)
-            for position, image_id in enumerate(ids)
-        ]
-        self._copy = tempfile.TemporaryFile(dir=existing_folder(folder))  # noqa: SIM115 - as long as this object
-        self.digest = self._copied(parts, hashlib.sha256(json.dumps([ids, self.views]).encode() + self.rows.tobytes()))
-
-    def vectors(self, positions: Sequence[int]) -> Floats:
-        # Row by row: of a mapped file, the pages around each row would be in memory, too.
-        rows, size = self.rows[list(positions)], 4 * self.dim
-        content = b"".join(os.pread(self._copy.fileno(), size, row * size) for row in rows.ravel().tolist())
-        return np.frombuffer(content, np.float32).reshape(*rows.shape, self.dim)
-
-    def place(self, row: int) -> str:
-        number = int(np.searchsorted(self._starts, row, "right")) - 1
-        return f"{self._names[number]}: row {row - self._starts[number]}"
-
-    def _numbered(
-        self, column: pa.ChunkedArray, name: str, first: Iterable[str] = (), known: Iterable[str] | None = None
-    ) -> tuple[NDArray[np.int64], list[str]]:
-        """Returns the number of each row's text, and the texts: `first`, then others in the order they come."""
-        # If some are `known`, no others are accepted; without their endings they are the same.
-        for row in np.flatnonzero(pc.fill_null(pc.equal(column, ""), True).to_numpy())[:1]:
-            raise UsageError(f"{self.place(row)} has no {name}")
-        coded = column.combine_chunks().dictionary_encode()
-        given, rows = coded.dictionary.to_pylist(), coded.indices.to_numpy()
-        by_stem = {stem(text): text for text in known or ()}
-        own = given if known is None else [by_stem.get(stem(text), "") for text in given]
-        if "" in own:
-            row, text = int(np.argmax(rows == own.index(""))), given[own.index("")]
-            raise UsageError(f"{self.place(row)} has the {name} {text!r}, which {ViewsFile.FILE} does not have")
-        numbers = {text: number for number, text in enumerate(dict.fromkeys([*first, *own]))}
-        return np.array([numbers[text] for text in own], np.int64)[rows], [*numbers]
-
-    def _index(
-        self,
-        images: NDArray[np.int64],
-        views: NDArray[np.int64],
-        draws: NDArray[np.int64],
-        tiles: NDArray[np.int64],
-        ids: Sequence[str],
-    ) -> NDArray[np.int64]:
-        beside = 1 + len(self.views) * self.draws
-        width = beside + self.tiles
-        if not self.views:
-            raise UsageError(f"all vectors are of {ORIGINALS!r}; give those of one view at least")
-        if (draws < 0).any():
-            raise UsageError(f"{self.place(int(draws.argmin()))} has a draw that is not numbered from 0")
-        if (wrong := np.flatnonzero((tiles < 0) | (tiles > MOST_TILES) | ((tiles > 0) & (views > 0)))).size:
-            words = f"number those of {ORIGINALS!r} from 1 to {MOST_TILES} at most, and give views none"
-            raise UsageError(f"{self.place(int(wrong[0]))} has the tile {tiles[wrong[0]]}; {words}")
-        if len(ids) * width > 64 * len(images):
-            words = f"{len(self.views):,} views with {self.draws:,} draws of {len(ids):,} images"
-            raise UsageError(f"only {len(images):,} vectors for {words}; give one for each")
-        slots = np.where(views > 0, draws * len(self.views) + views, np.where(tiles > 0, beside + tiles - 1, 0))
-        counts = np.bincount(images * width + slots, minlength=len(ids) * width).reshape(-1, width)
-        if (counts > 1).any():
-            image, slot = np.argwhere(counts > 1)[0]
-            raise UsageError(f"image {ids[image]!r} has {counts[image, slot]} vectors of {self._named(slot)}; give one")
-        for slot, missing in enumerate((counts == 0).T):
-            if missing.any():
-                words = f"{missing.sum():,} of {len(ids):,} images have no vector of {self._named(slot)}"
-                raise UsageError(f"{words} (first: {ids[missing.argmax()]}); give it, or leave these images out")
-        rows = np.empty((len(ids), width), np.int64)
-        rows[images, slots] = np.arange(len(images))
-        return rows
-
-    def _named(self, slot: int) -> str:
-        if (tile := int(slot) - len(self.views) * self.draws) > 0:
-            return f"tile {tile} of {ORIGINALS!r}"
-        draw, view = divmod(int(slot) - 1, len(self.views))
-        name = ORIGINALS if slot == 0 else self.views[view]
-        return repr(name) + (f", draw {draw}" if slot and self.draws > 1 else "")
-
-    def _copied(self, parts: Sequence[Part], digest: Any) -> str:
-        """Copies all vectors, and returns a hash of them; refuses different lengths and zero vectors."""
-        row = 0
-        try:
-            for part in parts:
-                for vectors in part.floats():  # an infinite number is a failure of its image
-                    self.dim = self.dim or vectors.shape[1]
-                    if vectors.shape[1] != self.dim:
-                        words = f"has {vectors.shape[1]} numbers, but others have {self.dim}"
-                        raise UsageError(f"{self.place(row)} {words}; give vectors of one encoder")
-                    if (zero := np.flatnonzero(~vectors.any(axis=1))).size:
-                        words = "is a zero vector, which has no direction; leave its image out"
-                        raise UsageError(f"{self.place(row + int(zero[0]))} {words}")
-                    digest.update(content := vectors.tobytes())
-                    self._copy.write(content)
-                    row += len(vectors)
-            self._copy.flush()
-        except OSError as error:
-            raise UsageError(
-                f"the vectors cannot be read, or copied to a file beside `out` ({reason(error):.200})"
-            ) from error
-        return str(digest.hexdigest())
-
-
-def existing_folder(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.resolve().parents) if place.is_dir())
+def _listed(names: Sequence[object]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(map(repr, names[:LISTED])) + more if names else "none"

@@ -25,7 +25,7 @@ COMPARED, SEARCHED = 1_000, 16
 
 def parity(
     reference: Any, served: Any, images: Any = None, *, tolerance: float = 0.01,
-    ids: Sequence[str] | str | Path | None = None, causes: bool = True,
+    ids: Sequence[str] | str | Path | None = None, columns: Mapping[str, str] | None = None, causes: bool = True,
 ) -> Parity:  # fmt: skip
     """Compares two stacks' vectors of the same images, and names the steps in which the stacks differ.
 
@@ -36,6 +36,7 @@ def parity(
         images: As in `run`; None = photographs and files that tell steps apart (extra `offline`).
         tolerance: The largest relative shift that passes, below 1 (as far as another image).
         ids: The image of each row of an array, or a text file with one id a line.
+        columns: Names of columns of a table, such as `{"id": "sku", "vector": "emb"}`.
         causes: Whether causes are looked for, which takes minutes.
 
     Returns:
@@ -63,11 +64,11 @@ def parity(
         log.info("loading %s", _name(reference, None))
         files, own = read_images(images, COMPARED), open_encoder(reference)
         log.info("encoding %d images by %s", len(files), _name(reference, own))
-        first = vectors_of(reference, own, files, ids)
+        first = vectors_of(reference, own, files, ids, columns)
     log.info("loading %s", _name(served, None))
     encoder: Any = open_encoder(served)
     log.info("encoding %d images by %s", len(files), _name(served, encoder))
-    second = vectors_of(served, encoder, files, ids)
+    second = vectors_of(served, encoder, files, ids, columns)
     distance = distance_between(first, second)
     if causes and not distance.mean <= ROUNDING:
         if about is not None and not knows_steps(encoder):

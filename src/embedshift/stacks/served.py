@@ -17,8 +17,7 @@ from embedshift.encoders.module import ModuleEncoder
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
 from embedshift.pipeline.plan import encoder_preprocess, to_input
 from embedshift.sources.images import decode
-from embedshift.sources.vectors import open_part
-from embedshift.sources.views_file import ORIGINALS
+from embedshift.sources.vectors import VectorSet
 from embedshift.stacks.encodings import Inputs
 from embedshift.stacks.recipe import recipe_of
 
@@ -50,10 +49,13 @@ def open_encoder(given: Any) -> AnyEncoder | None:
     return image_encoder(given, name=getattr(given, "__name__", "function"), version="") if callable(given) else None
 
 
-def vectors_of(given: Any, encoder: AnyEncoder | None, files: Mapping[str, bytes], ids: Sequence[str] | None) -> Floats:
+def vectors_of(
+    given: Any, encoder: AnyEncoder | None, files: Mapping[str, bytes], ids: Sequence[str] | None,
+    columns: Mapping[str, str] | None = None,
+) -> Floats:  # fmt: skip
     names = [*files]
     if encoder is None:
-        name, vectors = _from_table(given, names, ids)
+        name, vectors = _from_table(given, names, ids, columns)
     else:
         name, parts = encoder.name, [names[start : start + BATCH] for start in range(0, len(names), BATCH)]
         vectors = np.concatenate([_encoded(encoder, part, [files[image] for image in part]) for part in parts])
@@ -91,16 +93,12 @@ def _encoded(encoder: AnyEncoder, names: Sequence[str], files: Sequence[bytes]) 
     return vectors
 
 
-def _from_table(given: Any, names: Sequence[str], ids: Sequence[str] | None) -> tuple[str, Floats]:
-    part, rows = open_part(given, ORIGINALS, names if ids is None else ids), dict[str, int]()
-    keys = zip(part.keys["image_id"].to_pylist(), part.keys["view"].to_pylist(), strict=True)
-    for row, (image_id, view) in enumerate(keys):
-        if view == ORIGINALS and rows.setdefault(image_id, row) != row:
-            raise UsageError(f"{part.name}: has two vectors of {image_id!r}; give one")
-    if missing := [name for name in names if name not in rows]:
+def _from_table(
+    given: Any, names: Sequence[str], ids: Sequence[str] | None, columns: Mapping[str, str] | None
+) -> tuple[str, Floats]:
+    vectors = VectorSet.open(given, ids=names if ids is None else ids, columns=columns or {})
+    grid = vectors.grid(vectors.is_original)
+    if missing := [name for name in names if name not in {*grid.ids}]:
         words = f"{len(missing)} of {len(names)} images have no vector (first: {missing[0]!r})"
-        raise UsageError(f"{part.name}: {words}; its ids are such as {next(iter(rows), 'none')!r}")
-    matrices = [*part.floats()]
-    if len({matrix.shape[1] for matrix in matrices}) > 1:
-        raise UsageError(f"{part.name}: its vectors differ in length")
-    return part.name, np.concatenate(matrices)[[rows[name] for name in names]]
+        raise UsageError(f"{vectors.name}: {words}; its ids are such as {grid.ids[0]!r}")
+    return vectors.name, grid.read(grid.places(names))[:, 0]

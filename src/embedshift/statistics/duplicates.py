@@ -12,8 +12,7 @@ import polars as pl
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Floats, GroupNumbers, Values
-from embedshift.statistics.retrieval import release_memory
+from embedshift.arrays import Floats, GroupNumbers, Values, release_memory
 from embedshift.statistics.search_index import LEAST_PAIRED, NearPairs
 from embedshift.statistics.vectors import normalised
 

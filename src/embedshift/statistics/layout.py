@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import GroupNumbers, Values
+from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 
 # Images per block.
@@ -30,6 +30,11 @@ class Layout:
 
     def positions(self, view: str) -> list[int]:
         return [position for position, name in enumerate(self.views) if name == view]
+
+    def vectors(self, block: pl.DataFrame) -> Floats:
+        """Returns the embeddings of a block by image and view, `[b, views, D]`; NaN where one is missing."""
+        vectors = block["embedding"].to_numpy()
+        return vectors.reshape(-1, len(self.views), vectors.shape[-1])
 
     def values(self, block: pl.DataFrame, view: str, columns: Sequence[str]) -> Values:
         """Returns the values of one view `[b, draws, K]`; null and missing columns become NaN."""
@@ -73,6 +78,10 @@ class ImageRows:
     def blocks(self, *columns: str) -> Iterator[pl.DataFrame]:
         """Yields some of the columns, `BLOCK` images at a time."""
         return blocks(self.frame.select(columns), len(self.layout.views))
+
+    def vectors(self) -> Iterator[Floats]:
+        """Yields the embeddings of `BLOCK` images at a time, `[b, views, D]`."""
+        return map(self.layout.vectors, self.blocks("embedding"))
 
 
 def image_rows(rows: pl.LazyFrame) -> ImageRows:

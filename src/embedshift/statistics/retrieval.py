@@ -4,14 +4,13 @@ Cosines come from float32 products, block by block of the gallery. Cosines withi
 again in float64, so that ranks are exact and equal vectors are ties. Memory does not grow with the gallery.
 """
 
-import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Floats, Values
+from embedshift.arrays import Floats, Values, release_memory
 
 # Largest error of cosines from float32 products; and the difference up to which exact cosines are ties.
 NEAR, TIE = 1e-5, 1e-12
@@ -110,16 +109,6 @@ def _nearest_of_each(queries: Floats, block: Floats, none: NDArray[np.bool_]) ->
         found[:, none[:, place]] = -np.inf
         np.maximum(cosines, found, out=cosines)
     return cosines
-
-
-def release_memory(vectors: Floats, count: int) -> None:
-    """Releases the first vectors of a memory-mapped file from memory; they are read again on the next access."""
-    mapped = getattr(vectors, "_mmap", None)
-    if mapped is None or not hasattr(mmap, "MADV_DONTNEED"):
-        return
-    pages = min(count, len(vectors)) * vectors.strides[0] // mmap.PAGESIZE
-    if pages:
-        mapped.madvise(mmap.MADV_DONTNEED, 0, pages * mmap.PAGESIZE)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from embedshift.arrays import Floats
+from embedshift.arrays import Floats, release_memory
 from embedshift.statistics.agreement import NEIGHBOURS
-from embedshift.statistics.retrieval import TIE, Gallery, Positions, Ranked, exactly_ordered, release_memory, search
+from embedshift.statistics.retrieval import TIE, Gallery, Positions, Ranked, exactly_ordered, search
 
 log = logging.getLogger(__name__)
 

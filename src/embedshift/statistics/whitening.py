@@ -108,8 +108,7 @@ def shift_moments(study: ImageRows) -> ShiftMoments | None:
         return None
     total = moments_of(np.zeros((0, kind.size), np.float32))
     original, views = order.views.index(ORIGINAL), range(len(order.views))
-    for block in study.blocks("embedding"):
-        vectors = block["embedding"].to_numpy().reshape(-1, len(order.views), kind.size)
+    for vectors in study.vectors():
         total += moments_of(vectors[:, original], (vectors[:, view] for view in views if view != original))
     return total
 

@@ -1,9 +1,12 @@
 """Embeddings of a study's first images and their views, in memory."""
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
 
 from embedshift.arrays import Floats
 from embedshift.augmentations import ORIGINAL
+from embedshift.sources.vectors import VectorGrid, VectorSet, keys_of
 from embedshift.statistics.agreement import COMPARED
 from embedshift.statistics.baselines import KEPT
 from embedshift.store.reader import Reader
@@ -30,7 +33,24 @@ def vectors_of(reader: Reader) -> tuple[Floats, Floats]:
     """Returns embeddings of originals `[m, D]`, and of all views of the first n of them, `[n, A, draws, D]`."""
     order, count = reader.image_rows.layout, images_read(reader)
     positions = [position for name in reader.augmentations for position in order.positions(name)]
-    parts = [block["embedding"].to_numpy() for block in reader.image_rows.head(count).blocks("embedding")]
-    views = np.concatenate(parts).reshape(count, len(order.views), -1)[:, positions]
+    views = np.concatenate([block[:, positions] for block in reader.image_rows.head(count).vectors()])
     originals = reader.rows().filter(view=ORIGINAL).select("embedding").head(COMPARED).collect()["embedding"].to_numpy()
     return originals, views.reshape(count, len(reader.augmentations), -1, views.shape[-1])
+
+
+def vectors_of_study(reader: Reader) -> VectorSet:
+    """Returns all vectors of a study, of originals and of views, in the order of its rows."""
+    rows, views = reader.image_rows, len(reader.image_rows.layout.views)
+    keys = rows.frame.select("image_id", "view", "draw").collect()
+    if rows.groups is not None:
+        keys = keys.with_columns(group=pl.Series(np.repeat(rows.groups, views)))
+    name, blocks = str(reader.folder), rows.blocks
+    return VectorSet(
+        name, keys_of(pa.table(keys)), lambda: (each["embedding"].to_numpy() for each in blocks("embedding"))
+    )
+
+
+def grid_of(reader: Reader) -> VectorGrid:
+    """Returns which row of a study is of which image and view; refuses a study that stores no embeddings."""
+    reader.refuse_without_vectors()
+    return vectors_of_study(reader).grid().with_views(reader.augmentations)

@@ -1,9 +1,10 @@
 """The gallery: vectors of a study's originals and of an additional gallery."""
 
+import contextlib
 import dataclasses
 import itertools
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,30 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from embedshift.arrays import Floats
+from embedshift.arrays import ROWS, Floats, allocate, release_memory
 from embedshift.augmentations import ORIGINAL
 from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
-from embedshift.statistics.retrieval import Gallery, release_memory
-from embedshift.statistics.vector_layouts import OF_GALLERY, OF_QUERIES, ONE, TILES, as_query, in_gallery, needs
-from embedshift.store.gallery_file import ROWS, Blocks, allocate, read_gallery
+from embedshift.sources.vectors import VectorGrid, VectorSet
+from embedshift.statistics.retrieval import Gallery
+from embedshift.statistics.vector_layouts import (
+    OF_GALLERY,
+    OF_QUERIES,
+    ONE,
+    TILE_VECTORS,
+    TILES,
+    as_query,
+    in_gallery,
+    needs,
+)
 from embedshift.store.info import is_same_encoder
 from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
 
 log = logging.getLogger(__name__)
+
+# The ids of some images, their pixels where they are known, and their vectors.
+Blocks = Iterator[tuple[pl.DataFrame, Floats]]
 
 
 @dataclass(frozen=True)
@@ -140,11 +153,52 @@ def _gallery(reader: Reader, path: Path, layout: str) -> tuple[int, int, Blocks]
         return count, several_of(other, layout), _others(reader, _blocks(rows, layout), key, layout)
     if path.is_dir():
         raise UsageError(f"`gallery`: {path}: no study in this folder")
+    with _of_gallery():
+        images, several, key, blocks = _of_file(path, layout, reader.folder)
+    return images, several, _others(reader, blocks, key, layout)
+
+
+@contextlib.contextmanager
+def _of_gallery() -> Iterator[None]:
     try:
-        file = read_gallery(path, layout, reader.folder)
+        yield
     except UsageError as error:
         raise UsageError(f"`gallery`: {error}") from error
-    return file.images, file.several, _others(reader, file.blocks, file.key, layout)
+
+
+def _of_file(path: Path, layout: str, folder: Path) -> tuple[int, int, str, Blocks]:
+    """Opens a file: how many images it holds, the most vectors of one, the column that names them or "", and these."""
+    vectors, column = VectorSet.open(path, named=False), OF_GALLERY.get(layout)
+    if len(vectors.keys["view"].unique()) != 1:
+        raise UsageError(f"{path}: holds {'views too; name the folder of a study' if len(vectors) else 'no rows'}")
+    has_tiles = bool(vectors.keys["tile"].to_numpy().any())
+    if column is not None and not (column == TILE_VECTORS and has_tiles):
+        words = "has one vector an image" if column == TILE_VECTORS else "has no vectors of mirror images"
+        raise UsageError(f"{path}: {words}, and `layout` {layout} needs more")
+    is_named = not vectors.is_numbered and not vectors.keys["image_id"].null_count
+    if has_tiles and not is_named:
+        raise UsageError(f"{path}: tiles need the column 'image_id', which says of which image they are")
+    if not has_tiles:
+        ids = vectors.keys["image_id"].to_pylist() if is_named else [*map(str, range(len(vectors)))]
+        return len(ids), 1, "image_id" if is_named else "", _single(vectors, pl.DataFrame({"image_id": ids}))
+    grid = vectors.of_originals().grid()
+    return len(grid.ids), 1 + grid.tiles if layout == TILES else 1, "image_id", _tiled(grid, layout, folder)
+
+
+def _single(vectors: VectorSet, ids: pl.DataFrame) -> Blocks:
+    start = 0
+    with _of_gallery():
+        for block in vectors.blocks(zeros=False, infinite=False):
+            yield ids[start : start + len(block)], block
+            start += len(block)
+
+
+def _tiled(grid: VectorGrid, layout: str, folder: Path) -> Blocks:
+    with _of_gallery():
+        memory, ids = grid.read(folder=folder, strict=True), pl.Series("image_id", grid.ids)
+    for first in range(0, len(ids), ROWS):
+        block = np.asarray(memory[first : first + ROWS])
+        yield ids[first : first + ROWS].to_frame(), in_gallery(layout, block[:, 0], block[:, 1:])
 
 
 def _others(reader: Reader, gallery: Blocks, key: str, layout: str) -> Blocks:

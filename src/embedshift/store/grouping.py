@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from embedshift.arrays import Floats, GroupNumbers
+from embedshift.arrays import Floats, GroupNumbers, mapped
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.statistics.duplicates import components, fit_tail, mean_cosine, near_cosine, unit_float32
 from embedshift.statistics.search_index import LEAST_PAIRED, near_pairs
 from embedshift.statistics.whitening import shift_map
 from embedshift.store.gallery import originals
-from embedshift.store.gallery_file import mapped
 from embedshift.store.groups import FILE, FOLDER, NEAR, NONE, Choice, Groups, find_groups, read_groups
 from embedshift.store.reader import Reader
 

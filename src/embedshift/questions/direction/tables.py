@@ -1,6 +1,7 @@
 """The tables `directions`, `directions_of_images` and `shifts`, and columns of `summary`: where embeddings move."""
 
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -115,8 +116,7 @@ def centred_shifts(study: ImageRows, augmentations: list[str], seed: int) -> tup
     originals = centred(embeddings, means)
 
     def of_views() -> Iterator[tuple[Values, Values]]:
-        for index, block in enumerate(rows.blocks("embedding")):
-            views = block["embedding"].to_numpy().reshape(-1, len(study.layout.views), originals.shape[1])
+        for index, views in enumerate(rows.vectors()):
             part = slice(index * BLOCK, index * BLOCK + len(views))
             cosines = [cosine(originals[part], centred(view, means[part])) for view in views.swapaxes(0, 1)]
             values = np.stack(cosines, axis=1)
@@ -157,9 +157,8 @@ def _of_groups(reader: Reader, study_shifts: Shifts) -> Shifts:
         return study_shifts
     groups: dict[int, dict[str, Values]] = {}
     if reader.info.has_vectors:
-        rows = reader.image_rows.head(KEPT).frame.select("embedding").collect()["embedding"].to_numpy()
-        shape, views = (reader.info.draws, len(reader.augmentations)), len(reader.image_rows.layout.views)
-        for number, vectors in zip(reader.groups.tolist(), rows.reshape(-1, views, rows.shape[-1]), strict=False):
+        rows, shape = reader.image_rows.head(KEPT).vectors(), (reader.info.draws, len(reader.augmentations))
+        for number, vectors in zip(reader.groups.tolist(), itertools.chain.from_iterable(rows), strict=False):
             groups[number] = added(groups.get(number, {}), image_sums(vectors[None], shape))
     return replace(study_shifts, groups=[group for group in groups.values() if group]).by_group()
 

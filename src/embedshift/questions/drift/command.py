@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import embedshift
-from embedshift.config import GroupedOptions, Json
+from embedshift.config import ColumnNames, GroupedOptions, Json
 from embedshift.errors import UsageError
 from embedshift.questions.drift.result import check_tolerance, drift
 from embedshift.registry import argument, setting
-from embedshift.sources.vectors import KIND as VECTORS
+from embedshift.sources.vector_source import KIND as VECTORS
 from embedshift.study import load
 from embedshift.study.result import Answer
 
@@ -22,7 +22,7 @@ ENCODER = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(GroupedOptions):
+class Options(GroupedOptions, ColumnNames):
     """Options of `drift`."""
 
     study: Path = argument("A finished study: the reference.", "STUDY")
@@ -45,7 +45,7 @@ def command(options: Options) -> Answer:
         given = options.batches
         if options.images:
             given = [measure_originals(study.info(), each, Path(place)) for each in given]
-        found = drift(study, *given, every=options.every)
+        found = drift(study, *given, every=options.every, columns=options.columns)
     written = [] if options.out is None else found.save(options.out)[-1:]
     beyond = () if tolerance is None else found.beyond(tolerance)
     fails = bool(beyond) or (tolerance is not None and bool(found.not_judged))

@@ -365,7 +365,9 @@ def drift_of(reader: Reader) -> Drift:
     return Drift(reference, levels, seed, known.union(directions(images)))
 
 
-def drift(study: "Study", *vectors: Any, every: str | int | None = None) -> Drift:
+def drift(
+    study: "Study", *vectors: Any, every: str | int | None = None, columns: Mapping[str, str] | None = None
+) -> Drift:
     """Names what happened to batches of other images, from their vectors alone: `embedshift docs drift`.
 
     Args:
@@ -373,6 +375,7 @@ def drift(study: "Study", *vectors: Any, every: str | int | None = None) -> Drif
         *vectors: Each a Parquet or npy file, a frame, numbers `[n, D]`, or a finished study of the same encoder.
             The columns `batch` and `time` of a file name its batches. None at all = for `Drift.update`.
         every: Cuts by the column `time`: "day" or "week"; or after so many vectors. None = "day".
+        columns: As in `embedshift.from_vectors`.
 
     Raises:
         UsageError: The study is not finished, stores no embeddings, or has no changes or too few images; vectors
@@ -391,7 +394,7 @@ def drift(study: "Study", *vectors: Any, every: str | int | None = None) -> Drif
     reader = study.reader()
     found = drift_of(reader)
     for name, given in zip(batch_names(vectors), vectors, strict=True):
-        add(found, reader, given, name, every)
+        add(found, reader, given, name, every, columns)
     return found
 
 
@@ -409,10 +412,12 @@ def batch_names(given: Sequence[Any]) -> list[str]:
     return names
 
 
-def add(drift: Drift, reader: Reader, given: Any, name: str, every: str | int | None) -> None:
+def add(
+    drift: Drift, reader: Reader, given: Any, name: str, every: str | int | None, columns: Mapping[str, str] | None
+) -> None:
     """Adds the batches of a file, a frame, an array, or a study; `name` is of rows that name none themselves."""
     is_folder = isinstance(given, str | Path) and expanded(given).is_dir()
-    for rows in _originals(reader, given, name) if is_folder else rows_of(given, name, every):
+    for rows in _originals(reader, given, name) if is_folder else rows_of(given, name, every, columns):
         drift.update(rows.vectors, batch=rows.batch, ids=rows.ids, groups=rows.groups)
 
 

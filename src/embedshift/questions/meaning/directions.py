@@ -51,9 +51,8 @@ def read_vectors(reader: Reader, *, with_products: bool, halves: Mask | None = N
     sums, counts = np.zeros((len(names), 2, dim)), np.zeros((len(names), 2))
     products = np.zeros((2, dim, dim)) if with_products else np.zeros((2, 0, 0))
     start = 0
-    for block in reader.image_rows.head(count).blocks("embedding"):
-        vectors = normalised_float32(np.nan_to_num(block["embedding"].to_numpy()))
-        vectors = vectors.reshape(-1, len(order.views), dim)
+    for block in reader.image_rows.head(count).vectors():
+        vectors = normalised_float32(np.nan_to_num(block))
         base = originals[start : start + len(vectors)] = vectors[:, order.views.index(ORIGINAL)]
         of_block = second[start : start + len(vectors)]
         for place, name in enumerate(names):

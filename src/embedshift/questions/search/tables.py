@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Values
+from embedshift.arrays import ROWS, Values, mapped
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.search import Choices, matching
 from embedshift.questions.search.ranks import SearchResults, gallery_sizes, search_views
@@ -36,7 +36,6 @@ from embedshift.statistics.vector_layouts import ONE, needs
 from embedshift.statistics.vectors import normalised, normalised_float32
 from embedshift.statistics.whitening import shift_map
 from embedshift.store.gallery import gallery_columns, gallery_of, originals, queries_of, query_columns, refuse_without
-from embedshift.store.gallery_file import ROWS, mapped
 from embedshift.store.grouping import near_groups
 from embedshift.store.reader import Reader
 from embedshift.store.table import Rules, Table

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.statistics.intervals import bounded_interval, mean_interval, proportion_interval, simultaneous_intervals
-from embedshift.statistics.layout import ImageRows, Layout, list_parts, side_by_side, sums_and_counts
+from embedshift.statistics.layout import ImageRows, list_parts, side_by_side, sums_and_counts
 from embedshift.statistics.retrieval import Gallery, count_closer
 from embedshift.statistics.sample import Estimates, estimates_from_values, gather
 from embedshift.statistics.vectors import cosine, normalised
@@ -52,8 +52,7 @@ def text_search(study: ImageRows, augmentations: Sequence[str], *, seed: int) ->
     if not queries:
         return pl.DataFrame(schema=SCHEMA)
     texts, positions, cosines = (np.concatenate(parts) for parts in zip(*queries, strict=True))
-    with_views = study.blocks("embedding")
-    ranks = caption_ranks(texts, positions, cosines, (_embeddings(block, order) for block in with_views), study.groups)
+    ranks = caption_ranks(texts, positions, cosines, study.vectors(), study.groups)
     ks = [k for k in RECALLS if k < order.images]
     metrics = [*(f"recall@{k}" for k in ks), MRR]
     views = np.array([order.positions(name) for name in augmentations]).T  # [draws, A]
@@ -75,16 +74,11 @@ def _queries(study: ImageRows) -> list[tuple[Values, NDArray[np.intp], Values]]:
         captioned = np.flatnonzero(captions.is_not_null().to_numpy())[: QUERIES - count]
         if len(captioned):
             texts = captions.gather(captioned).explode().to_numpy().astype(np.float64).reshape(len(captioned), -1)
-            queries.append((texts, start + captioned, cosine(texts[:, None], _embeddings(block, order)[captioned])))
+            queries.append((texts, start + captioned, cosine(texts[:, None], order.vectors(block)[captioned])))
         count, start = count + len(captioned), start + len(captions)
         if count == QUERIES:
             break
     return queries
-
-
-def _embeddings(block: pl.DataFrame, order: Layout) -> Floats:
-    vectors = block["embedding"].to_numpy()
-    return vectors.reshape(-1, len(order.views), vectors.shape[-1])
 
 
 def _scores(ranks: Values, recalls: Sequence[int]) -> Values:

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedshift.config import GroupedOptions
+from embedshift.config import ColumnNames, GroupedOptions
 from embedshift.questions.upgrade.result import upgrade
 from embedshift.registry import argument, setting
 from embedshift.study.result import Answer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(GroupedOptions):
+class Options(GroupedOptions, ColumnNames):
     """Options of `upgrade`."""
 
     old: Path = argument("A finished study of the old encoder, or a Parquet file.", "OLD")
@@ -27,7 +27,7 @@ class Options(GroupedOptions):
 
 def command(options: Options) -> Answer:
     """Judges queries of the new encoder in the old index."""
-    names = ("out", "onnx", "threshold", "false_match_rate", "recall_margin", "groups")
+    names = ("out", "onnx", "threshold", "false_match_rate", "recall_margin", "groups", "columns")
     found = upgrade(options.old, options.new, **{name: getattr(options, name) for name in names})
     pages = [] if options.page is None else found.save(options.page)[-1:]
     answer = found.answer([*pages, *filter(None, (options.out, options.onnx))])

@@ -219,6 +219,7 @@ def upgrade(
     false_match_rate: float | None = None,
     recall_margin: float | None = None,
     groups: Choice | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Upgrade:
     """Says whether queries of a new encoder may search an index of vectors of an old one, and through which map.
 
@@ -232,6 +233,7 @@ def upgrade(
         false_match_rate: The part of pairs of different images that may match; None = 0.001.
         recall_margin: How much of recall@1 may be lost; None = 0.01.
         groups: Which images are not independent, as for `run`; None = as they are.
+        columns: Names of columns of Parquet files, as in `embedshift.from_vectors`.
 
     Returns:
         Tables, the map, and what is decided.
@@ -262,7 +264,7 @@ def upgrade(
         if written is not None and Path(written).resolve() in given:
             raise UsageError(f"{written}: is what is read; name another file for the map")
     cut = _cut(threshold, false_match_rate)
-    sides = opened(old), opened(new)
+    sides = opened(old, columns), opened(new, columns)
     seed = sides[0].reader().info.seed if isinstance(sides[0], Study) else 0
     both = both_of(*sides, seed, groups)
     fitted, found = evaluate(both, cut, margin, seed)

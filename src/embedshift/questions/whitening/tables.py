@@ -167,9 +167,8 @@ PROPORTIONS = ("recall", "matched", CLASS)
 
 
 def images_of(reader: Reader) -> Images:
-    order, dim, count = reader.image_rows.layout, reader.info.encoder.dim, images_tried(reader)
-    rows = reader.image_rows.head(count).frame.select("embedding").collect()
-    vectors = np.nan_to_num(rows["embedding"].to_numpy()).reshape(count, len(order.views), dim)
+    order, count = reader.image_rows.layout, images_tried(reader)
+    vectors = np.nan_to_num(np.concatenate([*reader.image_rows.head(count).vectors()]))
     return Images(
         vectors[:, order.views.index(ORIGINAL)],
         {name: vectors[:, order.positions(name)] for name in reader.augmentations},
