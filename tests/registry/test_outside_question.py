@@ -68,7 +68,7 @@ def made(site, tmp_path_factory) -> tuple[Path, Path, str]:
 
 def test_it_is_one_small_folder_and_no_file_of_ours_names_it():
     lines = [line for file in PACKAGE.iterdir() if file.is_file() for line in file.read_text().splitlines()]
-    assert len(lines) <= 150
+    assert len(lines) <= 170
     assert [file for file in SOURCES.rglob("*") if file.is_file() and b"jumps" in file.read_bytes()] == []
 
 
@@ -78,7 +78,7 @@ def test_contributing_shows_lines_of_the_package():
     shown = [
         block for block in blocks((ROOT / "CONTRIBUTING.md").read_text()) if Path(__file__).name in (block.reason or "")
     ]
-    assert len(shown) == 5
+    assert len(shown) == 7
     for block in shown:
         assert sum(block.text in file for file in files) == 1, f"CONTRIBUTING.md, line {block.line}"
 
@@ -163,6 +163,24 @@ def test_the_report_is_made_again_with_it_and_does_without_where_it_is_gone(site
     assert "no attribute 'jumps'" in python(None, code, out).stderr
 
 
+def test_its_command_is_listed_under_its_panel_and_loaded_where_it_runs(site, made):
+    shown = call(site, "--help").stdout
+    panel = shown.partition("Look inside")[2].partition("─ Files and help")[0]
+    assert "Print what every block adds to the shift." in panel
+    assert "Print what every block adds to the shift." not in call(None, "--help").stdout
+    rows = pl.read_csv(made[0] / "tables" / "jumps.csv")["jump"].to_list()
+    least = sorted(rows)[len(rows) // 2]
+    done = call(site, "jumps", made[0], "--least", least, "--json")
+    assert sorted(row["jump"] for row in json.loads(done.stdout)["jumps"]) == [
+        row for row in sorted(rows) if row >= least
+    ]
+    assert f"{max(rows):.3f}" in call(site, "jumps", made[0]).stdout
+    assert "--least" in call(site, "jumps", "--help").stdout
+    code = "import sys; sys.argv[1:] = ['--help']; from embedshift.cli import app; app(standalone_mode=False);"
+    done = python(site, f"{code} print([name for name in sys.modules if name.endswith('.command')])")
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
 @pytest.mark.matrix
 def test_run_and_list_know_it_while_it_is_installed(site):
     for words, where in (
@@ -194,5 +212,11 @@ def test_a_file_that_cannot_be_imported_ends_no_command(part, command, shown, si
     done = call(tmp_path / "site", *(made[0] if word == "STUDY" else word for word in command.split()))
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
     assert shown in done.stdout
+    broken = tmp_path / "site" / "embedshift_jumps" / "command.py"
+    broken.write_text("import no_such_module")
+    if part != "__init__":
+        done = call(tmp_path / "site", "jumps", made[0])
+        assert (done.returncode, "its command.py cannot be loaded (ModuleNotFoundError: " in done.stderr) == (2, True)
+        done = call(tmp_path / "site", *(made[0] if word == "STUDY" else word for word in command.split()))
     what = "the question 'jumps' of another package" if part == "__init__" else f"its {part}.py"
     assert (f"{what} cannot be loaded (ModuleNotFoundError: " in done.stderr) == (command != "list figures")

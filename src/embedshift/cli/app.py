@@ -1,5 +1,6 @@
 """The command line: its start, its errors and exit codes, and the options that several commands have."""
 
+import contextlib
 import io
 import os
 import re
@@ -147,9 +148,12 @@ def with_flags(line: str) -> str:
     """Replaces settings between backticks by flags of `run`, or of the command that runs, and other names by plain."""
     group: Any = typer.main.get_command(app)
     running = next((name for name in sys.argv[1:] if group.get_command(None, name)), "run")
+    known = [group.loaded("run")]
+    with contextlib.suppress(EmbedshiftError):  # a command that cannot be loaded, which the line is about
+        known.append(group.loaded(running))
     flags = {
         parameter.name: parameter.opts[0]
-        for command in (group.loaded("run"), group.loaded(running))
+        for command in known
         for parameter in command.params
         if parameter.opts[0].startswith("--")
     }

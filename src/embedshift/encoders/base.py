@@ -195,8 +195,8 @@ class EncoderInfo:
         embedding_definition: A description of this embedding.
         attention_kind: As in `EncoderOutput`.
         device: A torch device, or its name.
-        configuration: Everything that decides its numbers beside the weights, as JSON: the settings of its config.json,
-            or a hash of its module's structure.
+        configuration: Everything but the weights that decides its numbers, as JSON: settings of its config.json, or a
+            hash of its module's structure.
     """
 
     preprocess: Preprocess | None = None

@@ -1,6 +1,7 @@
 """`Study`: the Python interface to a study's folder, on top of the reader and the tables of the questions."""
 
 import dataclasses
+import difflib
 import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,6 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import COMMANDS, Command, made
-from embedshift.registry.names import unknown_name
 from embedshift.report.numbers import count
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
@@ -238,8 +238,11 @@ class Study(Shown, Exports):
             if name in (methods := command_methods()):
                 return MethodType(getattr(methods[name].part("result"), name), self)
             known = [each for each in (*dir(type(self)), *tables, *methods) if not each.startswith("_")]
-            raise AttributeError(unknown_name(f"name of {type(self).__name__}", name, known).partition(" Known")[0])
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            nearest = difflib.get_close_matches(name, known, n=1)
+        else:
+            nearest = []
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def __dir__(self) -> Iterable[str]:
         return [*super().__dir__(), *installed_tables(), *command_methods()]

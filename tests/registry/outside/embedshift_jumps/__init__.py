@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from embedshift.registry import QUESTIONS, Question, setting
+from embedshift.registry import COMMANDS, QUESTIONS, Command, Question, setting
 
 
 @dataclass(frozen=True)
@@ -23,3 +23,4 @@ QUESTIONS.add(
         figures={"jumps": ("90", "What every block adds to the shift")},
     ),
 )
+COMMANDS.add("jumps", Command(__name__, "Print what every block adds to the shift.", panel="Look inside"))
