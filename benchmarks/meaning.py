@@ -29,7 +29,7 @@ from embedshift.questions.meaning import Choices
 from embedshift.questions.meaning.directions import ids_of, of_shifts, read_vectors
 from embedshift.questions.meaning.evidence import numbers_of
 from embedshift.questions.meaning.measure import properties
-from embedshift.questions.meaning.tables import Evidence, null_of, of_properties, of_words, sample_of
+from embedshift.questions.meaning.tables import DirectionEvidence, null_of, of_properties, of_words, sample_of
 from embedshift.sources import images
 from embedshift.statistics.intervals import clopper_pearson
 from embedshift.statistics.meaning import Words, correlation_ends, judged_scores, least_beyond, rank_correlations
@@ -153,7 +153,7 @@ def nothing(folder: Path, file: str | None) -> None:
         print_row(where, f"{100 - 100 * np.mean(named):.1f}", f"{100 * low:.1f} to {100 * high:.1f}", len(named))
 
 
-def is_named(found: Iterator[tuple[int, Evidence]]) -> bool:
+def is_named(found: Iterator[tuple[int, DirectionEvidence]]) -> bool:
     return any(row.significant for _, row in found)
 
 

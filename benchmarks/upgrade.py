@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import print_head, print_machine, print_row
-from embedshift.questions.upgrade.maps import Both, Fits, Moments, fit, moments_of
+from embedshift.questions.upgrade.maps import Both, Fits, PairMoments, fit, moments_of
 from embedshift.questions.upgrade.numbers import (
     BRIDGE,
     COPIES,
@@ -183,7 +183,7 @@ def fresh(kind: str, count: int, seed: int) -> tuple[float, float]:
     chosen, _ = fits.choose(list(range(len(both.judged))), 0.01)
     moments = fits.without([], range(len(fits.halves)), views=chosen.uses_views)
     if chosen.uses_views:
-        moments -= reduce(Moments.__add__, [moments_of(both, fold, both.columns(["a"])) for fold in fits.folds])
+        moments -= reduce(PairMoments.__add__, [moments_of(both, fold, both.columns(["a"])) for fold in fits.folds])
     queries = {OLD: other.old[:, 1], BRIDGE: fit(chosen, moments, both)(other.new[:, 1])}
     gallery = other.old[:, 0] / np.linalg.norm(other.old[:, 0], axis=1, keepdims=True)
     found = {

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench import arguments, print_head, print_machine, print_row
 from embedshift.questions.whitening import tables
-from embedshift.questions.whitening.tables import AS_IS, RECALL, Images
+from embedshift.questions.whitening.tables import AS_IS, RECALL, FoldImages
 from embedshift.statistics.intervals import clopper_pearson
 from embedshift.statistics.judged import FOLDS
 from embedshift.statistics.whitening import Whitening
@@ -52,7 +52,7 @@ def compare_with_truth(world: str, count: int, repetitions: int) -> None:
         )  # fmt: skip
 
 
-def drawn(world: str, rng: np.random.Generator, count: int) -> Images:
+def drawn(world: str, rng: np.random.Generator, count: int) -> FoldImages:
     """Originals vary less in later directions, or lie around 25 centres, so that those of one are mistaken."""
     originals = rng.standard_normal((count, DIM), np.float32)
     if world == "clusters":
@@ -65,10 +65,10 @@ def drawn(world: str, rng: np.random.Generator, count: int) -> Images:
         name: (originals + strength * SPREAD * rng.standard_normal(originals.shape, np.float32))[:, None]
         for name, strength in STRENGTHS.items()
     }
-    return Images(originals, views, {name: name for name in views})
+    return FoldImages(originals, views, {name: name for name in views})
 
 
-def reported_gains(images: Images) -> tuple[dict[str, np.ndarray], str]:
+def reported_gains(images: FoldImages) -> tuple[dict[str, np.ndarray], str]:
     """Map → gain in recall@1, mean over the augmentations, and the ends of its interval; and the recommended map."""
     found: dict[str, dict[str, np.ndarray]] = {}
     for kind, view, (numbers, _) in tables.results(images):
@@ -82,7 +82,7 @@ def reported_gains(images: Images) -> tuple[dict[str, np.ndarray], str]:
     return rows, tables.recommended(by_map, None, 0)
 
 
-def fresh_gains(images: Images, fresh: Sequence[Images]) -> dict[str, float]:
+def fresh_gains(images: FoldImages, fresh: Sequence[FoldImages]) -> dict[str, float]:
     """Map → the gain of the maps of the folds on fresh images, some for each fold, in galleries of the fold's size."""
     sizes, recall = np.bincount(images.split.folds), dict[str, list[float]]()
     for kind, members, (*maps, _) in tables.fits(images):
@@ -93,7 +93,7 @@ def fresh_gains(images: Images, fresh: Sequence[Images]) -> dict[str, float]:
     return {kind: mean - means[AS_IS] for kind, mean in means.items() if kind != AS_IS}
 
 
-def found_fresh(whitening: Whitening | None, fresh: Images, size: int, view: str) -> float:
+def found_fresh(whitening: Whitening | None, fresh: FoldImages, size: int, view: str) -> float:
     """Recall@1 in galleries of some images; the length of a query does not matter."""
     count = len(fresh.originals) // size * size
     gallery, queries = (through(whitening, raw[:count]) for raw in (fresh.originals, fresh.views[view][:, 0]))

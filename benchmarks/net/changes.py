@@ -31,7 +31,7 @@ CHANGES = (
     ),
     Change(
         "a column renamed",
-        "study/drift.py",
+        "questions/drift/result.py",
         '"named": bool, "remains": str}',
         '"named": bool, "rest": str}',
         ("python: drifted vectors batch.parquet unchanged.npy",),
@@ -80,14 +80,14 @@ CHANGES = (
     ),
     Change(
         "a key of JSON left out",
-        "study/upgrade.py",
+        "questions/upgrade/result.py",
         ', "calibration": numbers}',
         "}",
         ("upgrade vectors newer --json --recall-margin 0.05",),
     ),
     Change(
         "a name of JUnit",
-        "study/gate/result.py",
+        "questions/check/result.py",
         'f"embedshift.{result.table}"',
         "result.table",
         ("check vectors --rules proposed.yaml --against turned --junit out.xml --markdown out.md",),
@@ -97,7 +97,7 @@ CHANGES = (
     ),
     Change(
         "a parameter of a public function renamed",
-        "study/comparison.py",
+        "questions/compare/result.py",
         "recall_margin: float | None = None",
         "recall_loss: float | None = None",
         ("python: names",),
@@ -105,9 +105,9 @@ CHANGES = (
     Change("a public name gone", "__init__.py", '    "Tiles",\n', "", ("python: names",)),
     Change(
         "a help text",
-        "cli/commands.py",
-        'help="Write the map as an ONNX graph, too."',
-        'help="Write ONNX, too."',
+        "questions/whitening/command.py",
+        '"Write the map as an ONNX graph, too."',
+        '"Write ONNX, too."',
         ("whiten --help",),
     ),
     Change(
@@ -126,9 +126,9 @@ CHANGES = (
     ),
     Change(
         "a rule read the other way",
-        "study/gate/check.py",
-        "bound = -bound",
-        "bound = +bound",
+        "questions/check/rules.py",
+        'return -self.bound if self.operator == "may_fall" else self.bound',
+        "return self.bound",
         ("check vectors --rules rules.yaml --against newer",),
     ),
     Change(

@@ -10,7 +10,14 @@ from PIL import Image
 
 import embedshift
 from embedshift import make_views
-from embedshift.app.measured import LEVELS, Originals, all_changes, encoder_from_study, load_encoders, measure_view
+from embedshift.app.measured import (
+    LEVELS,
+    MeasuredOriginals,
+    all_changes,
+    encoder_from_study,
+    load_encoders,
+    measure_view,
+)
 from embedshift.app.measured import open_original as open_originals
 from embedshift.augmentations import SUITES, Choice, load_suite, rebuild_suite
 from embedshift.augmentations.views import Canvas, view_seed
@@ -282,7 +289,7 @@ def test_the_rank_of_an_image_that_the_study_does_not_have(noise):
     rng = np.random.default_rng(5)
     vectors = rng.normal(size=(40, 6)).astype(np.float32)
     names = [f"image-{place}" for place in range(40)]
-    searched = Originals(names, vectors, [f"hash-{place}" for place in range(40)])
+    searched = MeasuredOriginals(names, vectors, [f"hash-{place}" for place in range(40)])
     ranks = set()
     for _ in range(30):
         own = rng.normal(size=6).astype(np.float32)
@@ -297,7 +304,7 @@ def test_the_rank_of_an_image_that_the_study_does_not_have(noise):
 
 def test_an_image_of_the_study_is_not_added_again():
     vectors = np.random.default_rng(5).normal(size=(10, 6)).astype(np.float32)
-    searched = Originals([f"i{place}" for place in range(10)], vectors, [f"h{place}" for place in range(10)])
+    searched = MeasuredOriginals([f"i{place}" for place in range(10)], vectors, [f"h{place}" for place in range(10)])
     view = vectors[4] + 0.01
     rank, images, nearest, _ = searched.search(vectors[4], view, "h4")
     assert (rank, images) == (1, 10)
@@ -307,17 +314,17 @@ def test_an_image_of_the_study_is_not_added_again():
 
 
 def test_a_vector_without_direction_is_not_found():
-    searched = Originals(["a"], np.ones((1, 3), np.float32), ["h"])
+    searched = MeasuredOriginals(["a"], np.ones((1, 3), np.float32), ["h"])
     assert searched.search(np.zeros(3), np.ones(3))[0] == 0
     assert searched.search(np.ones(3), np.zeros(3))[0] == 0
 
 
 @pytest.mark.slow
 def test_originals_of_a_study(reader, monkeypatch):
-    assert Originals.of(reader).ids == reader.rows().filter(view="original").collect()["image_id"].to_list()
+    assert MeasuredOriginals.of(reader).ids == reader.rows().filter(view="original").collect()["image_id"].to_list()
     monkeypatch.setattr("embedshift.app.measured.MOST_BYTES", 100)
-    assert "more than 2 GiB" in Originals.of(reader)
+    assert "more than 2 GiB" in MeasuredOriginals.of(reader)
     poor = dataclasses.replace(reader)
     info = reader.info.model_copy(update={"config": {**reader.info.config, "store": "metrics"}})
     poor.__dict__["info"] = info
-    assert "no stored embeddings" in Originals.of(poor)
+    assert "no stored embeddings" in MeasuredOriginals.of(poor)

@@ -11,7 +11,7 @@ import embedshift
 from embedshift.encoders import EncoderOutput
 from embedshift.questions.direction.figures import tree_of
 from embedshift.questions.direction.measure import ShiftSums
-from embedshift.questions.direction.shifts import Shifts, cosines_of_shifts
+from embedshift.questions.direction.shifts import ShiftDirections, cosines_of_shifts
 from embedshift.questions.direction.tables import centred_shifts, mean_cosines
 from embedshift.statistics.layout import image_rows
 from support import studies
@@ -104,7 +104,7 @@ def check(shifts, wanted, *more):
 @pytest.mark.parametrize("shard", [2, 100])
 def test_numbers_equal_loops_over_images_whatever_the_size_of_shards(shard):
     embedding = made()
-    check(Shifts(sums_of(embedding, shard=shard), 2), by_loops(embedding, 3, 2), "common_offset")
+    check(ShiftDirections(sums_of(embedding, shard=shard), 2), by_loops(embedding, 3, 2), "common_offset")
 
 
 @pytest.mark.slow
@@ -112,7 +112,7 @@ def test_embeddings_of_length_zero_are_left_out():
     embedding = made(12)
     embedding[3, 0] = embedding[5, 2] = embedding[6, 2] = embedding[7, 6] = 0
     embedding[6, 5] = 0  # both draws of one augmentation
-    found = Shifts(sums_of(embedding, shard=5), 2)
+    found = ShiftDirections(sums_of(embedding, shard=5), 2)
     assert found.sums["images"].tolist() == [11, 10, 11]
     check(found, by_loops(embedding, 3, 2))
 
@@ -121,7 +121,7 @@ def test_embeddings_of_length_zero_are_left_out():
 def test_what_has_no_direction_is_not_a_number():
     still = np.repeat(made(6, 1, 1)[:, :1], 4, axis=1)
     still[:, 2] = 0  # the second augmentation has no embedding, the others do not move
-    found = Shifts(sums_of(still, 3, 1), 1)
+    found = ShiftDirections(sums_of(still, 3, 1), 1)
     assert np.isnan(found.directions()).all()
     for values in (found.resultant(), found.resultant_by_chance(), found.split_half()):
         assert np.isnan(values).all()
@@ -129,11 +129,11 @@ def test_what_has_no_direction_is_not_a_number():
     np.testing.assert_array_equal(found.relative_to_others(), [0, np.nan, 0])
     assert sums_of(np.zeros((4, 4, 7)), 3, 1) == {}
     # One image shares all with itself, and two that cancel nothing.
-    one = Shifts(sums_of(made(1, 2, 1), 2, 1), 1)
+    one = ShiftDirections(sums_of(made(1, 2, 1), 2, 1), 1)
     np.testing.assert_allclose([one.resultant(), one.resultant_by_chance()], 1)
     assert np.isnan([*one.split_half(), *one.relative_to_others()]).all()
     opposite = np.array([[[1, 0], [0, 1]], [[-1, 0], [0, -1]]], np.float32)
-    cancelling = Shifts(sums_of(opposite, 1, 1), 1)
+    cancelling = ShiftDirections(sums_of(opposite, 1, 1), 1)
     assert np.isnan(cancelling.directions()).all()
     assert cancelling.resultant().tolist() == [0.0]
     assert cancelling.split_half() == pytest.approx([-1])
@@ -143,7 +143,7 @@ def test_what_has_no_direction_is_not_a_number():
 @pytest.mark.parametrize("count", [2, 4, 8])
 def test_split_halves_are_the_mean_over_all_halves(count):
     embedding = made(count, 1, 2, seed=4)
-    check(Shifts(sums_of(embedding, 1, 2), 2), by_loops(embedding, 1, 2), "common_offset", "split_half")
+    check(ShiftDirections(sums_of(embedding, 1, 2), 2), by_loops(embedding, 1, 2), "common_offset", "split_half")
 
 
 @pytest.mark.slow
@@ -210,7 +210,7 @@ def test_numbers_of_groups_are_those_of_loops_over_groups(tmp_path):
     for name in ("resultant", "resultant_by_chance", "split_half", "relative_to_others", "common_offset"):
         np.testing.assert_allclose(table[name], wanted[name], rtol=0, atol=1e-5, err_msg=name)
     sums = sums_of(made())
-    alone = Shifts(sums, 2).by_group().sums  # without vectors
+    alone = ShiftDirections(sums, 2).by_group().sums  # without vectors
     assert all(np.isnan(alone[name]).all() and alone[name].shape == sums[name].shape for name in sums)
 
 

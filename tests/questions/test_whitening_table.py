@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from embedshift.questions.whitening.tables import Images, _tried, recommended, table_of
+from embedshift.questions.whitening.tables import FoldImages, _tried, recommended, table_of
 from embedshift.statistics import judged
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import estimates_from_values
@@ -18,7 +18,7 @@ TOGETHER = {"blur@1": "blur", "blur@2": "blur", "noise": "noise"}
 
 def images_of(
     count: int, spread: Sequence[float], *, groups: np.ndarray | None = None, draws: int = 2, seed: object = 3
-) -> Images:
+) -> FoldImages:
     """Originals around an offset, and views whose shifts have a spread in each direction."""
     rng, dim = np.random.default_rng(seed), len(spread)
     originals = rng.normal(size=(count, dim)) + 0.5
@@ -27,10 +27,10 @@ def images_of(
         name: (originals[:, None] + factor * spread * rng.normal(size=(count, draws, dim))).astype(np.float32)
         for name, factor in strength.items()
     }
-    return Images(originals.astype(np.float32), views, TOGETHER, groups)
+    return FoldImages(originals.astype(np.float32), views, TOGETHER, groups)
 
 
-def fitted(kind: str, images: Images, chosen: np.ndarray, left_out: str) -> Callable[[np.ndarray], np.ndarray]:
+def fitted(kind: str, images: FoldImages, chosen: np.ndarray, left_out: str) -> Callable[[np.ndarray], np.ndarray]:
     """A map fitted to some images without one family, by an eigenvalue decomposition."""
     units = [vector / np.linalg.norm(vector) for vector in np.float64(images.originals[chosen])]
     mean = np.mean(units, axis=0)
@@ -65,7 +65,7 @@ def kept_by_loop(originals: np.ndarray, views: np.ndarray, groups: np.ndarray, c
     return kept
 
 
-def by_loop(images: Images, kind: str, view: str) -> dict[str, float]:
+def by_loop(images: FoldImages, kind: str, view: str) -> dict[str, float]:
     """All metrics of one augmentation with one map."""
     every = np.arange(len(images.originals))
     groups = every if images.grouped is None else images.grouped
@@ -205,7 +205,7 @@ def test_one_family_leaves_no_shifts_to_fit() -> None:
     images = images_of(30, np.ones(4))
     blurs = {name: views for name, views in images.views.items() if name != "noise"}
     families = {name: TOGETHER[name] for name in blurs}
-    table = table_of(Images(images.originals, blurs, families), seed=0)
+    table = table_of(FoldImages(images.originals, blurs, families), seed=0)
     assert set(table["map"]) == {"centred", "originals"}
 
 

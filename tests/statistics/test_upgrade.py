@@ -14,7 +14,7 @@ from embedshift.questions.upgrade.maps import (
     RIDGE_VIEWS,
     Both,
     Fits,
-    Kind,
+    MapKind,
     fit,
     moments_of,
 )
@@ -61,7 +61,7 @@ def everything(both, columns):
 
 def test_orthogonal_is_procrustes_with_scale():
     both = made(old_dim=10)
-    found = fit(Kind(ORTHOGONAL), everything(both, [0]), both)
+    found = fit(MapKind(ORTHOGONAL), everything(both, [0]), both)
     x, y = (side[:, 0].astype(np.float64) for side in (both.new, both.old))
     x, end = x - x.mean(axis=0), y.mean(axis=0)
     turn, size = scipy.linalg.orthogonal_procrustes(x, y - end)
@@ -72,14 +72,14 @@ def test_orthogonal_is_procrustes_with_scale():
 def test_ridge_is_that_of_scikit_learn(name, columns):
     both = made()
     x, y = (np.concatenate([side[:, column] for column in columns]).astype(np.float64) for side in (both.new, both.old))
-    found = fit(Kind(name, 0.1), everything(both, columns), both)
+    found = fit(MapKind(name, 0.1), everything(both, columns), both)
     alpha = 0.1 * len(x) * x.var(axis=0).mean()
     assert np.allclose(found(both.new[:, 1]), Ridge(alpha).fit(x, y).predict(both.new[:, 1]), atol=1e-4)
 
 
 def test_low_rank_is_the_best_projection_of_what_ridge_fits():
     both = made()
-    found = fit(Kind(LOW_RANK, 0.01, 0.25), everything(both, [0, 1]), both)
+    found = fit(MapKind(LOW_RANK, 0.01, 0.25), everything(both, [0, 1]), both)
     x, y = (side[:, :2].swapaxes(0, 1).reshape(-1, side.shape[2]).astype(np.float64) for side in (both.new, both.old))
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     more = np.sqrt(0.01 * len(x) * x.var(axis=0).mean()) * np.eye(10)
@@ -94,12 +94,12 @@ def test_low_rank_is_the_best_projection_of_what_ridge_fits():
 
 def test_fewer_images_than_dimensions_are_mapped_where_they_lie_and_nowhere_else():
     both = made(images=8, new_dim=20, old_dim=20, noise=0)
-    found = fit(Kind(ORTHOGONAL), everything(both, [0]), both)
+    found = fit(MapKind(ORTHOGONAL), everything(both, [0]), both)
     assert np.linalg.matrix_rank(found.matrix, tol=1e-4) == 7
 
 
 @pytest.mark.parametrize(
-    "kind", [Kind(ORTHOGONAL), Kind(RIDGE, 0.1), Kind(RIDGE_VIEWS, 0.1), Kind(LOW_RANK, 0.01, 0.5)]
+    "kind", [MapKind(ORTHOGONAL), MapKind(RIDGE, 0.1), MapKind(RIDGE_VIEWS, 0.1), MapKind(LOW_RANK, 0.01, 0.5)]
 )
 def test_no_judged_image_or_change_is_in_its_own_map(kind):
     both, fold = made(groups=np.arange(60) // 2), 1
@@ -120,10 +120,10 @@ def test_no_judged_image_or_change_is_in_its_own_map(kind):
 def test_changes_of_a_family_are_left_out_together_and_one_family_leaves_maps_of_originals():
     families = {"a": "x", "b": "x", "c": "y", "d": "y"}
     both = made(families=families)
-    before = Fits(both, np.ones(60, bool)).mapped([Kind(RIDGE_VIEWS, 0.1)] * 5)[0]
+    before = Fits(both, np.ones(60, bool)).mapped([MapKind(RIDGE_VIEWS, 0.1)] * 5)[0]
     old = both.old.copy()
     old[:, 1] *= -3
-    after = Fits(dataclasses.replace(both, old=old), np.ones(60, bool)).mapped([Kind(RIDGE_VIEWS, 0.1)] * 5)[0]
+    after = Fits(dataclasses.replace(both, old=old), np.ones(60, bool)).mapped([MapKind(RIDGE_VIEWS, 0.1)] * 5)[0]
     assert np.allclose(before[:, 1:3], after[:, 1:3], atol=1e-5)
     one = made(families=dict.fromkeys(NAMES, "x"))
     assert not evaluate(one, Cut(rate=0.2), 0.01, 0)[1].kind.uses_views
@@ -157,7 +157,7 @@ def test_deployments_are_those_of_slow_loops(deployment):
     groups = np.repeat(np.arange(30), 2)
     both = made(groups=groups, noise=2.0)
     fits = Fits(both, np.ones(60, bool))
-    mapped = fits.mapped([Kind(RIDGE, 0.1)] * 5)
+    mapped = fits.mapped([MapKind(RIDGE, 0.1)] * 5)
     scores = scores_of(both, mapped, 3)
     tables = looped(both, mapped, deployment, scores)
     found = recalls(both, scores, deployment, {"recall@1": 1, "recall@10": 10})
@@ -250,7 +250,7 @@ def test_a_missing_view_is_judged_nowhere_and_fitted_nowhere():
 
 def test_the_interval_of_what_is_found_counts_that_images_share_their_gallery():
     both = made(images=40, noise=3.0)
-    scores = scores_of(both, Fits(both, np.ones(40, bool)).mapped([Kind(RIDGE, 0.1)] * 5), 0)
+    scores = scores_of(both, Fits(both, np.ones(40, bool)).mapped([MapKind(RIDGE, 0.1)] * 5), 0)
     found = {name: recalls(both, scores, name, {"recall@1": 1})["recall@1"] for name in (OLD, BRIDGE)}
     judged = Judging(both, 0).judged(found[OLD], found[BRIDGE], "recall@1")
     left_out = []
@@ -271,7 +271,7 @@ def test_the_interval_of_what_is_found_counts_that_images_share_their_gallery():
 @pytest.mark.parametrize("cut", [Cut(rate=0.1), Cut(threshold=0.5)])
 def test_resampled_thresholds_are_those_of_images_drawn_again(cut, monkeypatch):
     both = made(images=40, noise=2.0)
-    scores = scores_of(both, Fits(both, np.ones(40, bool)).mapped([Kind(RIDGE, 0.1)] * 5), 0)
+    scores = scores_of(both, Fits(both, np.ones(40, bool)).mapped([MapKind(RIDGE, 0.1)] * 5), 0)
     drawn = np.random.default_rng(0).multinomial(40, np.full(40, 1 / 40), size=7)
     monkeypatch.setattr("embedshift.questions.upgrade.numbers.weights", lambda *given, **settings: iter([drawn]))
     rate, _ = cut.carried(scores, NEW, ORIGINALS)
@@ -297,6 +297,6 @@ def test_resampled_thresholds_are_those_of_images_drawn_again(cut, monkeypatch):
 
 def test_a_threshold_that_few_pairs_reach_is_not_carried():
     both = made(images=40)
-    scores = scores_of(both, Fits(both, np.ones(40, bool)).mapped([Kind(RIDGE, 0.1)] * 5), 0)
+    scores = scores_of(both, Fits(both, np.ones(40, bool)).mapped([MapKind(RIDGE, 0.1)] * 5), 0)
     assert thresholds(both, scores, Cut(), 0)["carried"].null_count() == 4
     assert thresholds(both, scores, Cut(threshold=0.999), 0)["carried"].null_count() == 4

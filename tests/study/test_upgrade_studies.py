@@ -13,7 +13,7 @@ import scipy
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.questions.upgrade.maps import Kind
+from embedshift.questions.upgrade.maps import MapKind
 from embedshift.questions.upgrade.result import verdict_of
 from embedshift.questions.upgrade.sides import drawn
 from embedshift.statistics.judged import Outcomes, judge
@@ -151,7 +151,7 @@ def test_one_change_of_many_that_loses_by_chance_does_not_mean_re_encode():
 
 
 def test_the_loss_by_noise_is_that_of_a_loop(tmp_path, monkeypatch):
-    monkeypatch.setattr("embedshift.questions.upgrade.maps.kinds", lambda both: iter([Kind("orthogonal")]))
+    monkeypatch.setattr("embedshift.questions.upgrade.maps.kinds", lambda both: iter([MapKind("orthogonal")]))
     new = vectors()
     old = turned(new)
     old[:, 0] += 2.5 * np.random.default_rng(7).normal(size=old[:, 0].shape)

@@ -42,7 +42,7 @@ Row = dict[str, str | float]
 
 
 @dataclass(frozen=True)
-class Change:
+class MeasuredView:
     suite: str
     kind: Family | Augmentation
 
@@ -61,16 +61,18 @@ class Change:
         return None if strength == self.kind.zero else self.kind.at(1, strength)
 
 
-def all_changes(study_suite: Suite | None = None) -> dict[str, Change]:
-    changes = [Change("study", augmentation) for augmentation in study_suite or () if augmentation.level is None]
-    changes += [Change("everyday", augmentation) for augmentation in SUITES["everyday"](Choice())]
+def all_changes(study_suite: Suite | None = None) -> dict[str, MeasuredView]:
+    changes = [MeasuredView("study", augmentation) for augmentation in study_suite or () if augmentation.level is None]
+    changes += [MeasuredView("everyday", augmentation) for augmentation in SUITES["everyday"](Choice())]
     families = [FAMILIES[name] for name in FAMILIES]
-    changes += [Change(family.suite, family) for family in families if family.suite in ("strength", "corruptions")]
-    changes += [Change("paper", augmentation) for augmentation in SUITES["paper"](Choice())]
+    changes += [
+        MeasuredView(family.suite, family) for family in families if family.suite in ("strength", "corruptions")
+    ]
+    changes += [MeasuredView("paper", augmentation) for augmentation in SUITES["paper"](Choice())]
     return {f"{change.suite}: {change.kind.name}": change for change in changes}
 
 
-class Originals:
+class MeasuredOriginals:
     """The originals of a study, with room for one more image; `pixels` are hashes of the images."""
 
     def __init__(self, ids: list[str], vectors: Floats, pixels: list[str]) -> None:
@@ -81,7 +83,7 @@ class Originals:
         self._gallery, self._lock = Gallery.of(with_upload), threading.Lock()  # all tabs share the last row
 
     @classmethod
-    def of(cls, reader: Reader) -> "Originals | str":
+    def of(cls, reader: Reader) -> "MeasuredOriginals | str":
         """Returns the originals of a study, or the reason why they cannot be searched."""
         if not reader.info.has_vectors:
             return "the study has no stored embeddings: run it with `store` all"
@@ -110,7 +112,7 @@ class Space:
 
     name: str
     baseline: Baseline
-    originals: Originals | str = "no study"
+    originals: MeasuredOriginals | str = "no study"
     whitening: Whitening | None = None
 
     def compare(self, original: Floats, view: Floats, pixels: str) -> Row:
@@ -187,7 +189,7 @@ def encoder_from_study(
     for title, fitted in page_encoder.fitting(maps if info.has_vectors else ()).items():
         mapped = reader if fitted is None else replace(reader, whitening=fitted, made={})
         baseline = baselines(mapped).get(COSINE, NO_SCALE)
-        spaces.append(Space(title, baseline, Originals.of(mapped), fitted))
+        spaces.append(Space(title, baseline, MeasuredOriginals.of(mapped), fitted))
     return replace(page_encoder, spaces=tuple(spaces))
 
 
@@ -233,7 +235,7 @@ def open_original(data: bytes, name: str, page_encoders: Sequence[PageEncoder]) 
 
 
 def measure_view(
-    original: Original, change: Change, level: float, page_encoder: PageEncoder, target: str, *, draw: int = 0
+    original: Original, change: MeasuredView, level: float, page_encoder: PageEncoder, target: str, *, draw: int = 0
 ) -> tuple[list[tuple[str, Pixels, Floats | None]], list[Row]]:
     """Draws and encodes a view as a study would for an image with this name; returns images and rows."""
     (canvas, before), augmentation = original.by_target[target], change.at(level)

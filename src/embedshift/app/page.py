@@ -20,7 +20,7 @@ from PIL import Image
 from embedshift.app.measured import (
     LEVELS,
     NO_SCALE,
-    Change,
+    MeasuredView,
     Original,
     PageEncoder,
     all_changes,
@@ -92,7 +92,7 @@ def _refuse_in_one_line(page: gr.Blocks) -> None:
 
 
 class _ImageTab:
-    def __init__(self, encoders: Sequence[PageEncoder], changes: dict[str, Change]) -> None:
+    def __init__(self, encoders: Sequence[PageEncoder], changes: dict[str, MeasuredView]) -> None:
         self.encoders, self.changes = encoders, changes
 
     def build(self) -> None:

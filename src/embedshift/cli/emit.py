@@ -12,7 +12,7 @@ from embedshift.cli.outputs import say, write_text
 from embedshift.registry import COMMANDS
 
 if TYPE_CHECKING:
-    from embedshift.study.result import Answer
+    from embedshift.study.result import Output
 
 
 def callback(name: str) -> Callable[..., None]:
@@ -31,7 +31,7 @@ def callback(name: str) -> Callable[..., None]:
     return with_options(module.Options)(run)
 
 
-def emit(answer: "Answer", *, as_json: bool = False) -> None:
+def emit(answer: "Output", *, as_json: bool = False) -> None:
     """Prints an answer, writes its files, and ends the command with its exit code where that is not 0."""
     from embedshift.cli.app import with_flags
     from embedshift.cli.terminal import print_grid

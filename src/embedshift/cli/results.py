@@ -32,7 +32,7 @@ from embedshift.store.table import tables_of
 from embedshift.store.target_width import why_ended
 from embedshift.study import Study
 from embedshift.study.lines import duplicate_lines, step_lines
-from embedshift.study.result import Answer, Grid, Kind
+from embedshift.study.result import Grid, Kind, Output
 
 log = logging.getLogger("embedshift")
 # Whole files that are listed one by one; the others are counted.
@@ -174,7 +174,7 @@ def write_and_print(config: ViewsConfig, out: Path, *, quiet: bool, as_json: boo
         f"{counts['written']} of {count(sum(counts.values()), 'image')} written, each with {files} views: {file}",
         f"To measure them: embedshift run --pairs {file} --out STUDY --model MODEL",
     )
-    emit(Answer(content, lines), as_json=as_json)
+    emit(Output(content, lines), as_json=as_json)
     _warn_of_failures("the views of %d of %d images could not be written", views, file)
     for first in [*views.doubtful][:1]:
         log.warning(
@@ -195,7 +195,7 @@ def estimate_and_print(config: ViewsConfig, out: Path, *, as_json: bool) -> None
         f"time: about {duration(found.seconds)} ({found.round_trip:.2f} s a round trip, {found.step:.2f} s a step)",
         f"memory: {found.memory / 2**30:.1f} GiB",
     )
-    emit(Answer(dataclasses.asdict(found), lines), as_json=as_json)
+    emit(Output(dataclasses.asdict(found), lines), as_json=as_json)
 
 
 def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
@@ -214,7 +214,7 @@ def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: b
         "To measure the attacked images with this or another encoder:",
         f"  embedshift run --pairs {folders} --out STUDY --model MODEL",
     )
-    emit(Answer(content, [_attack_grid(attack, rows, target=config.target is not None), *lines]), as_json=as_json)
+    emit(Output(content, [_attack_grid(attack, rows, target=config.target is not None), *lines]), as_json=as_json)
     _warn_of_failures("%d of %d images could not be attacked", attack, file)
 
 
@@ -243,13 +243,13 @@ def _attack_grid(attack: Attack, rows: list[Json], *, target: bool) -> Grid:
     return Grid(("folder", "images", "mean", "lowest"), ("name", "number"), cells, title)
 
 
-def verified(folder: Path) -> Answer:
+def verified(folder: Path) -> Output:
     """Reads every file of a study; the exit code is that of an error where one is damaged, or the study unfinished."""
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder")
     found = verify(folder)
     exit_code = EmbedshiftError.exit_code if found.damaged or not found.complete else 0
-    return Answer(found.to_dict(), [_files_grid(found), _intact(found)], exit_code)
+    return Output(found.to_dict(), [_files_grid(found), _intact(found)], exit_code)
 
 
 def _intact(found: Verification) -> str:

@@ -185,7 +185,7 @@ def measure(
     from embedshift.cli.results import legend, result_grids, study_json, title
     from embedshift.report.numbers import count
     from embedshift.study import Study
-    from embedshift.study.result import Answer
+    from embedshift.study.result import Output
 
     seconds, study = time.monotonic() - started, Study.of(reader)
     if report and not study.is_reported():
@@ -194,13 +194,13 @@ def measure(
         build_report(study.reader(), has_tables=starts[0].state != "complete")
     counts = study.reader().info.counts
     if as_json:
-        emit(Answer(study_json(study), []), as_json=True)
+        emit(Output(study_json(study), []), as_json=True)
     else:
         is_new = starts[0].done < starts[0].images and starts[0].state != "complete"
         when = f"in {seconds:.1f} s" if is_new else "before; nothing was left to do"
         line = f"{counts.measured} of {count(counts.images, 'image')} measured {when}."
         parts: list[Any] = [title(study), *result_grids(study), *legend(study), line, *output_lines(study.folder)]
-        emit(Answer({}, parts))
+        emit(Output({}, parts))
     for first in study.failures().head(1).iter_rows(named=True):
         log.warning(
             "%d of %d images could not be measured (first: %s, stage %s: %s); %s lists all of them",

@@ -145,7 +145,7 @@ class _Pool:
         gpus = plan.config.num_gpus
         self.gpus = float(any(node["Resources"].get("GPU") for node in nodes)) if gpus is None else gpus
         self.cores, self.first = _fit(nodes, self.gpus, loader_count(plan.config))
-        self.actor = ray.remote(max_restarts=0, num_cpus=self.cores, num_gpus=self.gpus)(Encoder)
+        self.actor = ray.remote(max_restarts=0, num_cpus=self.cores, num_gpus=self.gpus)(EncoderActor)
         # As bytes: parts of an object would lie in Ray's store, and a loader that releases one notifies the store on
         # its parent's connection, which mixes up messages and ends the store and its node.
         self.plan = ray.put(ray.cloudpickle.dumps(plan))
@@ -361,7 +361,7 @@ def _fit(nodes: Sequence[Mapping[str, Any]], gpus: float, workers: int) -> tuple
     return cores, sum(int(node["CPU"] / cores) for node in has)
 
 
-class Encoder:
+class EncoderActor:
     """The actor: its encoder is loaded with the first shard and kept until its process ends."""
 
     def __init__(self, plan: Sequence[Any]) -> None:

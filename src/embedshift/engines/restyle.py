@@ -189,7 +189,7 @@ def _small(path: Path) -> Values:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TimeEstimate:
     """Estimated cost of restyling, from one round trip and one step: seconds of each and of all, and memory."""
 
     images: int
@@ -200,7 +200,7 @@ class Estimate:
     memory: int
 
 
-def estimate(config: ViewsConfig, out: Path) -> Estimate:
+def estimate(config: ViewsConfig, out: Path) -> TimeEstimate:
     prompts, augmentations = checked(config)
     source, samples = list_images(config, out)
     restyler = Restyler(str(config.restyle), config.device, config.steps)
@@ -219,4 +219,4 @@ def estimate(config: ViewsConfig, out: Path) -> Estimate:
     step = max(time.perf_counter() - middle - trip, 0.0)
     strengths = [entry.level.parameter if entry.level else 0.0 for entry in augmentations.values()]
     seconds = sum(trip + int(config.steps * strength) * step for strength in strengths) * config.draws * len(samples)
-    return Estimate(len(samples), config.draws * len(strengths), trip, step, seconds, restyler.memory)
+    return TimeEstimate(len(samples), config.draws * len(strengths), trip, step, seconds, restyler.memory)

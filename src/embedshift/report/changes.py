@@ -25,7 +25,7 @@ Ends = tuple[float | None, float | None]
 
 
 @dataclass(frozen=True)
-class Change:
+class ChangeRow:
     """An augmentation, or a family with the numbers of the level that a search misses most.
 
     Args:
@@ -77,7 +77,7 @@ class Change:
         return self.fraction, self.shift or 0.0, -(1.0 if self.cosine is None else self.cosine)
 
 
-def changes_of(reader: Reader, *, in_families: bool = True) -> list[Change]:
+def changes_of(reader: Reader, *, in_families: bool = True) -> list[ChangeRow]:
     """Returns the changes of a study: those that a search misses most first, then those that move furthest.
 
     Args:
@@ -92,11 +92,11 @@ def changes_of(reader: Reader, *, in_families: bool = True) -> list[Change]:
     tolerances, described = by_family(reader.table("tolerance")), reader.info.descriptions
     # What is said of several alike, such as that another program made them, tells none from the others.
     described = described if len(reader.augmentations) == 1 or len({*described.values()}) > 1 else {}
-    by_name: dict[str, list[Change]] = {}
+    by_name: dict[str, list[ChangeRow]] = {}
     for view in reader.augmentations:
         change = _of_view(view, few_words(described.get(view, ""), view), cosines.get(view, {}), found.get(view))
         by_name.setdefault(in_family[view].name if view in in_family else view, []).append(change)
-    changes: list[Change] = []
+    changes: list[ChangeRow] = []
     for name, levels in by_name.items():
         worst, family = max(levels, key=lambda change: change.order), in_family.get(levels[0].view)
         changes.append(worst if family is None else _of_family(family, worst, tolerances.get(name)))
@@ -107,10 +107,10 @@ def _rows(table: Any) -> dict[str, Json]:
     return {row["augmentation"]: row for row in table.iter_rows(named=True)}
 
 
-def _of_view(view: str, words: str, cosine: Json, found: Json | None) -> Change:
+def _of_view(view: str, words: str, cosine: Json, found: Json | None) -> ChangeRow:
     low, high = (None, None) if found is None else (found["ci_low"], found["ci_high"])
     n = 0 if found is None else found["n"]
-    return Change(
+    return ChangeRow(
         name=view,
         words=words,
         views=(view,),
@@ -125,7 +125,7 @@ def _of_view(view: str, words: str, cosine: Json, found: Json | None) -> Change:
     )
 
 
-def _of_family(family: MeasuredFamily, worst: Change, tolerance: Json | None) -> Change:
+def _of_family(family: MeasuredFamily, worst: ChangeRow, tolerance: Json | None) -> ChangeRow:
     level = family.views.index(worst.view)
     reached = tolerance["value"] if tolerance and tolerance["reached"] else None
     return replace(
@@ -153,7 +153,7 @@ def few_words(description: str, name: str = "") -> str:
     return " ".join(words) if len(words) <= WORDS else _JOINED.sub(r"\1", " ".join(words[:WORDS]))
 
 
-def finding(reader: Reader, changes: Sequence[Change]) -> str:
+def finding(reader: Reader, changes: Sequence[ChangeRow]) -> str:
     """Returns what was found, in one sentence: what a search misses most, or how far the embedding moves."""
     images = count(reader.info.counts.measured, "image")
     if not changes:
@@ -183,7 +183,7 @@ def layout_words(reader: Reader) -> str:
     return "" if layout == ONE else f" with the layout {layout}"
 
 
-def _furthest(reader: Reader, changes: Sequence[Change]) -> str:
+def _furthest(reader: Reader, changes: Sequence[ChangeRow]) -> str:
     """Names what moves the embedding furthest, and what moves it no less by a significant difference."""
     worst = changes[0]
     if worst.cosine is None:

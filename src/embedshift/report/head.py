@@ -8,7 +8,7 @@ import polars as pl
 
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
-from embedshift.report.changes import Change, changes_of, finding
+from embedshift.report.changes import ChangeRow, changes_of, finding
 from embedshift.report.next_steps import NOTHING, next_steps, shown_command
 from embedshift.report.numbers import count, fixed, in_percent, listed, shorten, with_interval
 from embedshift.report.page import fill
@@ -55,20 +55,20 @@ def head(page: PageInput) -> Json:
     }
 
 
-def _scale(changes: Sequence[Change], has_search: bool) -> float:
+def _scale(changes: Sequence[ChangeRow], has_search: bool) -> float:
     """Returns the right end of the ruler: the largest upper bound on the page."""
     numbers = [_on_ruler(change, has_search) for change in changes]
     return max((value or 0.0 if high is None else high for value, _, high in numbers), default=1.0)
 
 
-def _on_ruler(change: Change, has_search: bool) -> tuple[float | None, float | None, float | None]:
+def _on_ruler(change: ChangeRow, has_search: bool) -> tuple[float | None, float | None, float | None]:
     """Returns the value on the ruler with its interval: the fraction missed, or without a search the relative shift."""
     if has_search:
         return (change.fraction if change.n else None), *change.missed_ends
     return change.shift, *change.shift_ends
 
 
-def _row(change: Change, thumbnails: dict[str, str], scale: float, has_search: bool) -> Json:
+def _row(change: ChangeRow, thumbnails: dict[str, str], scale: float, has_search: bool) -> Json:
     numbers = _on_ruler(change, has_search)
     places = [None if end is None or scale <= 0 else 100 * min(1.0, max(0.0, end / scale)) for end in numbers]
     percent, interval = in_percent(change.fraction, *change.missed_ends)
@@ -91,7 +91,7 @@ def _row(change: Change, thumbnails: dict[str, str], scale: float, has_search: b
     }
 
 
-def _with_intervals(change: Change, page: PageInput) -> Json:
+def _with_intervals(change: ChangeRow, page: PageInput) -> Json:
     missed = in_percent(change.fraction, *change.missed_ends) if change.n else ("", "")
     words = page.info.descriptions.get(change.view, "")
     return {
@@ -102,7 +102,7 @@ def _with_intervals(change: Change, page: PageInput) -> Json:
     }
 
 
-def _folded(changes: Sequence[Change]) -> tuple[str, str]:
+def _folded(changes: Sequence[ChangeRow]) -> tuple[str, str]:
     """Returns what is said of the changes that are folded, and their names."""
     if not changes:
         return "All intervals", ""

@@ -24,7 +24,7 @@ _NUMBERED = "{} {:,}"
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class BatchRows:
     """Some rows of one batch: vectors `[n, D]`, ids and groups `[n]`; None = none are given."""
 
     batch: str
@@ -35,7 +35,7 @@ class Rows:
 
 def rows_of(
     given: Any, name: str, every: str | int | None = None, columns: Mapping[str, str] | None = None
-) -> Iterator[Rows]:
+) -> Iterator[BatchRows]:
     """Returns the rows of originals in a file, frame or array, some of a batch at a time; all at once if grouped.
 
     Args:
@@ -54,27 +54,27 @@ def rows_of(
     if others := int((~is_original).sum()):
         log.warning("%s: %d vectors of views and tiles are not used", vectors.name, others)
 
-    def blocks() -> Iterator[Rows]:
+    def blocks() -> Iterator[BatchRows]:
         start = 0
         for matrix in vectors.blocks():
             block = slice(start, start + len(matrix))
             for label in dict.fromkeys(labels[block]):
                 if (kept := is_original[block] & (labels[block] == label)).any():
-                    yield Rows(label, matrix[kept], ids[block][kept], None if missing else groups[block][kept])
+                    yield BatchRows(label, matrix[kept], ids[block][kept], None if missing else groups[block][kept])
             start += len(matrix)
 
     # The images of a group belong together, wherever the file is cut.
     return blocks() if missing else _whole(blocks())
 
 
-def _whole(parts: Iterator[Rows]) -> Iterator[Rows]:
-    batches = dict[str, list[Rows]]()
+def _whole(parts: Iterator[BatchRows]) -> Iterator[BatchRows]:
+    batches = dict[str, list[BatchRows]]()
     for each in parts:
         batches.setdefault(each.batch, []).append(each)
     for label, rows in batches.items():
         groups = [each.groups for each in rows if each.groups is not None]
         vectors, ids = [each.vectors for each in rows], [each.ids for each in rows]
-        yield Rows(label, np.concatenate(vectors), np.concatenate(ids), np.concatenate(groups))
+        yield BatchRows(label, np.concatenate(vectors), np.concatenate(ids), np.concatenate(groups))
 
 
 def _labels(keys: pa.Table, name: str, every: str | int | None) -> NDArray[Any]:

@@ -77,7 +77,7 @@ def distance_between(reference: ArrayLike, served: ArrayLike) -> Distance:
 
 
 @dataclass(frozen=True)
-class Step:
+class ParityStep:
     """An alteration of the reference's steps that brings its vectors nearer to the served ones.
 
     `alteration` names it in words ("without antialiasing"); `ties` are the alterations that give the same vectors on
@@ -97,7 +97,7 @@ class Step:
 class Causes:
     """The named steps; the unexplained mean of 1 − cosine; the measured floor of rounding; a remark."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[ParityStep, ...]
     distance: float
     unexplained: float
     floor: float

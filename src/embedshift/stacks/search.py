@@ -21,7 +21,7 @@ from embedshift.stacks.recipe import (
     change,
     words,
 )
-from embedshift.stacks.result import Causes, Step
+from embedshift.stacks.result import Causes, ParityStep
 from embedshift.statistics.vectors import normalised
 
 log = logging.getLogger(__name__)
@@ -212,7 +212,7 @@ def find_causes(encoder: ModuleEncoder, files: Sequence[bytes], served: Floats) 
     for (axis, values), after in search.walk(named):
         best, *ties = (words(recipe.having(axis, value), axis) for value in values)
         undone = change(search.reference, axis)
-        found.append(Step(best, undone, left, after, (left - after) / first, tuple(ties)))
+        found.append(ParityStep(best, undone, left, after, (left - after) / first, tuple(ties)))
         left = after
     floor = search.floor(recipe)
     like = search.precisions_like(left, recipe, search.screen) if left > floor else {}

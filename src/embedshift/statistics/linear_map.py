@@ -140,7 +140,7 @@ class LinearMap:
         return cls(mean, matrix, name, encoder, embedding, version, **more)
 
 
-class Sums:
+class LinearSums:
     """Dataclasses whose fields are sums: those of parts are added, and taken away."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]

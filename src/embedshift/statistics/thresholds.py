@@ -29,7 +29,7 @@ Indices = NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
-class Pairs:
+class ScoredPairs:
     """All pairs of images that have a direction and are of different groups, the most similar first."""
 
     cosines: Cosines
@@ -51,7 +51,7 @@ class Pairs:
         return (1 + math.isqrt(1 + 8 * count)) // 2 if count else min(1, self.images)
 
 
-def all_pairs(originals: ArrayLike, groups: GroupNumbers | None = None, gallery: Floats | None = None) -> Pairs:
+def all_pairs(originals: ArrayLike, groups: GroupNumbers | None = None, gallery: Floats | None = None) -> ScoredPairs:
     """Returns the pairs of originals `[n, D]`; with a gallery, `[n, D]` or `[n, m, D]`, each is a query for each other.
 
     A query's cosine with an image of several vectors is that with the nearest of them.
@@ -75,12 +75,12 @@ def all_pairs(originals: ArrayLike, groups: GroupNumbers | None = None, gallery:
     order = np.argsort(-cosines, kind="stable")
     first = np.repeat(rows, np.arange(n)[::-1])[order]
     second = np.concatenate([rows[:0], *(rows[row + 1 :] for row in range(n))])[order]
-    return _between_groups(Pairs(cosines[order], first, second, valid), groups)
+    return _between_groups(ScoredPairs(cosines[order], first, second, valid), groups)
 
 
 def _queried(
     queries: Values, gallery: Values, rows: Indices, valid: NDArray[np.bool_], groups: GroupNumbers | None
-) -> Pairs:
+) -> ScoredPairs:
     n, vectors = len(queries), gallery.reshape(len(gallery), -1, gallery.shape[-1])
     cosines = np.full((n, n), -1.0, np.float32)
     for place in range(vectors.shape[1]):
@@ -89,15 +89,15 @@ def _queried(
     first, second = (rows[ends] for ends in np.divmod(order, n))
     apart = first != second
     flat = np.clip(cosines.ravel()[order], -1.0, 1.0)
-    return _between_groups(Pairs(flat[apart], first[apart], second[apart], valid, times=2), groups)
+    return _between_groups(ScoredPairs(flat[apart], first[apart], second[apart], valid, times=2), groups)
 
 
-def _between_groups(pairs: Pairs, groups: GroupNumbers | None) -> Pairs:
+def _between_groups(pairs: ScoredPairs, groups: GroupNumbers | None) -> ScoredPairs:
     if groups is None:
         return pairs
     apart = groups[pairs.first] != groups[pairs.second]
     own = groups[: len(pairs.valid)][pairs.valid]
-    return Pairs(pairs.cosines[apart], pairs.first[apart], pairs.second[apart], pairs.valid, own, pairs.times)
+    return ScoredPairs(pairs.cosines[apart], pairs.first[apart], pairs.second[apart], pairs.valid, own, pairs.times)
 
 
 def least_false_match_rate(images: int) -> float:
@@ -122,7 +122,7 @@ def allowed_pairs(false_match_rate: float, count: float) -> int:
     return int(false_match_rate * count * (1 + 1e-12) + 1e-9)
 
 
-def threshold(pairs: Pairs, false_match_rate: float) -> float:
+def threshold(pairs: ScoredPairs, false_match_rate: float) -> float:
     """Returns the least cosine that at most a fraction `false_match_rate` of all pairs reaches."""
     allowed = allowed_pairs(false_match_rate, len(pairs.cosines))
     if allowed >= len(pairs.cosines):
@@ -152,7 +152,7 @@ def threshold_at(scores: Values, rate: float, least: int) -> float:
     return float(scores[scores > refused].min(initial=np.inf))
 
 
-def left_out_thresholds(pairs: Pairs, false_match_rate: float) -> tuple[GroupNumbers, Values]:
+def left_out_thresholds(pairs: ScoredPairs, false_match_rate: float) -> tuple[GroupNumbers, Values]:
     """Returns the group of each image with a direction, and the threshold without the pairs of each group."""
     own = group_numbers(pairs.groups, pairs.images)
     of_rows = own[np.cumsum(pairs.valid) - 1]
@@ -170,7 +170,7 @@ def left_out_thresholds(pairs: Pairs, false_match_rate: float) -> tuple[GroupNum
     return own, found
 
 
-def matched(cosines: Values, pairs: Pairs, false_match_rate: float) -> Outcomes:
+def matched(cosines: Values, pairs: ScoredPairs, false_match_rate: float) -> Outcomes:
     """Returns which views `[n, draws, A]` reach the threshold of pairs of their originals, the first of which n are.
 
     The threshold depends on all images: pseudovalues are of thresholds without each image, or group.
@@ -192,7 +192,7 @@ def matched(cosines: Values, pairs: Pairs, false_match_rate: float) -> Outcomes:
     return Outcomes(hit, pseudovalues(hit, lost))
 
 
-def resampled_thresholds(pairs: Pairs, false_match_rate: float, seed: int) -> Values:
+def resampled_thresholds(pairs: ScoredPairs, false_match_rate: float, seed: int) -> Values:
     """Thresholds of resamples of images, or groups; one drawn c times counts c times, its copies are no pair."""
     rows = np.cumsum(pairs.valid) - 1
     top = min(len(pairs.cosines), 2 * allowed_pairs(false_match_rate, len(pairs.cosines)) + 200)
@@ -214,7 +214,7 @@ def resampled_thresholds(pairs: Pairs, false_match_rate: float, seed: int) -> Va
 
 
 def _weighted_thresholds(
-    pairs: Pairs, false_match_rate: float, counts: Cosines, within: Values, rows: NDArray[np.intp], top: int
+    pairs: ScoredPairs, false_match_rate: float, counts: Cosines, within: Values, rows: NDArray[np.intp], top: int
 ) -> list[Values]:
     """Returns thresholds of resamples `[n, r]`, some at a time; starts with the `top` pairs, then doubles them."""
     # `within` is the number of ordered pairs within groups, of an image with itself too, `[r]`.
@@ -243,7 +243,7 @@ def _least_allowed(cosines: Cosines, times: Cosines, allowed: NDArray[np.bool_])
     return np.where(fits.any(axis=0), cosines[last].astype(np.float64), np.inf)
 
 
-def thresholds(pairs: Pairs, false_match_rates: Sequence[float], seed: int) -> pl.DataFrame:
+def thresholds(pairs: ScoredPairs, false_match_rates: Sequence[float], seed: int) -> pl.DataFrame:
     """Returns thresholds at some false-match rates with 95 % intervals: percentiles over resamples of the images."""
     check_false_match_rate(false_match_rates, pairs.equivalent_images)
     rows, tail = [], (1 - CONFIDENCE) / 2

@@ -16,7 +16,7 @@ from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.statistics.layout import ImageRows
-from embedshift.statistics.linear_map import LinearMap, Sums
+from embedshift.statistics.linear_map import LinearMap, LinearSums
 from embedshift.statistics.strengths import outward
 from embedshift.statistics.vectors import normalised_float32
 
@@ -63,7 +63,7 @@ def whitening(mean: Values, moment: Values, ridge: float = RIDGE) -> Whitening:
 
 
 @dataclass(frozen=True, eq=False)
-class ShiftMoments(Sums):
+class ShiftMoments(LinearSums):
     """Sums over unit vectors of length D; those of two studies, or of two parts of one, can be added."""
 
     originals: int

@@ -175,7 +175,7 @@ def _has_recorded_rows(part: ShardFile) -> bool:
 
 
 @dataclass(frozen=True)
-class Finding:
+class FileState:
     name: str
     problem: str = ""
     checksum: str = ""
@@ -184,12 +184,12 @@ class Finding:
 @dataclass(frozen=True)
 class Verification:
     folder: Path
-    findings: Sequence[Finding]
+    findings: Sequence[FileState]
     checksum: str
     complete: bool = False
 
     @property
-    def damaged(self) -> list[Finding]:
+    def damaged(self) -> list[FileState]:
         return [finding for finding in self.findings if finding.problem]
 
     def to_dict(self) -> Json:
@@ -207,34 +207,34 @@ def verify(folder: Path) -> Verification:
     try:
         info = listing.info
     except EmbedshiftError as error:
-        return Verification(folder, [Finding(FILE, reason(error))], "")
+        return Verification(folder, [FileState(FILE, reason(error))], "")
     try:
         by_index = listing.read(info.shard_count)
     except EmbedshiftError as error:
-        return Verification(folder, [Finding(FILE), Finding("shards", reason(error))], "")
+        return Verification(folder, [FileState(FILE), FileState("shards", reason(error))], "")
     shards = [_shard(folder, index, by_index.get(index), info) for index in range(info.shard_count)]
-    findings = [Finding(FILE), *(finding for finding in shards if finding is not None)]
+    findings = [FileState(FILE), *(finding for finding in shards if finding is not None)]
     undamaged = [part for part in by_index.values() if isinstance(part, ShardFile)]
     if not any(finding.problem for finding in findings):
-        findings[0] = Finding(FILE, _counts(folder, info, undamaged))
+        findings[0] = FileState(FILE, _counts(folder, info, undamaged))
     if not any(finding.problem for finding in findings):
         findings += _other_files(folder, info)
     checksum = study_checksum(undamaged) if not any(finding.problem for finding in findings) else ""
     return Verification(folder, findings, checksum, info.complete)
 
 
-def _shard(folder: Path, index: int, part: ShardFile | EmbedshiftError | None, info: StudyInfo) -> Finding | None:
+def _shard(folder: Path, index: int, part: ShardFile | EmbedshiftError | None, info: StudyInfo) -> FileState | None:
     """Returns the result for a shard; None for one that an unfinished study does not have yet."""
     name = shard_name(shard_path(folder, index))
     if part is None:
-        return Finding(name, "missing; run the study again to measure it") if info.complete else None
+        return FileState(name, "missing; run the study again to measure it") if info.complete else None
     try:
         if isinstance(part, EmbedshiftError):
             raise part
         refuse_foreign(part, info)
     except EmbedshiftError as error:
-        return Finding(name, reason(error))
-    return Finding(name, checksum=part.checksum)
+        return FileState(name, reason(error))
+    return FileState(name, checksum=part.checksum)
 
 
 def _counts(folder: Path, info: StudyInfo, undamaged: Sequence[ShardFile]) -> str:
@@ -248,7 +248,7 @@ def _counts(folder: Path, info: StudyInfo, undamaged: Sequence[ShardFile]) -> st
     return "" if rows == info.counts.rows else f"it lists {info.counts.rows} rows, but the shards contain {rows}"
 
 
-def _other_files(folder: Path, info: StudyInfo) -> Iterator[Finding]:
+def _other_files(folder: Path, info: StudyInfo) -> Iterator[FileState]:
     for name in sorted(name for name in info.files if not name.startswith("shards/")):
         if (folder / name).exists():
             problem = alteration(folder, name, info)
@@ -256,4 +256,4 @@ def _other_files(folder: Path, info: StudyInfo) -> Iterator[Finding]:
             continue
         else:
             problem = "missing"
-        yield Finding(name, f"{problem}; make the report again") if problem else Finding(name, "", info.files[name])
+        yield FileState(name, f"{problem}; make the report again") if problem else FileState(name, "", info.files[name])

@@ -5,7 +5,7 @@ import string
 from collections.abc import Mapping, Sequence
 
 from embedshift.errors import UsageError
-from embedshift.report.changes import Change, changes_of, finding
+from embedshift.report.changes import ChangeRow, changes_of, finding
 from embedshift.report.numbers import fixed, in_percent, with_interval
 from embedshift.study.shown import escaped, markdown_table
 from embedshift.study.study import Study
@@ -36,7 +36,7 @@ def _paragraphs(letters: Mapping[str, tuple[str, Study]]) -> list[str]:
     return ["\n".join(found), _table(changes)]
 
 
-def _table(changes: Mapping[str, Sequence[Change]]) -> str:
+def _table(changes: Mapping[str, Sequence[ChangeRow]]) -> str:
     by_name = {letter: {change.name: change for change in of} for letter, of in changes.items()}
     common = [name for name in [*by_name.values()][-1] if all(name in of for of in by_name.values())]
     shown = {name: {letter: of[name] for letter, of in by_name.items()} for name in common}
@@ -56,11 +56,11 @@ def _table(changes: Mapping[str, Sequence[Change]]) -> str:
     return markdown_table(["change", f"{what}, 0 to {end}", *(f"{letter}: missed; shift" for letter in changes)], rows)
 
 
-def _number(change: Change, has_search: bool) -> float:
+def _number(change: ChangeRow, has_search: bool) -> float:
     return change.fraction if has_search else change.shift or 0.0
 
 
-def _cell(change: Change) -> str:
+def _cell(change: ChangeRow) -> str:
     missed = f"{change.counted}; " if change.n else ""
     level = f" (at {escaped(change.strength)})" if change.strength else ""
     return f"{missed}{with_interval(change.shift, *change.shift_ends)[0]}{level}"

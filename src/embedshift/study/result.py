@@ -1,4 +1,4 @@
-"""What a question answers: `Result` in Python, `Grid` for a table of text, `Answer` for what a command prints."""
+"""What a question answers: `Result` in Python, `Grid` for a table of text, `Output` for what a command prints."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Output:
     """What a command prints.
 
     Args:
@@ -92,7 +92,7 @@ class Result(Shown):
         """Returns the lines and tables that the command prints, in their order."""
         raise NotImplementedError
 
-    def answer(self, written: Sequence[Path] = (), exit_code: int = 0, **content: Any) -> Answer:
+    def answer(self, written: Sequence[Path] = (), exit_code: int = 0, **content: Any) -> Output:
         """Returns what the command prints.
 
         Args:
@@ -102,7 +102,7 @@ class Result(Shown):
         """
         files = [str(file) for file in written]
         lines = [f"Written: {', '.join(files)}"] if files else []
-        return Answer(self.to_dicts() | content | {"written": files}, [*self.parts(), *lines], exit_code)
+        return Output(self.to_dicts() | content | {"written": files}, [*self.parts(), *lines], exit_code)
 
     def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
         """Writes every table as CSV and Parquet, all figures, and a page of Markdown.

@@ -15,7 +15,7 @@ from embedshift.registry import argument, setting
 from embedshift.store.naming import tails
 from embedshift.study import load
 from embedshift.study.head import head
-from embedshift.study.result import Answer
+from embedshift.study.result import Output
 
 log = logging.getLogger("embedshift")
 DEFAULT = Path("rules.yaml")
@@ -39,7 +39,7 @@ class Options(GroupedOptions):
     init: bool = setting(False, "Propose rules from this study; check nothing.")
 
 
-def command(options: Options) -> Answer:
+def command(options: Options) -> Output:
     """Checks a study against rules, or proposes them."""
     given, rules = options, options.rules
     margins = {"shift_margin": given.shift_margin, "recall_margin": given.recall_margin}
@@ -68,6 +68,6 @@ def _files(options: Options, checked: Checked) -> dict[Path, str]:
     return files
 
 
-def _proposed(file: Path) -> Answer:
+def _proposed(file: Path) -> Output:
     rules = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("  - ")]
-    return Answer({}, [f"Written: {file}", "About as many images as stand behind a rule decide it:", *rules])
+    return Output({}, [f"Written: {file}", "About as many images as stand behind a rule decide it:", *rules])

@@ -19,7 +19,7 @@ from embedshift.statistics.judged import ROUNDING
 from embedshift.statistics.power import images_to_reject
 from embedshift.study.paired import Estimate
 from embedshift.study.paired.estimate import Interval
-from embedshift.study.result import Answer, Grid, Kind
+from embedshift.study.result import Grid, Kind, Output
 from embedshift.study.shown import Shown, escaped, markdown_table, printable
 
 Outcome = Literal["kept", "worse", "broken", "undecided"]
@@ -210,11 +210,11 @@ class Checked(Shown):
         headings = ("outcome", "rule\nrow", "value, 95 % interval\nrequired")
         return Grid(HEADINGS, kinds, rows, narrow=[Grid(headings, ("outcome", "text"), narrow)])
 
-    def answer(self, *, strict: bool = False, files: Mapping[Path, str] | None = None) -> Answer:
+    def answer(self, *, strict: bool = False, files: Mapping[Path, str] | None = None) -> Output:
         """Returns what `check` prints."""
         lines = [*(f"warning: {line}" for line in warnings(self)), headline(self, strict=strict)]
         exit_code = 0 if self.passes(strict=strict) else FAILED
-        return Answer(to_json(self, strict=strict), [self._grid, *lines], exit_code, files or {})
+        return Output(to_json(self, strict=strict), [self._grid, *lines], exit_code, files or {})
 
 
 def headline(checked: Checked, *, strict: bool = False) -> str:

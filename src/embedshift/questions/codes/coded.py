@@ -27,7 +27,7 @@ NOTHING, MOST_CANDIDATES = 5e-5, 0.05
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CodeVerdict:
     """One code beside float32, under the change that loses most: differences in recall@1.
 
     Args:
@@ -88,7 +88,7 @@ class Verdict:
         return f"{self.code}: {loss}; a margin of {points} needs {more}.{easy}"
 
 
-def verdicts(table: pl.DataFrame) -> list[Verdict]:
+def verdicts(table: pl.DataFrame) -> list[CodeVerdict]:
     """Returns a verdict for each code, in the order of the table: float32 first, which loses nothing."""
     found = []
     for (name,), rows in table.group_by("code", maintain_order=True):
@@ -101,7 +101,7 @@ def verdicts(table: pl.DataFrame) -> list[Verdict]:
         undecided = changes.filter(~pl.col("outcome").is_in([EQUIVALENT, NOT_WORSE, NOT_EQUIVALENT]))
         metrics = dict(whole.select("metric", "value").iter_rows())
         least = changes["least"].drop_nulls().min()
-        verdict = Verdict(
+        verdict = CodeVerdict(
             code=str(name),
             searched=worst["bytes_searched"],
             stored=worst["bytes_stored"],
@@ -119,7 +119,7 @@ def verdicts(table: pl.DataFrame) -> list[Verdict]:
     return found
 
 
-def recommended(found: Sequence[Verdict]) -> Verdict | None:
+def recommended(found: Sequence[CodeVerdict]) -> CodeVerdict | None:
     """Returns the code of the fewest bytes searched that is within the margin under every change.
 
     Indexes are not compared, and no code whose candidates are a large part of the gallery.
@@ -129,7 +129,7 @@ def recommended(found: Sequence[Verdict]) -> Verdict | None:
     return min(within, key=lambda each: (each.searched, each.stored), default=None)
 
 
-def summary(found: Sequence[Verdict], reader: Reader, margin: float) -> Iterator[str]:
+def summary(found: Sequence[CodeVerdict], reader: Reader, margin: float) -> Iterator[str]:
     """Yields the recommendation, then a sentence for each code, those of the fewest bytes first."""
     best, among = recommended(found), f"in a search among {found[0].gallery:,}" if found else ""
     others = [each for each in found if each.code != FLOAT32]
@@ -153,7 +153,7 @@ def summary(found: Sequence[Verdict], reader: Reader, margin: float) -> Iterator
         yield each.sentence(judged, unit, margin)
 
 
-def cells(verdict: Verdict) -> tuple[str, ...]:
+def cells(verdict: CodeVerdict) -> tuple[str, ...]:
     """Returns a row below `HEADINGS`."""
     outside, is_base = verdict.others["outside"], verdict.code == FLOAT32
     return (

@@ -12,7 +12,7 @@ from embedshift.statistics.coded_search import LEAST
 from embedshift.statistics.codes import ranges_to_json
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.store.gallery import originals
-from embedshift.study.result import Answer, Grid, Kind
+from embedshift.study.result import Grid, Kind, Output
 from embedshift.study.study import opened
 
 KINDS: tuple[Kind, ...] = ("name", "number", "number", "number", "number", "name", "number")
@@ -29,7 +29,7 @@ class Options(GroupedOptions):
     out: Path | None = setting(None, "Write ranges and mean, which a store needs, to this JSON file.", output=True)
 
 
-def command(options: Options) -> Answer:
+def command(options: Options) -> Output:
     """Says what a store may keep of the vectors."""
     study = opened(options.study, options.groups, LEAST)
     place = None if options.gallery is None else str(options.gallery)
@@ -44,4 +44,4 @@ def command(options: Options) -> Answer:
     content = {"study": str(options.study), "recommended": name, "sentences": lines, "codes": table.to_dicts()}
     title = f"recall@1 among {found[0].gallery:,} over all changes; points lost (in brackets: at worst, 95 %)"
     grid = Grid(HEADINGS, KINDS, [cells(each) for each in found], title)
-    return Answer(content, [grid, *lines, "Every row: `--json`. What each number means: `embedshift docs codes`."])
+    return Output(content, [grid, *lines, "Every row: `--json`. What each number means: `embedshift docs codes`."])

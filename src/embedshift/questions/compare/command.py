@@ -6,7 +6,7 @@ from pathlib import Path
 from embedshift.config import GroupedOptions
 from embedshift.questions.compare.result import compare
 from embedshift.registry import argument, setting
-from embedshift.study.result import Answer
+from embedshift.study.result import Output
 from embedshift.study.whitening import whitened
 
 
@@ -23,7 +23,7 @@ class Options(GroupedOptions):
     recall_margin: float | None = setting(None, "Equivalent if at most so much of recall@1 is lost, such as 0.01.")
 
 
-def command(options: Options) -> Answer:
+def command(options: Options) -> Output:
     """Compares studies."""
     given = options.studies if options.whiten is None else whitened(options.studies, options.whiten)
     margins = {"shift_margin": options.shift_margin, "recall_margin": options.recall_margin}
@@ -35,4 +35,4 @@ def command(options: Options) -> Answer:
     elif comparison.is_upgrade:
         old, new, *_ = options.studies
         hint = [f"May new queries search the old index? embedshift upgrade {old} {new}"]
-    return Answer(answer.content, [*answer.parts, *hint])
+    return Output(answer.content, [*answer.parts, *hint])

@@ -26,7 +26,7 @@ from embedshift.store.plans import ALL
 
 
 @dataclass(frozen=True)
-class FigureInput:
+class ComparisonInput:
     names: list[str]
     images: int
     augmentations: list[str]
@@ -42,13 +42,13 @@ RATIOS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5
 MOST_TICKS = 12
 
 
-def draw(name: str, data: FigureInput) -> Figure:
+def draw(name: str, data: ComparisonInput) -> Figure:
     one_of("comparison figure", name, list(COMPARISON_FIGURES))
     with style.context():
         return COMPARISON_FIGURES[name](data)
 
 
-def ratios(data: FigureInput) -> Figure:
+def ratios(data: ComparisonInput) -> Figure:
     names, augmentations = data.names[1:], [ALL, *data.augmentations]
     rows = pl.concat([data.overall, data.comparison]).filter(metric=RELATIVE_SHIFT)
     note = "dot: ratio of relative shifts, filled if significant; line: 95 % interval, for all augmentations at once"
@@ -69,7 +69,7 @@ def ratios(data: FigureInput) -> Figure:
     return figure
 
 
-def means(data: FigureInput) -> Figure:
+def means(data: ComparisonInput) -> Figure:
     names, augmentations = data.names, data.augmentations
     figure, panels = _panels(data, names, "Means by study", "bar: mean")
     for axes, metric in zip(panels, shown_metrics(data), strict=True):
@@ -86,7 +86,7 @@ def means(data: FigureInput) -> Figure:
     return figure
 
 
-def differences(data: FigureInput) -> Figure:
+def differences(data: ComparisonInput) -> Figure:
     names, augmentations = data.names, data.augmentations
     title = f"{_name(names[1])} minus {_name(names[0])}" if len(names) == 2 else f"Each minus {_name(names[0])}"
     note = "dot: difference of the means, filled if significant; line: paired 95 % interval"
@@ -101,7 +101,7 @@ def differences(data: FigureInput) -> Figure:
     return figure
 
 
-def tolerances(data: FigureInput) -> Figure:
+def tolerances(data: ComparisonInput) -> Figure:
     if data.tolerances.is_empty():
         raise UsageError("figure 'tolerances': the augmentations of these studies are not families")
     names, families = data.names, {family.name: family for family in data.families}
@@ -123,7 +123,7 @@ def tolerances(data: FigureInput) -> Figure:
 COMPARISON_FIGURES = {figure.__name__: figure for figure in (ratios, means, differences, tolerances)}
 
 
-def shown_metrics(data: FigureInput) -> list[str]:
+def shown_metrics(data: ComparisonInput) -> list[str]:
     metrics = data.comparison.drop_nulls("difference")["metric"].unique(maintain_order=True)
     encoders = [metric for metric in metrics if metric in METRICS and METRICS[metric].question != "pixels"]
     return [COSINE, *(metric for metric in encoders if metric != COSINE)]
@@ -159,7 +159,7 @@ def _bar_positions(augmentations: int, studies: int) -> list[Values]:
     return [middles + (s - (studies - 1) / 2) * 0.8 / studies for s in range(studies)]
 
 
-def _means(data: FigureInput, metric: str) -> Values:
+def _means(data: ComparisonInput, metric: str) -> Values:
     """Returns means `[A, S]` in the order of the tables; NaN where a study cannot be compared in this metric."""
     columns = [data.side_by_side.filter(metric=metric)[data.names[0]]]
     for name in data.names[1:]:
@@ -168,11 +168,11 @@ def _means(data: FigureInput, metric: str) -> Values:
     return np.stack([column.cast(pl.Float64).fill_null(np.nan).to_numpy() for column in columns], axis=1)
 
 
-def _caption(data: FigureInput, note: str) -> str:
+def _caption(data: ComparisonInput, note: str) -> str:
     return f"n = {data.images:,} image{'s' if data.images != 1 else ''}, measured by every study · {note}"
 
 
-def _patches(data: FigureInput, names: Sequence[str]) -> list[Patch]:
+def _patches(data: ComparisonInput, names: Sequence[str]) -> list[Patch]:
     return [Patch(color=colours(data.names)[name], label=_name(name)) for name in names]
 
 
@@ -180,7 +180,7 @@ def _name(study: str) -> str:
     return verbatim(study, 60)
 
 
-def _panels(data: FigureInput, marked: list[str], title: str, note: str) -> tuple[Figure, list[Axes]]:
+def _panels(data: ComparisonInput, marked: list[str], title: str, note: str) -> tuple[Figure, list[Axes]]:
     augmentations, metrics = data.augmentations, shown_metrics(data)
     panel = 0.2 + max(0.28, 0.13 * len(marked)) * len(augmentations)
     legend = 0.18 * len(marked) if len(marked) > 1 else 0.0

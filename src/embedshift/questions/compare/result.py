@@ -120,10 +120,10 @@ class Comparison(Result):
         Raises:
             EmbedshiftError: The name is unknown, or there are no tolerances to draw.
         """
-        from embedshift.questions.compare.figures import FigureInput, draw
+        from embedshift.questions.compare.figures import ComparisonInput, draw
 
         shown, overall = pl.col("augmentation").is_in(self.shown), pl.col("augmentation") == ALL
-        data = FigureInput(
+        data = ComparisonInput(
             names=self.studies["study"].to_list(),
             images=self.studies["compared"][0],
             augmentations=self.shown,

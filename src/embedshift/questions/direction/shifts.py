@@ -14,7 +14,7 @@ _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Shifts:
+class ShiftDirections:
     """Sums over images, and over those of each group; halves, chance and others are of groups, NaN without `groups`."""
 
     sums: Mapping[str, Values]
@@ -34,15 +34,17 @@ class Shifts:
         """Returns the length of the mean shift divided by the mean length of shifts, `[A]`; 1 = equal directions."""
         return self._relative_to_lengths(np.linalg.norm(np.nan_to_num(self.total), axis=-1))
 
-    def by_group(self) -> "Shifts":
+    def by_group(self) -> "ShiftDirections":
         if not self.groups:
-            return Shifts({name: np.full(array.shape, np.nan) for name, array in self.sums.items()}, self.draws)
+            return ShiftDirections(
+                {name: np.full(array.shape, np.nan) for name, array in self.sums.items()}, self.draws
+            )
         total: dict[str, Values] = {}
         for group in self.groups:
             total = added(total, group)
         total["together"] = np.sum([(group["shifts"] ** 2).sum(axis=-1) for group in self.groups], axis=0)
         total["images"] = np.sum([group["images"] > 0 for group in self.groups], axis=0)
-        return Shifts(total, self.draws, self.groups)
+        return ShiftDirections(total, self.draws, self.groups)
 
     def resultant_by_chance(self) -> Values:
         """Returns what `resultant` would be for shifts whose directions are independent between images, `[A]`."""

@@ -10,7 +10,7 @@ import polars as pl
 
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
-from embedshift.questions.direction.shifts import Shifts, added, cosines_of_shifts, image_sums
+from embedshift.questions.direction.shifts import ShiftDirections, added, cosines_of_shifts, image_sums
 from embedshift.statistics.baselines import KEPT, baseline_of_groups, relative_shifts
 from embedshift.statistics.clusters import FEW
 from embedshift.statistics.layout import BLOCK, ImageRows, side_by_side, sums_and_counts
@@ -32,9 +32,9 @@ COLUMNS = ("cosine_similarity", "pairwise")
 
 
 @functools.lru_cache(maxsize=2)
-def shift_sums(reader: Reader) -> Shifts | None:
+def shift_sums(reader: Reader) -> ShiftDirections | None:
     sums = reader.sums("shifts")
-    return Shifts(sums, reader.info.draws) if sums else None
+    return ShiftDirections(sums, reader.info.draws) if sums else None
 
 
 def directions(reader: Reader) -> pl.DataFrame:
@@ -151,7 +151,7 @@ def _cosines_of_pairs(off: Values, own: Values, rest: Values) -> tuple[Values, V
     return np.where(has_cosine, np.clip(cosines, -1.0, 1.0), 0.0), has_cosine.astype(np.float64)
 
 
-def _of_groups(reader: Reader, study_shifts: Shifts) -> Shifts:
+def _of_groups(reader: Reader, study_shifts: ShiftDirections) -> ShiftDirections:
     """Returns sums in which a group counts as an image, of the first images; NaN if embeddings are not stored."""
     if reader.groups is None:
         return study_shifts

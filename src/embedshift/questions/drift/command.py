@@ -11,7 +11,7 @@ from embedshift.questions.drift.result import check_tolerance, drift
 from embedshift.registry import argument, setting
 from embedshift.sources.vector_source import KIND as VECTORS
 from embedshift.study import load
-from embedshift.study.result import Answer
+from embedshift.study.result import Output
 
 # The exit code where a batch is beyond the tolerance, or too small to judge.
 BEYOND = 3
@@ -35,7 +35,7 @@ class Options(GroupedOptions, ColumnNames):
     )
 
 
-def command(options: Options) -> Answer:
+def command(options: Options) -> Output:
     """Names what happened to each batch."""
     tolerance = options.tolerance
     if tolerance is not None:  # before images are measured
@@ -52,7 +52,7 @@ def command(options: Options) -> Answer:
     answer = found.answer(written, BEYOND if fails else 0, beyond=beyond)
     lines = [f"Beyond the tolerance: {', '.join(beyond)}"] if beyond else []
     lines += ["Every row: `--json`. From the alarm to the cause: `embedshift docs drift`."]
-    return Answer(answer.content, [*answer.parts, *lines], answer.exit_code)
+    return Output(answer.content, [*answer.parts, *lines], answer.exit_code)
 
 
 def measure_originals(info: Json, images: Path, place: Path) -> Path:

@@ -30,7 +30,7 @@ from embedshift.questions.drift.numbers import (
 )
 from embedshift.questions.drift.power import FRACTIONS, needed_vectors
 from embedshift.report.numbers import MISSING, about, at_places, with_ends
-from embedshift.sources.batches import Rows, rows_of
+from embedshift.sources.batches import BatchRows, rows_of
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.store.embeddings import vectors_of
 from embedshift.store.info import is_same_encoder
@@ -421,7 +421,7 @@ def add(
         drift.update(rows.vectors, batch=rows.batch, ids=rows.ids, groups=rows.groups)
 
 
-def _originals(reader: Reader, folder: str | Path, name: str) -> Iterator[Rows]:
+def _originals(reader: Reader, folder: str | Path, name: str) -> Iterator[BatchRows]:
     other = Reader(expanded(folder))
     if not other.exists():
         raise UsageError(f"{folder}: no study in this folder; with `images`, images in it are measured")
@@ -430,4 +430,4 @@ def _originals(reader: Reader, folder: str | Path, name: str) -> Iterator[Rows]:
         words = f"of another encoder, {other.info.encoder.name}; give vectors of the study's, or their file"
         raise UsageError(f"{other.folder}: {words}")
     rows = other.rows().filter(pl.col("view") == ORIGINAL).select("image_id", "embedding").collect()
-    yield Rows(name, rows["embedding"].to_numpy(), rows["image_id"].to_numpy(), other.groups)
+    yield BatchRows(name, rows["embedding"].to_numpy(), rows["image_id"].to_numpy(), other.groups)

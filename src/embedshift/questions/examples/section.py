@@ -35,7 +35,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Gallery:
+class ExampleGallery:
     cards: list[Card]
     pictures: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -48,12 +48,12 @@ class Gallery:
 Key = tuple[str, str, str]
 
 
-def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Gallery:
+def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> ExampleGallery:
     images_by_kind = {name: extremes(reader.rows(), name, count=STEPS[0][0]) for name in order}
     keys = [(name, kind, image) for name in order for kind in KINDS for image in images_by_kind[name][kind]]
     values = _metrics(reader, [image for _, _, image in keys])
     if not reader.shows_images:
-        return Gallery([Card(name, kind, image, values[image, name]) for name, kind, image in keys])
+        return ExampleGallery([Card(name, kind, image, values[image, name]) for name, kind, image in keys])
     thumbnails, missing, unread = _load_thumbnails(reader, keys)
     for count, side, quality in STEPS:
         kept = [(name, kind, image) for name, kind, image in keys if image in images_by_kind[name][kind][:count]]
@@ -69,7 +69,7 @@ def build_gallery(reader: Reader, order: Sequence[str], *, budget: int) -> Galle
     cards = [Card(*key, values[key[2], key[0]], pictures) for key, pictures in zip(kept, shown, strict=True)]
     undrawable = [name for name in order if "callable" in reader.info.identity["augmentations"][name]]
     pictures = {short_keys[key]: encoded[key] for key in fitting}
-    return Gallery(cards, pictures, missing, unread, undrawable, len(encoded) - len(fitting))
+    return ExampleGallery(cards, pictures, missing, unread, undrawable, len(encoded) - len(fitting))
 
 
 def _metrics(reader: Reader, image_ids: Sequence[str]) -> dict[tuple[str, str], dict[str, float | None]]:
@@ -159,7 +159,7 @@ def section(page: PageInput) -> Section:
     return Section("gallery", "Gallery", content, gallery.pictures)
 
 
-def _card(card: Card, gallery: Gallery, naming: ImageNaming) -> Json:
+def _card(card: Card, gallery: ExampleGallery, naming: ImageNaming) -> Json:
     name = naming.image(card.image_id)
     panels = [
         {

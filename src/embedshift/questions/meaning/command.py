@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.config import GroupedOptions
-from embedshift.questions.meaning.explained import HEADINGS, Finding, cells, findings, why_nothing
+from embedshift.questions.meaning.explained import HEADINGS, DirectionFinding, cells, findings, why_nothing
 from embedshift.questions.meaning.namer import name_images
 from embedshift.registry import argument, setting
 from embedshift.statistics.meaning import LEAST
-from embedshift.study.result import Answer, Grid
+from embedshift.study.result import Grid, Output
 from embedshift.study.study import opened
 
 
@@ -26,7 +26,7 @@ class Options(GroupedOptions):
     namer: str | None = setting(None, "Encoder with a text tower that finds the words' images.")
 
 
-def command(options: Options) -> Answer:
+def command(options: Options) -> Output:
     """Says what directions stand for.
 
     Without options it repeats the last ones.
@@ -43,10 +43,10 @@ def command(options: Options) -> Answer:
     why = "" if found else why_nothing(study.reader(), settings.get("features", ""))
     sentences = {each.direction: each.sentence for each in found}
     content = {"study": str(options.study), "meaning": table.to_dicts(), "sentences": sentences, "why": why}
-    return Answer(content, [why] if why else [*_parts(found, settings)])
+    return Output(content, [why] if why else [*_parts(found, settings)])
 
 
-def _parts(found: list[Finding], settings: dict[str, str]) -> Iterator[str | Grid]:
+def _parts(found: list[DirectionFinding], settings: dict[str, str]) -> Iterator[str | Grid]:
     if rows := [cells(finding) for finding in found if finding.is_found]:
         yield Grid(HEADINGS, ("text", "number", "text"), rows)
     if nothing := [finding.direction for finding in found if not finding.is_found]:

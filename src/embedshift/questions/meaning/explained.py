@@ -34,7 +34,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Finding:
+class DirectionFinding:
     """One direction: the agreement of its halves, and its rows of each kind, the clearest first."""
 
     direction: str
@@ -72,14 +72,14 @@ class Finding:
         return f"{start} towards {listed(parts, NAMED)}.{doubt}"
 
 
-def findings(table: pl.DataFrame) -> list[Finding]:
+def findings(table: pl.DataFrame) -> list[DirectionFinding]:
     """Returns what a table says of each direction, those with a property or a word first."""
     found = []
     for (direction,), rows in table.group_by("direction", maintain_order=True):
         away = pl.col("value").abs()
         images, properties, words = (rows.filter(kind=kind) for kind in ("image", "property", "word"))
         ordered = (images, properties.sort(away, descending=True), words.sort("significant", "value", descending=True))
-        found.append(Finding(str(direction), rows["agreement"][0], *(part.to_dicts() for part in ordered)))
+        found.append(DirectionFinding(str(direction), rows["agreement"][0], *(part.to_dicts() for part in ordered)))
     return sorted(found, key=lambda finding: not finding.is_found)
 
 
@@ -107,7 +107,7 @@ def signed(value: float) -> str:
     return ("+" if value > 0 else "") + fixed(value, 2)
 
 
-def cells(finding: Finding) -> tuple[str, ...]:
+def cells(finding: DirectionFinding) -> tuple[str, ...]:
     """Returns a row below `HEADINGS`; a dash where nothing was tested, and a star for images beyond random ones."""
     properties, words, _ = finding.significant
     return (

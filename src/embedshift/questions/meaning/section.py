@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.questions.meaning.directions import MOST_IMAGES
-from embedshift.questions.meaning.explained import HEADINGS, STAR, Finding, cells, findings, why_nothing
+from embedshift.questions.meaning.explained import HEADINGS, STAR, DirectionFinding, cells, findings, why_nothing
 from embedshift.report.numbers import count
 from embedshift.report.section import Answer, PageInput, Part, Section
 from embedshift.report.thumbnails import Key, thumbnails
@@ -35,18 +35,18 @@ def section(page: PageInput) -> Section | None:
     return Section("meaning", "Meaning", {"meaning": content})
 
 
-def _keys(finding: Finding) -> list[Key]:
+def _keys(finding: DirectionFinding) -> list[Key]:
     rows = finding.images[:IMAGES]
     return [*((row["name"], ORIGINAL) for row in rows), *((row["counterfactual"], ORIGINAL) for row in rows)]
 
 
-def _strips(finding: Finding, images: Mapping[Key, Json]) -> tuple[list[Json], list[Json]]:
+def _strips(finding: DirectionFinding, images: Mapping[Key, Json]) -> tuple[list[Json], list[Json]]:
     keys = _keys(finding)
     shown = [images[key] for key in keys]
     return shown[: len(keys) // 2], shown[len(keys) // 2 :]
 
 
-def _names(finding: Finding, page: PageInput) -> list[str]:
+def _names(finding: DirectionFinding, page: PageInput) -> list[str]:
     return [page.reader.naming.image(row["name"]) + STAR * row["significant"] for row in finding.images[:3]]
 
 

@@ -66,7 +66,7 @@ SCHEMA = pl.Schema(
 )
 
 
-class Evidence(NamedTuple):
+class DirectionEvidence(NamedTuple):
     """A row of the table, without its direction."""
 
     kind: str
@@ -196,17 +196,20 @@ def deviations_of(correlations: Values, weights: Values) -> Values:
     return np.asarray(np.arctanh(correlations) * np.sqrt(weights))
 
 
-def of_images(vectors: Vectors, fitted: Values, ids: list[str], null: Null) -> Iterator[tuple[int, Evidence]]:
+def of_images(vectors: Vectors, fitted: Values, ids: list[str], null: Null) -> Iterator[tuple[int, DirectionEvidence]]:
     """Yields the images furthest along each direction, each with the lowest of those that are nearest otherwise."""
     for place, along in enumerate(judged_scores(vectors.originals, fitted, vectors.second).T):
         high = furthest(along, IN_STRIP)
         lowest = counterfactuals(vectors.originals, fitted[:, place].mean(axis=0), along, high)
         for image, low in zip(high, lowest, strict=True):
             value = float(along[image])
-            yield place, Evidence(IMAGE, ids[image], value, None, None, null.image, value > null.image, ids[low])
+            yield (
+                place,
+                DirectionEvidence(IMAGE, ids[image], value, None, None, null.image, value > null.image, ids[low]),
+            )
 
 
-def of_properties(scores: Floats, sample: Sample, null: Null) -> Iterator[tuple[int, Evidence]]:
+def of_properties(scores: Floats, sample: Sample, null: Null) -> Iterator[tuple[int, DirectionEvidence]]:
     correlations, weights = rank_correlations(scores, sample.numbers, sample.second)
     limits = np.tanh(null.property / np.sqrt(weights))
     low, high = correlation_ends(correlations, weights + 3)
@@ -214,10 +217,10 @@ def of_properties(scores: Floats, sample: Sample, null: Null) -> Iterator[tuple[
         value, *ends = (float(part[place, column]) for part in (correlations, low, high))
         limit = float(limits[column])
         clear = abs(value) > limit and (ends[0] > 0 or ends[1] < 0)
-        yield place, Evidence(PROPERTY, sample.names[column], value, ends[0], ends[1], limit, clear)
+        yield place, DirectionEvidence(PROPERTY, sample.names[column], value, ends[0], ends[1], limit, clear)
 
 
-def of_words(fitted: Values, scores: Floats, sample: Sample, null: Null) -> Iterator[tuple[int, Evidence]]:
+def of_words(fitted: Values, scores: Floats, sample: Sample, null: Null) -> Iterator[tuple[int, DirectionEvidence]]:
     """Yields the words that the first half chose, without those of counterfactuals, as judged on the second."""
     words = sample.words
     if not words.names:
@@ -231,7 +234,7 @@ def of_words(fitted: Values, scores: Floats, sample: Sample, null: Null) -> Iter
             area, having = float(judged.areas[place, word]), int(judged.having[word])
             low, high = area_ends(area, having, judged.count - having)
             limit = min(1.0, 0.5 + null.word * float(judged.by_chance[word]))
-            yield place, Evidence(WORD, words.names[word], area, low, high, limit, area > limit and low > 0.5)
+            yield place, DirectionEvidence(WORD, words.names[word], area, low, high, limit, area > limit and low > 0.5)
 
 
 def _kept(reader: Reader) -> Mapping[str, str]:

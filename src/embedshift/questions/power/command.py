@@ -7,7 +7,7 @@ from embedshift.config import GroupedOptions
 from embedshift.registry import argument, setting
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.power import PLANNED, planned
-from embedshift.study.result import Answer, Grid
+from embedshift.study.result import Grid, Output
 from embedshift.study.study import opened
 
 
@@ -21,15 +21,15 @@ class Options(GroupedOptions):
     power: float | None = setting(None, "With what probability it is found. Default: 0.8.")
 
 
-def command(options: Options) -> Answer:
+def command(options: Options) -> Output:
     """Plans how many images a comparison needs."""
     study = opened(options.study, options.groups, LEAST_IMAGES)
     chosen = {"ratio": options.ratio, "recall_loss": options.recall_loss, "power": options.power}
     table, info = study.table("power", measured=True, **chosen), study.reader().info
     content = {"study": str(options.study), "power": table.to_dicts()}
     if table.is_empty():
-        return Answer(content, ["Nothing can be planned from no comparison."])
+        return Output(content, ["Nothing can be planned from no comparison."])
     unit = "groups" if info.groups else "images"
     title = f"{unit} that find it in {100 * table['power'][0]:g} % of studies; pilot: {info.group_count:,} {unit}"
     grid = Grid(PLANNED, ("name", "name", "number"), [*planned(table)], title)
-    return Answer(content, [grid, "Every row: `--json`. What each number means: `embedshift docs power`."])
+    return Output(content, [grid, "Every row: `--json`. What each number means: `embedshift docs power`."])

@@ -13,7 +13,7 @@ from embedshift.report.numbers import count
 from embedshift.statistics.duplicates import EXPECTED_FALSE
 from embedshift.study import Study, load
 from embedshift.study.lines import duplicate_lines, step_lines
-from embedshift.study.result import Answer, Grid
+from embedshift.study.result import Grid, Output
 from embedshift.study.whitening import WhitenedStudy
 
 # The tables that `--json` contains.
@@ -42,7 +42,7 @@ class Options(GroupedOptions):
     memory: float | None = setting(None, "Gigabytes for FAISS' index of a large gallery. Default: 4.", rare=True)
 
 
-def command(options: Options) -> Answer:
+def command(options: Options) -> Output:
     """Tests whether a search finds the original of each view, and lists likely duplicates."""
     study = load(options.study) if options.whiten is None else WhitenedStudy(options.study, options.whiten)
     study.regroup(options.groups)
@@ -63,7 +63,7 @@ def command(options: Options) -> Answer:
     content |= {name: study.table(name).to_dicts() for name in TABLES if name in study.table_names}
     if options.beside:
         content["beside"] = grids.beside(study, options.beside).to_dicts()
-    return Answer(content, [*_parts(study, options.beside)])
+    return Output(content, [*_parts(study, options.beside)])
 
 
 def _parts(study: Study, beside: str) -> Iterator[str | Grid]:

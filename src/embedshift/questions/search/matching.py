@@ -20,7 +20,7 @@ from embedshift.statistics.layout import image_means, sums_and_counts
 from embedshift.statistics.paired import paired_gains
 from embedshift.statistics.sample import Estimates, estimates_from_values, gather
 from embedshift.statistics.summary import DIFFERENCES_SCHEMA
-from embedshift.statistics.thresholds import Pairs, allowed_pairs, least_false_match_rate
+from embedshift.statistics.thresholds import ScoredPairs, allowed_pairs, least_false_match_rate
 
 RECALLS = {f"recall@{k}": k for k in (1, 5, 10)}
 MRR, OVERLAP, AUC = "mrr", "knn_overlap@10", "auc"
@@ -108,7 +108,7 @@ def matches(
     return pl.DataFrame(rows, schema=MATCHES, orient="row").fill_nan(None)
 
 
-def roc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
+def roc(cosines: Mapping[str, Values], pairs: ScoredPairs) -> pl.DataFrame:
     rates = RATES[least_false_match_rate(pairs.equivalent_images) <= RATES]
     rows: list[tuple[str, float, float]] = []
     for name, values in cosines.items():
@@ -125,7 +125,7 @@ def roc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=ROC, orient="row")
 
 
-def auc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
+def auc(cosines: Mapping[str, Values], pairs: ScoredPairs) -> pl.DataFrame:
     """How often a view is nearer to its original than two different images are to each other; ties count half."""
     rows = []
     for name, values in cosines.items():
@@ -139,7 +139,7 @@ def auc(cosines: Mapping[str, Values], pairs: Pairs) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SCHEMA, orient="row").fill_nan(None)
 
 
-def auc_values(cosines: Values, pairs: Pairs) -> Estimates:
+def auc_values(cosines: Values, pairs: ScoredPairs) -> Estimates:
     """Returns numbers of images whose mean is the AUC and whose spread is its error, including that of the pairs."""
     has_cosine = ~np.isnan(cosines)
     positives = cosines[has_cosine].astype(np.float32)

@@ -30,7 +30,7 @@ from embedshift.statistics.retrieval import TIE
 from embedshift.statistics.sample import IN_MEMORY
 from embedshift.statistics.search_index import LEAST_PAIRED, near_pairs, search_function
 from embedshift.statistics.summary import DIFFERENCES_SCHEMA
-from embedshift.statistics.thresholds import MATCHED, RATE, Pairs, all_pairs, least_false_match_rate
+from embedshift.statistics.thresholds import MATCHED, RATE, ScoredPairs, all_pairs, least_false_match_rate
 from embedshift.statistics.thresholds import thresholds as thresholds_of
 from embedshift.statistics.vector_layouts import ONE, needs
 from embedshift.statistics.vectors import normalised, normalised_float32
@@ -179,7 +179,7 @@ def pairs_of_augmentations(reader: Reader) -> pl.DataFrame:
 
 
 @functools.lru_cache(maxsize=1)
-def original_pairs(reader: Reader, count: int) -> Pairs:
+def original_pairs(reader: Reader, count: int) -> ScoredPairs:
     layout = settings(reader).layout
     refuse_without(reader, layout, needs(layout))
     columns = dict.fromkeys([*query_columns(layout), *gallery_columns(layout)])

@@ -6,7 +6,7 @@ from pathlib import Path
 from embedshift.config import ColumnNames, GroupedOptions
 from embedshift.questions.upgrade.result import upgrade
 from embedshift.registry import argument, setting
-from embedshift.study.result import Answer
+from embedshift.study.result import Output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +25,10 @@ class Options(GroupedOptions, ColumnNames):
     recall_margin: float | None = setting(None, "How much of recall@1 may be lost under any change. Default: 0.01.")
 
 
-def command(options: Options) -> Answer:
+def command(options: Options) -> Output:
     """Judges queries of the new encoder in the old index."""
     names = ("out", "onnx", "threshold", "false_match_rate", "recall_margin", "groups", "columns")
     found = upgrade(options.old, options.new, **{name: getattr(options, name) for name in names})
     pages = [] if options.page is None else found.save(options.page)[-1:]
     answer = found.answer([*pages, *filter(None, (options.out, options.onnx))])
-    return Answer(answer.content, [*answer.parts, "Every row: `--json`. What to do then: `embedshift docs upgrade`."])
+    return Output(answer.content, [*answer.parts, "Every row: `--json`. What to do then: `embedshift docs upgrade`."])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
 from embedshift.statistics.judged import FOLDS, Split
-from embedshift.statistics.linear_map import LinearMap, Sums
+from embedshift.statistics.linear_map import LinearMap, LinearSums
 from embedshift.statistics.vectors import finds_original, normalised_float32
 
 IDENTITY, ORTHOGONAL, LOW_RANK, RIDGE, RIDGE_VIEWS = "identity", "orthogonal", "low-rank", "ridge", "ridge-views"
@@ -84,7 +84,7 @@ class Both:
 
 
 @dataclass(frozen=True, eq=False)
-class Moments(Sums):
+class PairMoments(LinearSums):
     """Sums over pairs of a new vector x and an old vector y, each around the centre of its encoder."""
 
     count: float
@@ -94,18 +94,18 @@ class Moments(Sums):
     xy: Values
 
 
-def moments_of(both: Both, images: NDArray[np.bool_], columns: Sequence[int]) -> Moments:
+def moments_of(both: Both, images: NDArray[np.bool_], columns: Sequence[int]) -> PairMoments:
     new, old = both.centres
-    total = Moments(0, 0 * new, 0 * old, np.zeros((len(new), len(new))), np.zeros((len(new), len(old))))
+    total = PairMoments(0, 0 * new, 0 * old, np.zeros((len(new), len(new))), np.zeros((len(new), len(old))))
     for column in columns:
         chosen = images & both.there[:, column]
         x, y = both.new[chosen, column] - new, both.old[chosen, column] - old
-        total += Moments(len(x), x.sum(axis=0), y.sum(axis=0), x.T @ x, x.T @ y)
+        total += PairMoments(len(x), x.sum(axis=0), y.sum(axis=0), x.T @ x, x.T @ y)
     return total
 
 
 @dataclass(frozen=True)
-class Kind:
+class MapKind:
     """A way to fit a map: its name, the part of the mean variance that is added, and the part of dimensions kept."""
 
     name: str
@@ -117,25 +117,25 @@ class Kind:
         return self.name in (LOW_RANK, RIDGE_VIEWS)
 
 
-def kinds(both: Both) -> Iterator[Kind]:
+def kinds(both: Both) -> Iterator[MapKind]:
     """Yields what is tried, the simplest first; maps fitted to views only where other changes can be left out."""
     if both.old.shape[2] == both.new.shape[2]:
-        yield Kind(IDENTITY)
-    yield Kind(ORTHOGONAL)
+        yield MapKind(IDENTITY)
+    yield MapKind(ORTHOGONAL)
     has_others = len({*both.families.values()}) > 1
     if has_others:
-        yield from (Kind(LOW_RANK, 0.01, rank) for rank in RANKS)
-    yield from (Kind(RIDGE, part) for part in PARTS)
+        yield from (MapKind(LOW_RANK, 0.01, rank) for rank in RANKS)
+    yield from (MapKind(RIDGE, part) for part in PARTS)
     if has_others:
-        yield from (Kind(RIDGE_VIEWS, part) for part in PARTS)
+        yield from (MapKind(RIDGE_VIEWS, part) for part in PARTS)
 
 
-def fit(kind: Kind, moments: Moments, both: Both) -> LinearMap:
+def fit(kind: MapKind, moments: PairMoments, both: Both) -> LinearMap:
     """Fits a map to centred pairs, at the lengths that the vectors have."""
     return next(iter(fitted([kind], moments, both)))
 
 
-def fitted(tried: Sequence[Kind], moments: Moments, both: Both) -> Iterator[LinearMap]:
+def fitted(tried: Sequence[MapKind], moments: PairMoments, both: Both) -> Iterator[LinearMap]:
     """Yields the map of each kind; kinds that add the same part to the variance solve one system."""
     new, old = both.centres
     x, y = moments.x / moments.count, moments.y / moments.count
@@ -184,19 +184,19 @@ class Fits:
         self.halves = [both.columns(names) for names in halves if names]
         self.views = [[moments_of(both, fold, half) for fold in self.folds] for half in self.halves]
 
-    def without(self, folds: Sequence[int], halves: Sequence[int], *, views: bool) -> Moments:
+    def without(self, folds: Sequence[int], halves: Sequence[int], *, views: bool) -> PairMoments:
         """Returns the moments of originals, and of views in some halves of the changes, of all folds but some."""
         kept = [fold for fold in range(len(self.folds)) if fold not in folds]
         parts = [self.originals, *(self.views[half] for half in (halves if views else ()))]
-        return functools.reduce(Moments.__add__, (part[fold] for part in parts for fold in kept))
+        return functools.reduce(PairMoments.__add__, (part[fold] for part in parts for fold in kept))
 
-    def choose(self, folds: Sequence[int], margin: float) -> tuple[Kind, Kind]:
+    def choose(self, folds: Sequence[int], margin: float) -> tuple[MapKind, MapKind]:
         """Returns the kind that inner folds choose by recall@1, and the best that is fitted; of equals the simplest.
 
         It is the simplest that hardly loses against old queries, else the best.
         """
         out = [fold for fold in range(len(self.folds)) if fold not in folds]
-        tried, found, old = list(kinds(self.both)), dict[Kind, float](), 0.0
+        tried, found, old = list(kinds(self.both)), dict[MapKind, float](), 0.0
         sides = [[kind for kind in tried if kind.uses_views == views] for views in (False, True)]
         for inner in folds[:INNER]:
             of_originals = [*fitted(sides[0], self.without([*out, inner], [], views=False), self.both)]
@@ -223,7 +223,7 @@ class Fits:
         there = both.there[images[:, None], columns]
         return float((found & there).sum() / max(1, there.sum()))
 
-    def mapped(self, chosen: Sequence[Kind]) -> list[Floats]:
+    def mapped(self, chosen: Sequence[MapKind]) -> list[Floats]:
         """Returns the judged vectors of each fold, `[m, V, D]`, through maps that no image or change of theirs is in.
 
         `chosen` is the kind of each fold.
@@ -241,7 +241,7 @@ class Fits:
             own = [moments_of(both, fold, columns) for fold in self.folds]
             for fold, kind in enumerate(chosen):
                 if kind.uses_views:
-                    others = functools.reduce(Moments.__add__, (own[each] for each in range(count) if each != fold))
+                    others = functools.reduce(PairMoments.__add__, (own[each] for each in range(count) if each != fold))
                     asked = both.new[both.judged[fold][:, None], columns]
                     mapped[fold][:, columns] = _through(fit(kind, whole[fold] - others, both), asked)
         return mapped

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
-from embedshift.questions.upgrade.maps import IDENTITY, Both, Fits, Kind, fit
+from embedshift.questions.upgrade.maps import IDENTITY, Both, Fits, MapKind, fit
 from embedshift.statistics.agreement import neighbours_of
 from embedshift.statistics.coded_search import NEIGHBOURS
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
@@ -333,7 +333,7 @@ class Evaluated:
     calibration: Mapping[str, tuple[float, float]]
     curve: Mapping[int, Judged]
     recall: Judged
-    kind: Kind
+    kind: MapKind
     vectors: int
     alike: float
 

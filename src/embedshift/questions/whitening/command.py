@@ -12,7 +12,7 @@ from embedshift.report.numbers import fixed
 from embedshift.statistics.whitening import sentences
 from embedshift.store.embeddings import images_tried
 from embedshift.study import Study, load
-from embedshift.study.result import Answer, Grid
+from embedshift.study.result import Grid, Output
 from embedshift.study.whitening import check_studies, recommendation, whiten, whitening_tables
 
 # What follows a file that is loaded.
@@ -37,7 +37,7 @@ class Options(GroupedOptions):
     )
 
 
-def command(options: Options) -> Answer:
+def command(options: Options) -> Output:
     """Fits the map, and shows what a search finds with it."""
     studies = [load(folder) for folder in options.studies]
     check_studies(studies)
@@ -52,7 +52,7 @@ def command(options: Options) -> Answer:
     by_study = {str(study.folder): table.to_dicts() for study, table in zip(measured, tables, strict=True)}
     file = None if name is None else str(options.out)
     content = {"map": file, "written": name, "recommended": best, "whitening": by_study}
-    return Answer(content, [*_parts(options, measured, tables, name)])
+    return Output(content, [*_parts(options, measured, tables, name)])
 
 
 def _parts(

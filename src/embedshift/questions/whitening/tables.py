@@ -33,7 +33,7 @@ Found = tuple[dict[str, Values], float]
 
 
 @dataclass(frozen=True, eq=False)
-class Images:
+class FoldImages:
     """Embeddings of images `[n, D]`, of views by augmentation `[n, draws, D]`, and what belongs together."""
 
     originals: Floats
@@ -57,7 +57,7 @@ class Images:
         return round(float((1 + np.bincount(folds)[folds] - np.bincount(groups)[groups]).mean()))
 
 
-def fits(images: Images) -> Iterator[tuple[str, list[str], list[Whitening | None]]]:
+def fits(images: FoldImages) -> Iterator[tuple[str, list[str], list[Whitening | None]]]:
     """Yields, the simplest map first, its name, augmentations to try it on, and fits without each fold and to all."""
     folds = images.split.judged()
 
@@ -76,7 +76,7 @@ def fits(images: Images) -> Iterator[tuple[str, list[str], list[Whitening | None
         yield SHIFTS, list(members), [part.by_shifts() for part in moments(others)]
 
 
-def results(images: Images) -> Iterator[tuple[str, str, Found]]:
+def results(images: FoldImages) -> Iterator[tuple[str, str, Found]]:
     folds = [np.flatnonzero(fold) for fold in images.split.judged()]
     everything = [np.arange(len(images.originals))[:OF_A_SET]]
     for name, members, (*maps, fitted) in fits(images):
@@ -86,7 +86,7 @@ def results(images: Images) -> Iterator[tuple[str, str, Found]]:
 
 
 def _tried(
-    images: Images, folds: Sequence[NDArray[np.intp]], maps: Sequence[Whitening | None], names: Sequence[str]
+    images: FoldImages, folds: Sequence[NDArray[np.intp]], maps: Sequence[Whitening | None], names: Sequence[str]
 ) -> Iterator[tuple[str, Found]]:
     shape = images.views[names[0]].shape[:2]
     metrics = [RECALL, MRR, KEPT, "cosine", *([] if images.grouped is None else [CLASS])]
@@ -166,10 +166,10 @@ LEAST_TRIED = 20
 PROPORTIONS = ("recall", "matched", CLASS)
 
 
-def images_of(reader: Reader) -> Images:
+def images_of(reader: Reader) -> FoldImages:
     order, count = reader.image_rows.layout, images_tried(reader)
     vectors = np.nan_to_num(np.concatenate([*reader.image_rows.head(count).vectors()]))
-    return Images(
+    return FoldImages(
         vectors[:, order.views.index(ORIGINAL)],
         {name: vectors[:, order.positions(name)] for name in reader.augmentations},
         reader.family_of,
@@ -177,7 +177,7 @@ def images_of(reader: Reader) -> Images:
     )
 
 
-def table_of(images: Images, seed: int) -> pl.DataFrame:
+def table_of(images: FoldImages, seed: int) -> pl.DataFrame:
     names, groups = list(images.views), images.grouped
     if not images.split.is_possible:
         return pl.DataFrame(schema=SCHEMA)

@@ -8,7 +8,7 @@ import polars as pl
 from embedshift.config import CommandOptions
 from embedshift.registry import argument, setting
 from embedshift.study import load
-from embedshift.study.result import Answer, Grid
+from embedshift.study.result import Grid, Output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +19,8 @@ class Options(CommandOptions):
     least: float = setting(0.0, "Print only jumps from this size on.")
 
 
-def command(options: Options) -> Answer:
+def command(options: Options) -> Output:
     """Prints the jumps of each augmentation and block."""
     table = load(options.study).table("jumps").filter(pl.col("jump") >= options.least)
     rows = [[name, str(layer), f"{jump:.3f}"] for name, layer, jump, _ in table.iter_rows()]
-    return Answer({"jumps": table.to_dicts()}, [Grid(("augmentation", "layer", "jump"), ("name", "number"), rows)])
+    return Output({"jumps": table.to_dicts()}, [Grid(("augmentation", "layer", "jump"), ("name", "number"), rows)])
