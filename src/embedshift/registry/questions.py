@@ -1,11 +1,13 @@
 """The declaration of a question, and the registry that finds all questions."""
 
 import dataclasses
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
 import logging
 import pkgutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -98,11 +100,17 @@ class Question:
         """
         full = f"{self.package}.{name}"
         try:
-            return importlib.import_module(full) if importlib.util.find_spec(full) else None
+            return importlib.import_module(full) if full in sys.modules or _is_there(full) else None
         except Exception as error:
             if self.package.startswith(OUR_PACKAGE):
                 raise
             raise UsageError(f"the question {self.name!r}: its {name}.py cannot be loaded ({reason(error)})") from error
+
+
+@functools.cache
+def _is_there(module: str) -> bool:
+    """Looks for the file of a module, which takes longer than all else that is asked of a question's parts."""
+    return importlib.util.find_spec(module) is not None
 
 
 def find_questions() -> None:
