@@ -1,6 +1,7 @@
 """Rows of `differences` of what a search finds: against loops, made again with the search, and as they are printed."""
 
 import itertools
+import math
 import re
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_they_are_printed_beside_one_augmentation(study, cli):
     done = cli("search", study.folder, "--beside", "blur")
     printed = {
         line.split()[0]: re.findall(r"([+-][\d.]+) \((-?[\d.]+) to (-?[\d.]+)\) ?(\*?)", line)
-        for line in done.out.splitlines()
+        for line in done.out.replace("−", "-").splitlines()
         if line.split() and line.split()[0] in NAMES and " to " in line and "(" in line
     }
     assert printed.keys() == {"noise", "horizontal_flip"}
@@ -85,7 +86,8 @@ def test_they_are_printed_beside_one_augmentation(study, cli):
             pair = pl.col("augmentation").is_in([other, "blur"]) & pl.col("other").is_in([other, "blur"])
             row = study.differences().filter(pair, metric=metric).row(0, named=True)
             ends = sorted(100 * sign * row[name] for name in ("low", "high"))
-            wanted = (f"{100 * sign * row['difference']:+.1f}", *(f"{end:.1f}" for end in ends))
+            low, high = math.floor(10 * ends[0]) / 10, math.ceil(10 * ends[1]) / 10
+            wanted = (f"{100 * sign * row['difference']:+.1f}", f"{low:.1f}", f"{high:.1f}")
             assert numbers == (*wanted, "*" if row["significant"] else "")
     done = cli("search", study.folder, "--beside", "blurr")
     assert done.code == 2

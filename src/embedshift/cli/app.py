@@ -1,16 +1,20 @@
 """The command line: its start, its errors and exit codes, and the options that several commands have."""
 
 import contextlib
+import inspect
 import io
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 import embedshift
+from embedshift.cli.emit import emit
+from embedshift.cli.options import chosen, with_options
 from embedshift.cli.outputs import printable, say
 from embedshift.cli.signals import Signalled, stoppable, stopped
 from embedshift.config import GROUPS_WORDS
@@ -60,10 +64,8 @@ class _Group(TyperGroup):
     def loaded(self, name: str) -> Any:
         """Returns a command with its options, or None; only then is the folder of a question loaded."""
         if isinstance(self.get_command(None, name), _Stub):
-            from embedshift.cli.emit import callback
-
             alone = typer.Typer(add_completion=False, context_settings=SETTINGS)
-            alone.command(name)(callback(name))
+            alone.command(name)(_callback(name))
             self.commands[name] = typer.main.get_command(alone)
         return self.commands.get(name)
 
@@ -159,6 +161,20 @@ def with_flags(line: str) -> str:
     }
     line = re.sub(r"`columns\.(\w+)`", r"`\1_column`", line)
     return re.sub(r"`(\w+)`", lambda match: str(flags.get(match[1], match[1])), line)
+
+
+def _callback(name: str) -> Callable[..., None]:
+    """Loads a command of a question; returns it as a function with an option for each field of its `Options`."""
+    module = COMMANDS[name].part("command")
+
+    def run(**settings: Any) -> None:
+        options = chosen(module.Options, settings)
+        log_lines(options.quiet)
+        emit(module.command(options), with_flags, as_json=options.as_json)
+
+    _, _, more = str(inspect.getdoc(module.command)).partition("\n\n")
+    run.__doc__ = f"{COMMANDS[name].sentence}\n\n{more}"
+    return with_options(module.Options)(run)
 
 
 def commands() -> dict[str, Any]:

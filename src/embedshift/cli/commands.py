@@ -225,7 +225,7 @@ def verify(
     from embedshift.cli.results import verified
 
     log_lines(quiet)
-    emit(verified(folder), as_json=as_json)
+    emit(verified(folder), with_flags, as_json=as_json)
 
 
 @app.command(rich_help_panel="Files and help")

@@ -174,7 +174,7 @@ def write_and_print(config: ViewsConfig, out: Path, *, quiet: bool, as_json: boo
         f"{counts['written']} of {count(sum(counts.values()), 'image')} written, each with {files} views: {file}",
         f"To measure them: embedshift run --pairs {file} --out STUDY --model MODEL",
     )
-    emit(Output(content, lines), as_json=as_json)
+    emit(Output(content, lines), with_flags, as_json=as_json)
     _warn_of_failures("the views of %d of %d images could not be written", views, file)
     for first in [*views.doubtful][:1]:
         log.warning(
@@ -195,7 +195,7 @@ def estimate_and_print(config: ViewsConfig, out: Path, *, as_json: bool) -> None
         f"time: about {duration(found.seconds)} ({found.round_trip:.2f} s a round trip, {found.step:.2f} s a step)",
         f"memory: {found.memory / 2**30:.1f} GiB",
     )
-    emit(Output(dataclasses.asdict(found), lines), as_json=as_json)
+    emit(Output(dataclasses.asdict(found), lines), with_flags, as_json=as_json)
 
 
 def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
@@ -214,7 +214,11 @@ def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: b
         "To measure the attacked images with this or another encoder:",
         f"  embedshift run --pairs {folders} --out STUDY --model MODEL",
     )
-    emit(Output(content, [_attack_grid(attack, rows, target=config.target is not None), *lines]), as_json=as_json)
+    emit(
+        Output(content, [_attack_grid(attack, rows, target=config.target is not None), *lines]),
+        with_flags,
+        as_json=as_json,
+    )
     _warn_of_failures("%d of %d images could not be attacked", attack, file)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from embedshift.cli.app import IMAGES_WORDS, AsJson, GroupOption, Quiet, app, log_lines
+from embedshift.cli.app import IMAGES_WORDS, AsJson, GroupOption, Quiet, app, log_lines, with_flags
 from embedshift.cli.options import (
     RARE,
     choices,
@@ -194,13 +194,13 @@ def measure(
         build_report(study.reader(), has_tables=starts[0].state != "complete")
     counts = study.reader().info.counts
     if as_json:
-        emit(Output(study_json(study), []), as_json=True)
+        emit(Output(study_json(study), []), with_flags, as_json=True)
     else:
         is_new = starts[0].done < starts[0].images and starts[0].state != "complete"
         when = f"in {seconds:.1f} s" if is_new else "before; nothing was left to do"
         line = f"{counts.measured} of {count(counts.images, 'image')} measured {when}."
         parts: list[Any] = [title(study), *result_grids(study), *legend(study), line, *output_lines(study.folder)]
-        emit(Output({}, parts))
+        emit(Output({}, parts), with_flags)
     for first in study.failures().head(1).iter_rows(named=True):
         log.warning(
             "%d of %d images could not be measured (first: %s, stage %s: %s); %s lists all of them",

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, Gt, Le, MaxLen
 
-from embedshift.config.safe_files import in_plain_words, path_text, read_yaml
+from embedshift.config.safe_files import as_kind, in_plain_words, path_text, read_yaml
 from embedshift.errors import UsageError
 from embedshift.registry import CODE, Question, one_of, questions, setting, switch_kinds
 
@@ -240,7 +240,7 @@ def validated(kind: type[S], given: Mapping[str, Any]) -> S:
     for name in given:
         one_of("setting", str(name), [field.name for field in dataclasses.fields(kind)])  # type: ignore[arg-type]
     try:
-        return pydantic.TypeAdapter(kind).validate_python(dict(given))
+        return as_kind(kind, dict(given))
     except pydantic.ValidationError as error:
         # A text after the name is an alternative of its type.
         lines = list[str]()

@@ -27,7 +27,10 @@ def cores() -> int:
 
 def one_thread() -> contextlib.AbstractContextManager[Any]:
     """Context that limits BLAS and OpenMP to one thread, since threads may sum in another order."""
-    limits: contextlib.AbstractContextManager[Any] = _thread_pools(len(sys.modules)).limit(limits=1)
+    pools = _thread_pools(len(sys.modules))
+    if all(pool.num_threads == 1 for pool in pools.lib_controllers):  # within another such block
+        return contextlib.nullcontext()
+    limits: contextlib.AbstractContextManager[Any] = pools.limit(limits=1)
     return limits
 
 

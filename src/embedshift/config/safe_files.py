@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import stat
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
 
 if TYPE_CHECKING:
+    import pydantic
     import yaml
 
 T = TypeVar("T")
@@ -134,11 +136,24 @@ def in_plain_words(message: str) -> str:
     return words.replace("Input should be", "must be").replace("Field required", "is missing")
 
 
+@functools.lru_cache(maxsize=64)
+def _adapter(kind: Any) -> "pydantic.TypeAdapter[Any]":
+    import pydantic
+
+    return pydantic.TypeAdapter(kind)
+
+
+def as_kind(kind: type[T], content: Any) -> T:
+    """Returns the content as pydantic reads it; what reads a type is made once, which takes longer than its use."""
+    made: T = _adapter(kind).validate_python(content)  # type: ignore[arg-type]
+    return made
+
+
 def typed(kind: type[T], content: Any) -> T:
     import pydantic  # takes a tenth of a second, which `--help` does not need
 
     try:
-        return pydantic.TypeAdapter(kind).validate_python(content)
+        return as_kind(kind, content)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {in_plain_words(first['msg'])}") from error

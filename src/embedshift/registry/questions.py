@@ -1,11 +1,13 @@
 """The declaration of a question, and the registry that finds all questions."""
 
 import dataclasses
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
 import logging
 import pkgutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -82,12 +84,18 @@ def part_of(package: str, name: str, *, needed: bool = False) -> Any:
     """Imports a file of a question's folder; returns None if it is not there, unless it is needed."""
     full = f"{package}.{name}"
     try:
-        return importlib.import_module(full) if needed or importlib.util.find_spec(full) else None
+        return importlib.import_module(full) if needed or full in sys.modules or _is_there(full) else None
     except Exception as error:
         if package.startswith(OUR_PACKAGE):
             raise
         short = package.rpartition(".")[2]
         raise UsageError(f"the question {short!r}: its {name}.py cannot be loaded ({reason(error)})") from error
+
+
+@functools.cache
+def _is_there(module: str) -> bool:
+    """Looks for the file of a module, which takes longer than all else that is asked of a question's parts."""
+    return importlib.util.find_spec(module) is not None
 
 
 def find_questions() -> None:

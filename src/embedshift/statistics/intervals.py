@@ -186,14 +186,14 @@ def difference_of_proportions(
 
 
 def _upper_difference(gained: Values, lost: Values, number: Values, z: float) -> Values:
-    value = (gained - lost) / number
+    gap, slope, squared = gained - lost, 2 * number - gained + lost, z**2
+    value, four, eight = gap / number, 4 * number, 8 * number
 
     def is_within(difference: Values) -> NDArray[np.bool_]:
-        linear = (2 * number - gained + lost) * difference - gained - lost
-        free = lost * difference * (1 - difference)
-        q = (np.sqrt(np.maximum(0.0, linear**2 + 8 * number * free)) - linear) / (4 * number)
-        variance = number * (2 * q + difference * (1 - difference))
-        return np.asarray((gained - lost - number * difference) ** 2 < z**2 * variance)
+        linear, rest = slope * difference - gained - lost, 1 - difference
+        q = (np.sqrt(np.maximum(0.0, linear**2 + eight * (lost * difference * rest))) - linear) / four
+        variance = number * (2 * q + difference * rest)
+        return np.asarray((gap - number * difference) ** 2 < squared * variance)
 
     # Bisection to the last digit: SciPy's would import all of its optimisers.
     low, high = value, np.where(np.isnan(value), np.nan, 1.0)

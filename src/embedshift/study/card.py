@@ -1,6 +1,7 @@
 """A section for the model card of an encoder: what was measured, the numbers, their limits, and how to repeat it."""
 
 import datetime
+import functools
 import shlex
 
 import jinja2
@@ -55,6 +56,7 @@ def card(reader: Reader) -> str:
     )
 
 
+@functools.cache
 def _template() -> jinja2.Template:
     """Returns the template of the section, which escapes all values but `Markup`, as Markdown."""
     environment = templates().overlay(

@@ -55,7 +55,7 @@ class Output:
     """What a command prints.
 
     Args:
-        content: The object that `--json` prints.
+        content: The object to print as JSON.
         parts: Lines and tables for a reader, in their order.
         exit_code: The exit code of the command.
         files: Texts to write to files that the user named.
@@ -98,7 +98,7 @@ class Result(Shown):
         Args:
             written: The files that it has written.
             exit_code: Its exit code.
-            **content: More entries of the object that `--json` prints.
+            **content: More entries of the object to print as JSON.
         """
         files = [str(file) for file in written]
         lines = [f"Written: {', '.join(files)}"] if files else []

@@ -50,7 +50,11 @@ class Evidence:
 
     def having(self, keys: Iterable[Key]) -> int:
         """Returns how many images have a value of each of the keys; 0 if a key is missing."""
-        return min(int(self.sample.having[self.columns[key]]) if key in self.columns else 0 for key in keys)
+        return min(self._having.get(key, 0) for key in keys)
+
+    @functools.cached_property
+    def _having(self) -> dict[Key, int]:
+        return {key: int(self.sample.having[column]) for key, column in self.columns.items()}
 
     def measures(self, metric: str) -> bool:
         return any(self.sample.having[column] for key, column in self.columns.items() if key[0] == metric)
