@@ -102,3 +102,17 @@ def test_no_line_has_a_rate_before_an_image_is_measured(clock, caplog):
         clock.seconds += 60
         step(10)
     assert caplog.messages[-1] == "14 of 24 images, 12.0 s/image, 120 s of measuring left"
+
+
+def test_a_number_is_never_cut_and_a_heading_is_folded(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    rows = [["mirror", "47,000 (46,000 to 48,000)", "1,234,567.89"], [], ["crop", "–", "1"]]
+    grid = Grid(("change", "images that are really needed", "a very long heading"), ("name", "number"), rows)
+    print_grid(grid)
+    out = capsys.readouterr().out
+    assert all(cell in out for row in rows for cell in row)
+    assert "images that are really needed" not in out, "folded"
+    assert max(map(len, out.splitlines())) <= 60
+    narrow = Grid(("change",), ("name",), [["mirror"]], "instead")
+    print_grid(Grid(grid.headings, grid.kinds, [["m" * 50, *rows[0][1:]]], narrow=[narrow]))
+    assert "instead" in capsys.readouterr().out

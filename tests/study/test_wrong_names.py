@@ -1,0 +1,40 @@
+"""A wrong name of a table, of a setting, or a rate in another form, in Python."""
+
+import pytest
+
+from embedshift.errors import UsageError
+from support import studies
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return studies.copied(studies.plain(), tmp_path_factory.mktemp("names") / "study")
+
+
+def test_the_nearest_name_is_suggested(study):
+    with pytest.raises(AttributeError, match=r"^'Study' object has no attribute 'sumary'; did you mean 'summary'\?$"):
+        study.sumary()
+    with pytest.raises(AttributeError, match=r"did you mean 'drift'"):
+        study.drifts()
+    with pytest.raises(UsageError, match=r"^unknown setting of search 'queris'; did you mean 'queries'\? Known: "):
+        study.search(queris=9)
+    with pytest.raises(AttributeError, match=r"no attribute '_repr_png_'$"):
+        study._repr_png_()
+
+
+def test_a_rate_is_a_number_a_text_or_a_list(study):
+    wanted = [0.5, 0.4]
+    for given in ([0.4, 0.5], "0.4,0.5", ("0.5", 0.4)):
+        assert study.thresholds(false_match_rate=given)["false_match_rate"].to_list() == wanted
+    for given in (0.4, "0.4"):
+        assert study.thresholds(false_match_rate=given)["false_match_rate"].to_list() == [0.4]
+    with pytest.raises(UsageError, match=r"`false_match_rate`: could not convert string to float: 'few'; give numbers"):
+        study.thresholds(false_match_rate="few")
+
+
+def test_a_command_that_is_a_method_has_its_name_and_signature(study):
+    assert "drift" in dir(study)
+    assert study.drift.__func__.__name__ == "drift"
+    assert "Names what happened to batches" in study.drift.__doc__
