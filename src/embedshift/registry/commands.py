@@ -15,7 +15,7 @@ class Command:
     """A command, whose folder has a `command.py` with `Options` and `command`.
 
     `Options` is a frozen dataclass; the command line makes an option of each field that is a `setting` or an
-    `argument`. `command` takes an instance of it and returns an `embedshift.study.result.Result`.
+    `argument`. `command` takes an instance of it and returns an `embedshift.study.result.Output`.
 
     Args:
         package: The import name of its folder: `__name__` of its `__init__.py`.

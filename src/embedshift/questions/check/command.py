@@ -4,18 +4,15 @@ import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embedshift.config import GroupedOptions
 from embedshift.errors import UsageError
-from embedshift.questions.check.check import check
-from embedshift.questions.check.proposal import propose
-from embedshift.questions.check.result import Checked, to_junit, to_markdown, warnings
 from embedshift.registry import argument, setting
-from embedshift.store.naming import tails
-from embedshift.study import load
-from embedshift.study.head import head
-from embedshift.study.result import Output
+
+if TYPE_CHECKING:
+    from embedshift.questions.check.result import Checked
+    from embedshift.study.result import Output
 
 log = logging.getLogger("embedshift")
 DEFAULT = Path("rules.yaml")
@@ -39,8 +36,12 @@ class Options(GroupedOptions):
     init: bool = setting(False, "Propose rules from this study; check nothing.")
 
 
-def command(options: Options) -> Output:
+def command(options: Options) -> "Output":
     """Checks a study against rules, or proposes them."""
+    from embedshift.questions.check.check import check
+    from embedshift.questions.check.proposal import propose
+    from embedshift.questions.check.result import warnings
+
     given, rules = options, options.rules
     margins = {"shift_margin": given.shift_margin, "recall_margin": given.recall_margin}
     has_margin = any(margin is not None for margin in margins.values())
@@ -59,7 +60,12 @@ def command(options: Options) -> Output:
     return checked.answer(files=_files(given, checked), strict=given.strict)
 
 
-def _files(options: Options, checked: Checked) -> dict[Path, str]:
+def _files(options: Options, checked: "Checked") -> dict[Path, str]:
+    from embedshift.questions.check.result import to_junit, to_markdown
+    from embedshift.store.naming import tails
+    from embedshift.study import load
+    from embedshift.study.head import head
+
     files = {} if options.junit is None else {options.junit: to_junit(checked, strict=options.strict)}
     if options.markdown is not None:
         paths = [path.resolve() for path in (options.against, options.study) if path is not None]
@@ -68,6 +74,8 @@ def _files(options: Options, checked: Checked) -> dict[Path, str]:
     return files
 
 
-def _proposed(file: Path) -> Output:
+def _proposed(file: Path) -> "Output":
+    from embedshift.study.result import Output
+
     rules = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("  - ")]
     return Output({}, [f"Written: {file}", "About as many images as stand behind a rule decide it:", *rules])

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from embedshift.config import GroupedOptions
-from embedshift.questions.compare.result import compare
 from embedshift.registry import argument, setting
-from embedshift.study.result import Output
-from embedshift.study.whitening import whitened
+
+if TYPE_CHECKING:
+    from embedshift.study.result import Output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +24,12 @@ class Options(GroupedOptions):
     recall_margin: float | None = setting(None, "Equivalent if at most so much of recall@1 is lost, such as 0.01.")
 
 
-def command(options: Options) -> Output:
+def command(options: Options) -> "Output":
     """Compares studies."""
+    from embedshift.questions.compare.result import compare
+    from embedshift.study.result import Output
+    from embedshift.study.whitening import whitened
+
     given = options.studies if options.whiten is None else whitened(options.studies, options.whiten)
     margins = {"shift_margin": options.shift_margin, "recall_margin": options.recall_margin}
     comparison = compare(given, out=options.out, groups=options.groups, **margins)

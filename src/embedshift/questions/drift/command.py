@@ -3,15 +3,15 @@
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import embedshift
 from embedshift.config import ColumnNames, GroupedOptions, Json
 from embedshift.errors import UsageError
-from embedshift.questions.drift.result import check_tolerance, drift
 from embedshift.registry import argument, setting
-from embedshift.sources.vector_source import KIND as VECTORS
-from embedshift.study import load
-from embedshift.study.result import Output
+
+if TYPE_CHECKING:
+    from embedshift.study.result import Output
 
 # The exit code where a batch is beyond the tolerance, or too small to judge.
 BEYOND = 3
@@ -35,8 +35,12 @@ class Options(GroupedOptions, ColumnNames):
     )
 
 
-def command(options: Options) -> Output:
+def command(options: Options) -> "Output":
     """Names what happened to each batch."""
+    from embedshift.questions.drift.result import check_tolerance, drift
+    from embedshift.study import load
+    from embedshift.study.result import Output
+
     tolerance = options.tolerance
     if tolerance is not None:  # before images are measured
         check_tolerance(tolerance)
@@ -57,6 +61,8 @@ def command(options: Options) -> Output:
 
 def measure_originals(info: Json, images: Path, place: Path) -> Path:
     """Returns a study inside `place` of the images in a folder as they are, by the encoder of another study's info."""
+    from embedshift.sources.vector_source import KIND as VECTORS
+
     config = info["config"]
     if info["source"]["kind"] == VECTORS:
         raise UsageError("the study was made from vectors, without an encoder that measures images; give vectors")

@@ -1,17 +1,14 @@
 """The command `embedshift explain`."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embedshift.config import GroupedOptions
-from embedshift.questions.meaning.explained import HEADINGS, DirectionFinding, cells, findings, why_nothing
-from embedshift.questions.meaning.namer import name_images
 from embedshift.registry import argument, setting
-from embedshift.statistics.meaning import LEAST
-from embedshift.study.result import Grid, Output
-from embedshift.study.study import opened
+
+if TYPE_CHECKING:
+    from embedshift.study.result import Output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +23,18 @@ class Options(GroupedOptions):
     namer: str | None = setting(None, "Encoder with a text tower that finds the words' images.")
 
 
-def command(options: Options) -> Output:
+def command(options: Options) -> "Output":
     """Says what directions stand for.
 
     Without options it repeats the last ones.
     """
+    from embedshift.questions.meaning.explained import findings, why_nothing
+    from embedshift.questions.meaning.grids import printed
+    from embedshift.questions.meaning.namer import name_images
+    from embedshift.statistics.meaning import LEAST
+    from embedshift.study.result import Output
+    from embedshift.study.study import opened
+
     study = opened(options.study, options.groups, LEAST)
     words: Any = None if options.words is None else str(options.words)
     if options.namer is not None:
@@ -43,16 +47,4 @@ def command(options: Options) -> Output:
     why = "" if found else why_nothing(study.reader(), settings.get("features", ""))
     sentences = {each.direction: each.sentence for each in found}
     content = {"study": str(options.study), "meaning": table.to_dicts(), "sentences": sentences, "why": why}
-    return Output(content, [why] if why else [*_parts(found, settings)])
-
-
-def _parts(found: list[DirectionFinding], settings: dict[str, str]) -> Iterator[str | Grid]:
-    if rows := [cells(finding) for finding in found if finding.is_found]:
-        yield Grid(HEADINGS, ("text", "number", "text"), rows)
-    if nothing := [finding.direction for finding in found if not finding.is_found]:
-        yield f"No property and no word goes with: {', '.join(nothing)}."
-    files = {name: settings.get(f"{name}_file") for name in ("properties", "words")}
-    given = "".join(f", {name} of {file}" for name, file in files.items() if file)
-    features = settings.get("features", "augmentations")
-    yield f"Explained: {features}{given}. A star: further than images along random directions."
-    yield "Every row: `--json`. What each number means: `embedshift docs meaning`."
+    return Output(content, [why] if why else [*printed(found, settings)])

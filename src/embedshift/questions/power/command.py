@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from embedshift.config import GroupedOptions
 from embedshift.registry import argument, setting
-from embedshift.statistics.intervals import LEAST_IMAGES
-from embedshift.statistics.power import PLANNED, planned
-from embedshift.study.result import Grid, Output
-from embedshift.study.study import opened
+
+if TYPE_CHECKING:
+    from embedshift.study.result import Output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,13 @@ class Options(GroupedOptions):
     power: float | None = setting(None, "With what probability it is found. Default: 0.8.")
 
 
-def command(options: Options) -> Output:
+def command(options: Options) -> "Output":
     """Plans how many images a comparison needs."""
+    from embedshift.statistics.intervals import LEAST_IMAGES
+    from embedshift.statistics.power import PLANNED, planned
+    from embedshift.study.result import Grid, Output
+    from embedshift.study.study import opened
+
     study = opened(options.study, options.groups, LEAST_IMAGES)
     chosen = {"ratio": options.ratio, "recall_loss": options.recall_loss, "power": options.power}
     table, info = study.table("power", measured=True, **chosen), study.reader().info

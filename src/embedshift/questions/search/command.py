@@ -1,20 +1,14 @@
 """The command `embedshift search`."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from embedshift.config import GroupedOptions, Json
-from embedshift.questions.search import grids
 from embedshift.registry import argument, setting
-from embedshift.report.numbers import count
-from embedshift.statistics.duplicates import EXPECTED_FALSE
-from embedshift.study import Study, load
-from embedshift.study.lines import duplicate_lines, step_lines
-from embedshift.study.result import Grid, Output
-from embedshift.study.whitening import WhitenedStudy
+
+if TYPE_CHECKING:
+    from embedshift.study.result import Output
 
 # The tables that `--json` contains.
 TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates")
@@ -42,8 +36,14 @@ class Options(GroupedOptions):
     memory: float | None = setting(None, "Gigabytes for FAISS' index of a large gallery. Default: 4.", rare=True)
 
 
-def command(options: Options) -> Output:
+def command(options: Options) -> "Output":
     """Tests whether a search finds the original of each view, and lists likely duplicates."""
+    from embedshift.questions.search.grids import beside, printed
+    from embedshift.statistics.duplicates import EXPECTED_FALSE
+    from embedshift.study import load
+    from embedshift.study.result import Output
+    from embedshift.study.whitening import WhitenedStudy
+
     study = load(options.study) if options.whiten is None else WhitenedStudy(options.study, options.whiten)
     study.regroup(options.groups)
     threshold, expected = options.threshold, options.expected_false
@@ -62,40 +62,5 @@ def command(options: Options) -> Output:
         content["layout"] = options.layout
     content |= {name: study.table(name).to_dicts() for name in TABLES if name in study.table_names}
     if options.beside:
-        content["beside"] = grids.beside(study, options.beside).to_dicts()
-    return Output(content, [*_parts(study, options.beside)])
-
-
-def _parts(study: Study, beside: str) -> Iterator[str | Grid]:
-    if study.augmentations:
-        yield grids.recall_grid(study, study.table("search"))
-    if beside:
-        yield grids.beside_grid(study, beside)
-    if len(study.table("thresholds")):
-        yield grids.threshold_grid(study)
-    else:
-        images = count(study.reader().info.counts.measured, "image")
-        yield (
-            f"No thresholds for duplicates: {images} cannot give enough pairs for the default rates. "
-            "A larger rate needs fewer, for example `--false-match-rate 0.05`."
-        )
-    yield from duplicate_lines(study)
-    yield from _predicted(study)
-    if isinstance(study, WhitenedStudy):
-        yield "With the map; nothing was written. On images that it was fitted to, it may look better than on others."
-        yield "Cosines and thresholds are of mapped embeddings: not comparable with those without the map."
-        return
-    yield from step_lines(study, lists_duplicates=True)
-    yield f"Tables: {study.folder / 'tables'}. `embedshift report {study.folder}` adds them to the report."
-
-
-def _predicted(study: Study) -> Iterator[str]:
-    if not study.augmentations:
-        return
-    predicted = study.table("gallery_sizes").filter(kind="predicted").drop_nulls("recall")
-    largest = predicted.filter(pl.col("images") == pl.col("images").max()).sort("recall", maintain_order=True)
-    if len(largest):
-        yield f"Predicted recall@1 among {largest['images'][0]:,} images:"
-    for row in largest.iter_rows(named=True):
-        interval = "" if row["ci_low"] is None else f" ({row['ci_low']:.3f} to {row['ci_high']:.3f})"
-        yield f"  {row['recall']:.3f}{interval}  {row['augmentation']}"
+        content["beside"] = beside(study, options.beside).to_dicts()
+    return Output(content, [*printed(study, options.beside)])

@@ -1,13 +1,17 @@
-"""Tables of text of a search: recall by augmentation, thresholds of duplicates, and one augmentation beside others."""
+"""The text of a search: recall by augmentation, thresholds of duplicates, one augmentation beside others, and lines."""
+
+from collections.abc import Iterator
 
 import polars as pl
 
 from embedshift.config import Json
 from embedshift.registry import one_of
 from embedshift.report.changes import layout_words
-from embedshift.report.numbers import MISSING, ends, fixed
+from embedshift.report.numbers import MISSING, count, ends, fixed
 from embedshift.study import Study
+from embedshift.study.lines import duplicate_lines, step_lines
 from embedshift.study.result import Grid
+from embedshift.study.whitening import WhitenedStudy
 
 
 def recall_grid(study: Study, recall: pl.DataFrame) -> Grid:
@@ -91,3 +95,39 @@ def _points(row: Json) -> str:
         return MISSING
     interval = ends(row["low"], row["high"], 1)
     return f"{fixed(row['difference'], 1, signed=True)} ({interval}) {'*' if row['significant'] else ' '}"
+
+
+def printed(study: Study, beside: str) -> Iterator[str | Grid]:
+    """Yields what `search` prints: its tables, likely duplicates, larger galleries, and what to do now."""
+    if study.augmentations:
+        yield recall_grid(study, study.table("search"))
+    if beside:
+        yield beside_grid(study, beside)
+    if len(study.table("thresholds")):
+        yield threshold_grid(study)
+    else:
+        images = count(study.reader().info.counts.measured, "image")
+        yield (
+            f"No thresholds for duplicates: {images} cannot give enough pairs for the default rates. "
+            "A larger rate needs fewer, for example `--false-match-rate 0.05`."
+        )
+    yield from duplicate_lines(study)
+    yield from _predicted(study)
+    if isinstance(study, WhitenedStudy):
+        yield "With the map; nothing was written. On images that it was fitted to, it may look better than on others."
+        yield "Cosines and thresholds are of mapped embeddings: not comparable with those without the map."
+        return
+    yield from step_lines(study, lists_duplicates=True)
+    yield f"Tables: {study.folder / 'tables'}. `embedshift report {study.folder}` adds them to the report."
+
+
+def _predicted(study: Study) -> Iterator[str]:
+    if not study.augmentations:
+        return
+    predicted = study.table("gallery_sizes").filter(kind="predicted").drop_nulls("recall")
+    largest = predicted.filter(pl.col("images") == pl.col("images").max()).sort("recall", maintain_order=True)
+    if len(largest):
+        yield f"Predicted recall@1 among {largest['images'][0]:,} images:"
+    for row in largest.iter_rows(named=True):
+        interval = "" if row["ci_low"] is None else f" ({row['ci_low']:.3f} to {row['ci_high']:.3f})"
+        yield f"  {row['recall']:.3f}{interval}  {row['augmentation']}"

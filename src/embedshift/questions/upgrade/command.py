@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from embedshift.config import ColumnNames, GroupedOptions
-from embedshift.questions.upgrade.result import upgrade
 from embedshift.registry import argument, setting
-from embedshift.study.result import Output
+
+if TYPE_CHECKING:
+    from embedshift.study.result import Output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +27,11 @@ class Options(GroupedOptions, ColumnNames):
     recall_margin: float | None = setting(None, "How much of recall@1 may be lost under any change. Default: 0.01.")
 
 
-def command(options: Options) -> Output:
+def command(options: Options) -> "Output":
     """Judges queries of the new encoder in the old index."""
+    from embedshift.questions.upgrade.result import upgrade
+    from embedshift.study.result import Output
+
     names = ("out", "onnx", "threshold", "false_match_rate", "recall_margin", "groups", "columns")
     found = upgrade(options.old, options.new, **{name: getattr(options, name) for name in names})
     pages = [] if options.page is None else found.save(options.page)[-1:]
