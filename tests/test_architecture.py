@@ -100,7 +100,7 @@ def test_a_question_is_declared_with_the_registry_and_the_standard_library_alone
 
 
 def outside_the_command_line(is_meant: Callable[[ast.AST], bool]) -> list[str]:
-    """The files other than the command line's, and the commands of questions and their text, that hold what is meant."""
+    """The files that hold what is meant, other than those of the command line and of the questions' commands."""
     files = [name for name, inside in nodes().items() if any(map(is_meant, inside))]
     assert any(name.startswith("cli/") for name in files), "what is meant is seen"
     return sorted(
