@@ -43,7 +43,7 @@ window.fetch = (url, options) => !/queue.join/.test(url) ? send(url, options)
 
 
 class Guard:
-    """Answers only this machine's page and its events, and sends `POLICY` with each answer."""
+    """Refuses requests from other hosts, other origins or unknown paths; adds the content security policy."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

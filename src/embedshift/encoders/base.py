@@ -135,7 +135,7 @@ class Preprocess:
         return cls(checked_size(name, size), means, deviations)
 
     def square(self, how: Resize | Literal["own"] | None = None) -> Resize:
-        """Returns the effective `resize`: None and "own" follow its own library."""
+        """Returns "squash" or "crop": as given, or for None and "own" as the encoder's own library does it."""
         return how if how in ("squash", "crop") else "squash" if self.squash else "crop"
 
     def at(self, size: int | None) -> "Preprocess":

@@ -264,7 +264,7 @@ def _turned(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def _rgb(image: Image.Image) -> Pixels:
-    """Returns RGB `[H, W, 3]` of a loaded image; copies of the whole would multiply its memory."""
+    """Converts a loaded image to RGB `[H, W, 3]`, a large one strip by strip to bound the memory."""
     bits = tiff.depth(image) if isinstance(image, TiffImagePlugin.TiffImageFile) else 16
     if image.width * image.height <= STRIP:
         return np.asarray(_to_rgb(image, bits))

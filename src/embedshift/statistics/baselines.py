@@ -137,7 +137,7 @@ def _thinned(kept: Values) -> Values:
 
 
 def _directions(vectors: Values) -> tuple[Values, Values]:
-    """Returns unit vectors, 0 in place of one without a direction, and whether each has one."""
+    """Normalises vectors to length 1, or 0 without a direction; also returns 1.0 for each that has one, else 0.0."""
     directions = normalised(vectors)
     return np.nan_to_num(directions), np.asarray(~np.isnan(directions).any(axis=1), np.float64)
 

@@ -173,7 +173,7 @@ def _unit_ranks(values: ArrayLike) -> Floats:
 
 
 def correlation_ends(correlations: Values, counts: ArrayLike) -> tuple[Values, Values]:
-    """Returns 95 % intervals of Spearman's ρ (Bonett and Wright 2000) of so many images, or groups."""
+    """Returns 95 % intervals of Spearman correlations (Bonett and Wright 2000), each from `counts` images or groups."""
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.sqrt((1 + correlations**2 / 2) / np.maximum(np.asarray(counts, np.float64) - 3, 0))
         middle, far = np.arctanh(correlations), float(ndtri((1 + CONFIDENCE) / 2)) * error

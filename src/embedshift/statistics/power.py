@@ -69,7 +69,7 @@ def _most_lost(critical: float, most: int) -> Values:
 
 
 def least_images(is_enough: Callable[[int], bool], first: int = LEAST_IMAGES) -> int | None:
-    """Returns the least number of images, from `first` on, that is enough; None beyond a billion."""
+    """Returns the smallest number, from `first` on, for which `is_enough` is true; None above a billion."""
     enough = max(1, first)
     while not is_enough(enough):
         enough *= 2

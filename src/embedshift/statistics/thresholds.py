@@ -101,7 +101,7 @@ def _between_groups(pairs: ScoredPairs, groups: GroupNumbers | None) -> ScoredPa
 
 
 def least_false_match_rate(images: int) -> float:
-    """Returns the least false-match rate that `images` images allow: that of ten pairs."""
+    """Returns the smallest false-match rate that can be estimated from so many images: ten of all their pairs."""
     return _LEAST_PAIRS / (images * (images - 1) / 2) if images > 1 else math.inf
 
 

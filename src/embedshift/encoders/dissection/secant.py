@@ -56,7 +56,7 @@ def pull_back(function: Callable[[Tensor], Tensor], originals: Tensor, views: Te
 
 
 def _unit_secant(original: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns `u / |u|²`, pulled back through the division by the length, and `|u|`; u = difference of unit vectors."""
+    """Returns weights g with g · (view − original) = 1, and the distance of the normalised vectors, which g splits."""
     old, new = (vectors.norm(dim=-1, keepdim=True) for vectors in (original, view))
     unit = view / new - original / old
     length = unit.norm(dim=-1, keepdim=True)

@@ -48,7 +48,7 @@ class Decision:
 def decide(
     estimate: Estimate, bound: float, *, least: bool, by_interval: bool = True, same: float | None = None
 ) -> Decision:
-    """Decides by its interval whether a number keeps a bound; without one, or with `by_interval` off, by its value.
+    """Decides whether a number satisfies a bound: by its 95 % interval, or by the number with `by_interval` off.
 
     `same` is the number of no difference from a reference, 0 or 1; None = there is no reference.
     """

@@ -382,7 +382,7 @@ def evaluate(both: Both, cut: Cut, margin: float, seed: int) -> tuple[LinearMap,
 
 
 def _curve(fits: Fits, judging: Judging, margin: float) -> dict[int, Judged]:
-    """Returns recall@1 through the best fitted map by the number of images fitted: a quarter, half, all."""
+    """Returns the learning curve: recall@1 with the best map fitted to a quarter, half and all of the images."""
     both, folds, found = judging.both, [*range(len(judging.both.judged))], dict[int, Values]()
     position = both.groups // len(folds)
     for part in CURVE:
