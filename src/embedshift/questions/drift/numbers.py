@@ -412,7 +412,7 @@ class _Comparison:
         return float(products[0, change] / np.sqrt(covariance[change, change]) / limit)
 
     def fractions(self, chosen: Sequence[int]) -> tuple[Fraction, ...]:
-        """Returns the fraction of images with each change, the chosen ones estimated jointly; 0 to 1 if lost in noise."""
+        """Returns the fraction of images with each change, the chosen estimated jointly; 0 to 1 if lost in noise."""
         found = self.solved(np.arange(self.products.shape[1])[:, None])[0][..., 0]
         found[:, list(chosen)] = self.solved(chosen)[0]
         pairs = zip(found.T, self.reference.seen, strict=True)
