@@ -44,7 +44,11 @@ def test_a_command_imports_neither_what_draws_nor_what_encodes_where_it_need_not
     names = imported("-c", COMMAND, "search", str(study.folder))
     assert "embedshift.cli.terminal" in names
     assert not names & {"jinja2", "matplotlib", "plotly", "torch", "transformers"}
-    other = studies.copied(study, tmp_path / "other")
+
+
+@pytest.mark.matrix
+def test_a_comparison_that_writes_its_page_imports_no_torch(tmp_path):
+    study, other = (studies.copied(studies.plain(), tmp_path / name) for name in ("study", "other"))
     compares = "import sys, embedshift; embedshift.compare(sys.argv[1:3], out=sys.argv[3])"
     assert "torch" not in imported("-c", compares, str(study.folder), str(other.folder), str(tmp_path / "out"))
 

@@ -142,9 +142,7 @@ def test_an_image_that_ends_its_loader_is_tried_alone_and_then_a_failure(tmp_pat
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize(
-    "do", [die, stop, pytest.param(no_memory, marks=pytest.mark.matrix)], ids=lambda do: do.__name__
-)
+@pytest.mark.parametrize("do", first_only([die, stop, no_memory]), ids=lambda do: do.__name__)
 def test_an_image_that_is_well_at_the_second_try_is_measured(tmp_path, photos, do):
     study, pids = run(tmp_path, photos, do, tries=1)
     assert study.failures().is_empty()

@@ -177,6 +177,7 @@ def test_an_actor_that_dies_is_replaced_and_its_shard_done_again(photos, tmp_pat
     assert same(lost, run(photos, tmp_path / "local", "local"))
 
 
+@pytest.mark.matrix  # that shards of an encoder that ends go to others, several_nodes.py shows
 def test_a_call_of_many_shards_keeps_its_loaders_and_gives_up_only_what_fails(tmp_path, caplog):
     photos, drawn = studies.pictures(40), tmp_path / "drawn"
     drawn.mkdir()

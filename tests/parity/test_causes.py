@@ -98,6 +98,7 @@ def test_a_service_of_three_steps_is_named_with_what_to_change(kind, quality, pr
     assert causes.unexplained <= causes.floor
 
 
+@pytest.mark.matrix  # tests/parity/test_equal_stacks.py has equal stacks of every kind of encoder
 def test_equal_stack_names_nothing(dinov2, files):
     vectors = served_vectors(dinov2, files)
     noisy = vectors + np.random.default_rng(0).normal(0, 1e-4 * np.abs(vectors).mean(), vectors.shape)

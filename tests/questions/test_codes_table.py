@@ -86,6 +86,7 @@ def test_it_has_a_row_for_each_code_change_and_metric_with_paired_intervals(stud
     assert lead["difference"] is None
 
 
+@pytest.mark.matrix  # they are those of `judge`, of which tests/statistics/test_judged.py counts how often they hold
 def test_intervals_of_losses_hold_the_truth():
     """Worlds of which a fresh sample of 4,000 images, in galleries of equal size, gives the true loss."""
     rng, held, count = np.random.default_rng(3), 0, 60

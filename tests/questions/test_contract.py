@@ -297,13 +297,15 @@ def test_a_section_says_what_the_number_of_images_allows(images):
 
 @pytest.mark.parametrize(
     ("others", "words"),
-    [
-        ({"layers": False}, 'questions.layers: {"layers": true} there, null now'),
-        ({"heads_tokens": False}, "questions.heads"),
-        ({"maps": ("relevance",)}, "questions.maps"),
-        ({"labels": ["cat", "dog"]}, "questions.text.labels.hash"),
-        ({"words": {"blur": "out of focus"}}, '"out of focus"'),
-    ],
+    first_only(
+        [
+            ({"layers": False}, 'questions.layers: {"layers": true} there, null now'),
+            ({"heads_tokens": False}, "questions.heads"),
+            ({"maps": ("relevance",)}, "questions.maps"),
+            ({"labels": ["cat", "dog"]}, "questions.text.labels.hash"),
+            ({"words": {"blur": "out of focus"}}, '"out of focus"'),
+        ]
+    ),
     ids=str,
 )
 def test_another_switch_is_another_study(others, words, study, tmp_path):

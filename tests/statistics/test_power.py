@@ -11,6 +11,7 @@ from scipy import integrate, stats
 from embedshift.statistics import power
 from embedshift.statistics.intervals import difference_of_proportions
 from embedshift.statistics.power import Discordance, Planned, power_of_loss, power_of_mean, sd_with_ends
+from support.matrix import first_only
 
 Z95 = stats.norm.ppf(0.975)
 SAMPLES = {
@@ -113,16 +114,16 @@ def test_a_plan_is_a_search_over_images():
     assert power.plan_for_mean(values, math.log(1.2), critical, 0.9) == Planned(*wanted)
     assert power.plan_for_mean(1e-3 * values, math.log(1.2), critical) == Planned(8, 8, 8), "no interval of fewer"
 
-    fractions = 0.3, stats.beta.ppf(0.025, 27, 64), stats.beta.ppf(0.975, 28, 63)
-    for growth, others in ((0.0, 0), (0.4, 0), (0.4, 500)):
-        pilot = Discordance(0.3, 90, growth, 90 + others, others)
-        wanted = []
-        for each in fractions:
-            differing = (each * (1 + growth * math.log((n + others) / (90 + others))) + 0.28 for n in range(8, 300))
-            powers = enumerate((slow_power_of_loss(n, 0.28, p, 2.2) for n, p in enumerate(differing, 8)), 8)
-            wanted.append(next(n for n, chance in powers if chance >= 0.8))
-        found = power.plan_for_loss(pilot, 0.28, 2.2)
-        assert found == Planned(*wanted)
+
+@pytest.mark.parametrize(("growth", "others"), first_only([(0.4, 500), (0.0, 0), (0.4, 0)]))
+def test_a_plan_for_a_loss_is_a_search_over_images(growth, others):
+    pilot, wanted = Discordance(0.3, 90, growth, 90 + others, others), []
+    for each in (0.3, stats.beta.ppf(0.025, 27, 64), stats.beta.ppf(0.975, 28, 63)):
+        differing = (each * (1 + growth * math.log((n + others) / (90 + others))) + 0.28 for n in range(8, 300))
+        powers = enumerate((slow_power_of_loss(n, 0.28, p, 2.2) for n, p in enumerate(differing, 8)), 8)
+        wanted.append(next(n for n, chance in powers if chance >= 0.8))
+    found = power.plan_for_loss(pilot, 0.28, 2.2)
+    assert found == Planned(*wanted)
     assert found.times(2.5) == Planned(*(math.ceil(2.5 * n) for n in wanted))
     six = power.plan_for_loss(Discordance(0.0, 200), 0.01).n
     assert stats.binom.sf(5, [six - 1, six], 0.01) == pytest.approx(0.8, abs=1e-3), "where all are lost, six are"

@@ -89,7 +89,7 @@ def until(page: Page, expression: str, argument: object = None) -> None:
     pytest.fail(f"never true: {expression}")
 
 
-def problems(page: Page, width: int, context: str | None = None, **options: Any) -> list[object]:
+def problems(page: Page, width: int, context: Any = None, **options: Any) -> list[object]:
     """Whether a page is too wide for its window, and what axe finds that not everyone can use; images must be whole."""
     page.evaluate("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager'; })")
     until(page, "[...document.images].every((image) => !image.src || (image.complete && image.naturalWidth > 0))")
