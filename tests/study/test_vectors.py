@@ -1,6 +1,7 @@
 """Studies of vectors: the same tables as the study that the vectors are of, whatever they come in."""
 
 import json
+import logging
 import re
 
 import numpy as np
@@ -16,6 +17,7 @@ from polars.testing import assert_frame_equal
 import embedshift
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.sources.images import ToInput, decode
+from embedshift.sources.vectors import VectorSet
 from embedshift.store.redraw import redraw
 from support import command, models, studies
 from support.given_vectors import EMBEDDING, arrays, table
@@ -379,3 +381,10 @@ def test_views_json_is_checked(written, tmp_path):
         odd.write_text(json.dumps(content))
         with pytest.raises(UsageError, match=r"odd\.json: not a file written by `embedshift views`"):
             embedshift.from_vectors(rows, views=str(odd), out=tmp_path)
+
+
+def test_names_of_columns_are_not_ignored_silently_for_an_array(tmp_path, caplog):
+    np.save(file := tmp_path / "vectors.npy", np.eye(3, dtype=np.float32))
+    with caplog.at_level(logging.WARNING):
+        assert len(VectorSet.open(file, columns={"id": "sku"})) == 3
+    assert caplog.messages == [f"{file}: an array has no columns; `columns` is not used for it"]

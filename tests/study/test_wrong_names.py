@@ -1,8 +1,11 @@
 """A wrong name of a table, of a setting, or a rate in another form, in Python."""
 
+import re
+
 import pytest
 
 from embedshift.errors import UsageError
+from embedshift.store.reader import Reader
 from support import studies
 
 pytestmark = pytest.mark.slow
@@ -38,3 +41,12 @@ def test_a_command_that_is_a_method_has_its_name_and_signature(study):
     assert "drift" in dir(study)
     assert study.drift.__func__.__name__ == "drift"
     assert "Names what happened to batches" in study.drift.__doc__
+
+
+def test_a_question_installed_after_the_run_is_named(study, monkeypatch):
+    asked = [question for question in study.reader().questions if question.name != "geometry"]
+    assert "geometry" in study.table_names
+    monkeypatch.setattr(Reader, "questions", asked)
+    words = "no geometry here: made without the question 'geometry'; run it again into a new folder"
+    with pytest.raises(UsageError, match=re.escape(words)):
+        study.table("geometry")

@@ -101,6 +101,8 @@ class VectorSet:
                 table = pa.table(given)
                 schema, arrays = table.schema, lambda column: iter(table[column].chunks)
             else:
+                if columns:
+                    log.warning("%s: an array has no columns; `columns` is not used for it", name)
                 table, slices = _array(name, _mapped(name) if is_file else _as_array(given), ids, groups)
                 return cls(name, keys_of(table, view), slices, ids is None)
             if groups is not None:

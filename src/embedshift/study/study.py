@@ -91,8 +91,10 @@ def reason_for_absence(reader: Reader, name: str) -> str:
             return f"no {name} here: it needs {table.requires}"
         if not question.for_pairs:
             return f"no {name} here: it is not available for pairs"
-        settings = [] if question.switches is None else [field.name for field in dataclasses.fields(question.switches)]
-        asked = [question.name] if question.name in settings or not settings else settings
+        if question.switches is None:
+            return f"no {name} here: made without the question {question.name!r}; run it again into a new folder"
+        settings = [field.name for field in dataclasses.fields(question.switches)]
+        asked = [question.name] if question.name in settings else settings
         return f"no {name} here; run the study with {' or '.join(f'`{setting}`' for setting in asked)}"
     if name == "differences":
         return f"no {name} here: it needs at most {MOST_AUGMENTATIONS} augmentations"
