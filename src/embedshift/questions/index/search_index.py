@@ -121,10 +121,11 @@ class SearchIndex:
         return np.asarray(found, np.float32)
 
     def moved(self, unit: Floats) -> Floats:
-        """Returns unit vectors after map and size."""
+        """Returns unit vectors after map and size; a vector of length 0 stays one."""
+        is_there = unit.any(axis=1, keepdims=True)
         for named, arrays in zip(self.parts, self.arrays, strict=True):
             if named.part.place < CODE:
-                unit = np.asarray(named.part.encode(arrays, unit), np.float32)
+                unit = np.asarray(named.part.encode(arrays, unit), np.float32) * is_there
         return unit
 
     def stands_for(self, moved: Floats, *, rescored: bool = False) -> Floats:
