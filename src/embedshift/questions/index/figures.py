@@ -1,4 +1,4 @@
-"""Figure 30: bytes of an image against what a search misses, with the frontier."""
+"""Figure 32: bytes of a vector against what a search misses, with the frontier."""
 
 from matplotlib.figure import Figure
 

@@ -39,9 +39,7 @@ def write_index(
         raise UsageError(f"{out}: named for the index and for `onnx`; name two files")
     own = [name for text in names for name in text.split(",") if name.strip() not in ("", FLOAT32)]
     if not own and recommended is None:
-        return (
-            "Nothing was written: no index is recommended. Name one: `embedshift index STUDY whiten+binary --out FILE`."
-        )
+        return "Nothing was written: no index is recommended; name the one to write, such as whiten+binary."
     if len(own) > 1 and recommended is None:
         raise UsageError(f"`out`: {len(own)} indexes are named, and none is recommended; name the one to write")
     name = own[0].strip() if len(own) == 1 else str(recommended)
