@@ -22,6 +22,7 @@ def index(data: FigureInput, title: str) -> Figure:
             least = 1 - each.recall[0]
             frontier.append((each.searched, least))
     if frontier:
+        frontier.append((order[-1].searched, least))
         axes.plot(*zip(*frontier, strict=True), color=MUTED, linewidth=1.1, drawstyle="steps-post", zorder=1)
     for each in order:
         missed, low, high = 1 - each.recall[0], 1 - each.recall[2], 1 - each.recall[1]
