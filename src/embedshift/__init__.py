@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from embedshift.pipeline.tiles import Tiles
     from embedshift.questions.check.check import check
     from embedshift.questions.compare.result import compare
+    from embedshift.questions.index.search_index import SearchIndex
     from embedshift.questions.meaning.namer import name_images
     from embedshift.questions.upgrade.result import upgrade
     from embedshift.stacks import parity
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EmbedshiftError",
+    "SearchIndex",
     "Study",
     "Tiles",
     "Transient",
@@ -56,6 +58,7 @@ _watch_forks()  # from the first import on
 
 # Where a name is defined: each is imported alone, on its first use.
 _MODULES = {
+    "SearchIndex": "questions.index.search_index",
     "Study": "study",
     "Tiles": "pipeline.tiles",
     "Whitening": "statistics.whitening",

@@ -109,7 +109,8 @@ def _parameter(field: "dataclasses.Field[Any]", kind: type) -> inspect.Parameter
     hint = typing.get_type_hints(kind)[field.name]
     if said["argument"]:
         annotation: Any = Annotated[hint, typer.Argument(metavar=said["argument"], help=text)]
-        return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
+        own = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+        return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=own, annotation=annotation)
     name, is_needed = _flag(field), field.default is ...
     if not is_needed and not any(field.default is nothing for nothing in (None, False, ())) and field.default != "":
         text = f"{text} Default: {field.default}."

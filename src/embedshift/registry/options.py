@@ -34,15 +34,16 @@ def setting(default: Any, words: str, *, rare: bool = False, flag: str = "", out
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def argument(words: str, metavar: str = "DIR") -> Any:
+def argument(words: str, metavar: str = "DIR", *, optional: bool = False) -> Any:
     """Declares a field that a command takes by its position.
 
     Args:
         words: One line for `--help`.
         metavar: How `--help` names it.
+        optional: Whether it may be missing; it is None then.
     """
     metadata = {"words": words, "rare": False, "flag": "", "output": False, "argument": metavar}
-    return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=None if optional else dataclasses.MISSING, metadata=metadata)
 
 
 def made(kind: type[T], given: Mapping[str, Any], of: str) -> T:

@@ -47,7 +47,10 @@ def table_made_again(reader: Reader, name: str, choices: object, settings: Mappi
     entry = installed_tables().get(name)
     chosen = reader
     if entry is not None and entry.question.choices is not None:
-        given = made(entry.question.choices, settings, name) if choices is None else choices
+        kind, own = entry.question.choices, dict(settings)
+        if choices is not None and not isinstance(choices, kind):  # the first setting, by its position
+            own[dataclasses.fields(kind)[0].name] = choices
+        given = choices if isinstance(choices, kind) else made(kind, own, name)
         chosen = Reader(reader.folder, (given,), listing=reader.listing)
     is_asked = name in chosen.table_names
     if not is_asked and not (entry and _needs_no_run(chosen, entry)):

@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -182,11 +182,37 @@ def graph(fitted: LinearMap) -> str:
     return f"{HEAD}\n{name} (float[n, {dim}] embeddings) => (float[n, {end}] {result}) {{\n  {lines}}}"
 
 
-def write_onnx(fitted: LinearMap, path: Path) -> None:
+def write_onnx(fitted: LinearMap | Sequence[LinearMap], path: Path) -> None:
+    """Writes a map, or several one after the other, as an ONNX graph."""
     try:
-        from onnx import helper, numpy_helper, parser
+        from onnx import compose, helper
     except ImportError as error:
         raise EmbedshiftError("ONNX files need the package onnx: pip install 'embedshift[offline]'") from error
+    maps = [fitted] if isinstance(fitted, LinearMap) else [*fitted]
+    model = _model(maps[0])
+    for place, each in enumerate(maps[1:]):
+        first, after = (
+            compose.add_prefix(part, f"{place}{side}_") for part, side in ((model, "a"), (_model(each), "b"))
+        )
+        ends = [(first.graph.output[0].name, after.graph.input[0].name)]
+        model = compose.merge_models(first, after, io_map=ends)
+    if len(maps) > 1:
+        _renamed(model, {model.graph.input[0].name: "embeddings", model.graph.output[0].name: "whitened"})
+    helper.set_model_props(model, maps[0].described)
+    write_file(path, model.SerializeToString())
+
+
+def _renamed(model: Any, names: Mapping[str, str]) -> None:
+    for end in (*model.graph.input, *model.graph.output):
+        end.name = names.get(end.name, end.name)
+    for node in model.graph.node:
+        for ends in (node.input, node.output):
+            ends[:] = [names.get(name, name) for name in ends]
+
+
+def _model(fitted: LinearMap) -> Any:
+    from onnx import numpy_helper, parser
+
     kind = np.float32 if fitted.is_unit[1] else np.float64
     offset = np.zeros(fitted.matrix.shape[1]) if fitted.offset is None else fitted.offset
     arrays = {"mean": fitted.mean.astype(kind), "matrix": fitted.matrix.astype(kind), "offset": offset.astype(kind)}
@@ -194,5 +220,4 @@ def write_onnx(fitted: LinearMap, path: Path) -> None:
     if any(fitted.is_unit):
         arrays["least"] = np.array(np.finfo(np.float32).tiny)
     model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in arrays.items())
-    helper.set_model_props(model, fitted.described)
-    write_file(path, model.SerializeToString())
+    return model

@@ -1,0 +1,238 @@
+"""The parts of an index: maps, sizes, codes and scores. Each is fitted to originals and views that are not judged."""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedshift.arrays import Floats
+from embedshift.errors import UsageError
+from embedshift.registry import Registry
+from embedshift.registry.questions import find_questions
+from embedshift.statistics.vectors import normalised_float32
+from embedshift.statistics.whitening import ShiftMoments, Whitening, moments_of
+
+FLOAT32 = "float32"
+# The order of parts in an index.
+VECTORS, MAP, SIZE, CODE, RESCORE, SCORES, STRUCTURE = range(7)
+PLACES = ("vectors of an image", "map", "size", "code", "rescore", "scores", "structure")
+Arrays = Mapping[str, NDArray[Any]]
+Coding = Callable[[Arrays, Floats], NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """Unit vectors that parts are fitted to.
+
+    Args:
+        originals: float32 `[m, D]`.
+        views: Views of these by changes that the index is not judged by, float32 `[m, V, D]`; 0 where one is missing.
+    """
+
+    originals: Floats
+    views: Floats
+
+    def mapped(self, function: Callable[[Floats], Floats]) -> "Training":
+        """Returns the training vectors after a part."""
+        flat = self.views.reshape(-1, self.views.shape[-1])
+        moved = function(flat) * flat.any(axis=1, keepdims=True)
+        base = function(self.originals)
+        return Training(base, moved.reshape(*self.views.shape[:2], base.shape[-1]))
+
+
+def _nothing(training: Training, size: int) -> Arrays:
+    return {}
+
+
+def _as_is(arrays: Arrays, vectors: Floats) -> NDArray[Any]:
+    return vectors
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of an index.
+
+    Args:
+        place: Its place in the order of parts: `MAP`, `SIZE`, `CODE`, `RESCORE` or `SCORES`.
+        pattern: A regular expression of its name; its first group is a size: a number, or "1/N" of the dimensions.
+        fit: Function of the training vectors and the size → arrays, which the index keeps.
+        encode: Function of the arrays and unit vectors `[n, D]` → what a store keeps, `[n, E]`.
+        decode: Function of the arrays and what is kept → the float32 vectors that it stands for; None = itself.
+        query: Function of the arrays and unit vectors → the vectors that queries are, `[n, d]`; None = as they are for
+            a code, and as originals for a map or size.
+        bytes: Function of the dimensions → the bytes of what is kept; None = four for each.
+        least: Function of the size → the least number of originals that it is fitted to.
+        uses_views: Whether it is fitted to views, so that it is fitted again for each family of changes.
+    """
+
+    place: int
+    pattern: str
+    fit: Callable[[Training, int], Arrays] = _nothing
+    encode: Coding = _as_is
+    decode: Coding | None = None
+    query: Coding | None = None
+    bytes: Callable[[int], float] | None = None
+    least: Callable[[int], int] = field(default=lambda size: 2)
+    uses_views: bool = False
+
+
+PARTS: Registry[Part] = Registry("part of an index", find_questions)
+
+
+def _map(fitted: Callable[[ShiftMoments], Whitening]) -> Callable[[Training, int], Arrays]:
+    def fit(training: Training, size: int) -> Arrays:
+        made = fitted(moments_of(training.originals, training.views.swapaxes(0, 1)))
+        return {"mean": made.mean, "matrix": made.matrix}
+
+    return fit
+
+
+def _mean(training: Training, size: int) -> Arrays:
+    return {"mean": training.originals.mean(axis=0)}
+
+
+def _apply_map(arrays: Arrays, vectors: Floats) -> Floats:
+    moved = vectors - arrays["mean"]
+    return normalised_float32(moved @ arrays["matrix"] if "matrix" in arrays else moved)
+
+
+def _components(training: Training, size: int) -> Arrays:
+    mean = training.originals.mean(axis=0)
+    _, directions = np.linalg.eigh(np.cov((training.originals - mean).T.astype(np.float64)))
+    return {"mean": mean, "matrix": directions[:, ::-1][:, :size].astype(np.float32)}
+
+
+def _first(training: Training, size: int) -> Arrays:
+    return {"size": np.array(size)}
+
+
+def _apply_first(arrays: Arrays, vectors: Floats) -> Floats:
+    return normalised_float32(vectors[:, : int(arrays["size"])])
+
+
+def _ranges(training: Training, size: int) -> Arrays:
+    low, high = training.originals.min(axis=0), training.originals.max(axis=0)
+    steps = (high - low) / 255
+    return {"low": low, "step": np.where(steps == 0, np.float32(1), steps)}
+
+
+def _to_int8(arrays: Arrays, vectors: Floats) -> NDArray[Any]:
+    """As `quantize_embeddings` of sentence-transformers 6.2: floor((x − low) / step) − 128; values outside saturate."""
+    return (np.clip(np.floor((vectors - arrays["low"]) / arrays["step"]), 0, 255) - 128).astype(np.int8)
+
+
+def _of_int8(arrays: Arrays, codes: NDArray[Any]) -> Floats:
+    return np.asarray((codes.astype(np.float32) + np.float32(128.5)) * arrays["step"] + arrays["low"], np.float32)
+
+
+def _to_bits(arrays: Arrays, vectors: Floats) -> NDArray[Any]:
+    return np.packbits(vectors > 0, axis=1)
+
+
+def _bits(training: Training, size: int) -> Arrays:
+    return {"dim": np.array(training.originals.shape[1])}
+
+
+def _of_bits(arrays: Arrays, codes: NDArray[Any]) -> Floats:
+    bits = np.unpackbits(codes, axis=1, count=int(arrays["dim"]))
+    return bits.astype(np.float32) * 2 - 1
+
+
+def _signs(arrays: Arrays, vectors: Floats) -> Floats:
+    return np.where(vectors > 0, np.float32(1), np.float32(-1))
+
+
+def _to_float16(arrays: Arrays, vectors: Floats) -> NDArray[Any]:
+    return vectors.astype(np.float16)
+
+
+def _widened(arrays: Arrays, codes: NDArray[Any]) -> Floats:
+    return codes.astype(np.float32)
+
+
+def _bytes_of_bits(dim: int) -> float:
+    return math.ceil(dim / 8)
+
+
+PARTS.add("centred", Part(MAP, "centred", _mean, _apply_map))
+PARTS.add("whiten", Part(MAP, "whiten", _map(ShiftMoments.by_shifts), _apply_map, uses_views=True))
+PARTS.add("whiten-originals", Part(MAP, "whiten-originals", _map(ShiftMoments.by_originals), _apply_map))
+PARTS.add("first-N", Part(SIZE, r"first-(\d+|1/\d+)", _first, _apply_first))
+PARTS.add("pca-N", Part(SIZE, r"pca-(\d+|1/\d+)", _components, _apply_map, least=lambda size: size + 1))
+PARTS.add("float16", Part(CODE, "float16", encode=_to_float16, decode=_widened, bytes=lambda dim: 2 * dim))
+PARTS.add("int8", Part(CODE, "int8", _ranges, _to_int8, _of_int8, bytes=float))
+BINARY = PARTS.add("binary", Part(CODE, "binary", _bits, _to_bits, _of_bits, bytes=_bytes_of_bits))
+PARTS.add("binary-hamming", Part(CODE, "binary-hamming", _bits, _to_bits, _of_bits, _signs, _bytes_of_bits))
+PARTS.add("rescore", Part(RESCORE, "rescore", _ranges, _to_int8, _of_int8, bytes=float))
+PARTS.add("normalised", Part(SCORES, "normalised"))
+
+
+@dataclass(frozen=True)
+class Named:
+    """A part as an index names it: its text, and its size as a number of dimensions; 0 = it has none."""
+
+    text: str
+    part: Part
+    size: int = 0
+
+
+def parse(text: str, dim: int) -> tuple[Named, ...]:
+    """Returns the parts of an index in their order, and refuses unknown ones, a wrong order or an impossible size.
+
+    Args:
+        text: Parts with "+" between them, such as "whiten+pca-1/4+int8"; "float32" = none.
+        dim: Number of dimensions of the embeddings.
+
+    Raises:
+        UsageError: The text names no index.
+
+    Example:
+        >>> [(named.text, named.size) for named in parse("whiten+pca-1/4+int8", 384)]
+        [('whiten', 0), ('pca-1/4', 96), ('int8', 0)]
+    """
+    found = list[Named]()
+    for name in [] if text == FLOAT32 else text.split("+"):
+        named = _named(name.strip(), text, dim)
+        if found and found[-1].part.place >= named.part.place:
+            order = ", ".join(PLACES)
+            raise UsageError(
+                f"index {text!r:.60}: {name} comes after {found[-1].text}; the order is {order}, one of each"
+            )
+        dim = named.size or dim
+        found.append(named)
+    if any(named.part.place == RESCORE for named in found) and not any(named.part.place == CODE for named in found):
+        raise UsageError(
+            f"index {text!r:.60}: `rescore` takes its candidates by a code; name one, such as binary+rescore"
+        )
+    return tuple(found)
+
+
+def _named(name: str, text: str, dim: int) -> Named:
+    for known in PARTS:
+        part = PARTS[known]
+        if not (match := re.fullmatch(part.pattern, name)):
+            continue
+        size = 0
+        if match.groups() and match[1]:
+            size = dim // int(match[1][2:] or 0) if match[1].startswith("1/") and int(match[1][2:]) else int(match[1])
+            if not 0 < size <= dim:
+                raise UsageError(f"index {text!r:.60}: {name}: the vectors have {dim} numbers")
+        return Named(name, part, size)
+    raise UsageError(f"index {text!r:.60}: no part {name!r:.40}; there are {', '.join(PARTS)}")
+
+
+def default_indexes(dim: int) -> tuple[str, ...]:
+    """Returns the indexes that are tried where none is named."""
+    chosen = (
+        "float16", "int8", "binary", "binary+rescore", "centred+binary", "whiten", "whiten+int8", "whiten+binary",
+        "pca-1/4", "whiten+pca-1/4",
+    )  # fmt: skip
+    return tuple(text for text in chosen if dim >= 4 or "1/4" not in text)
+
+
+def uses_views(parts: Sequence[Named]) -> bool:
+    return any(named.part.uses_views for named in parts)

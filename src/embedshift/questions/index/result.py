@@ -1,0 +1,76 @@
+"""Fits an index to all images and changes of a study, and writes it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from embedshift.errors import UsageError
+from embedshift.questions.index.parts import CODE, FLOAT32, Arrays, Training
+from embedshift.questions.index.search_index import SearchIndex, fit_index
+from embedshift.questions.index.tables import vectors_of
+from embedshift.statistics.linear_map import LinearMap
+from embedshift.study.study import Study
+from embedshift.study.whitening import write_onnx
+
+
+def fitted_index(study: Study, name: str) -> SearchIndex:
+    """Returns an index that is fitted to all images and changes of a study.
+
+    Raises:
+        UsageError: There is no such index, or too little to fit it to.
+    """
+    reader = study.reader()
+    vectors, _ = vectors_of(reader)
+    views = vectors.views.reshape(len(vectors.views), -1, vectors.views.shape[-1])
+    encoder = reader.info.encoder
+    fitted = fit_index(name, Training(vectors.originals, views))
+    embedding = encoder.embedding or ""
+    return replace(fitted, encoder=encoder.weights_hash, embedding=embedding, version=version("embedshift"))
+
+
+def write_index(
+    study: Study, names: Sequence[str], recommended: str | None, out: Path | None, onnx: Path | None
+) -> str:
+    """Writes the index that is named, else the recommended one; returns a line on it."""
+    if out is not None and onnx is not None and out.resolve() == onnx.resolve():
+        raise UsageError(f"{out}: named for the index and for `onnx`; name two files")
+    own = [name for text in names for name in text.split(",") if name.strip() not in ("", FLOAT32)]
+    if not own and recommended is None:
+        return "Nothing was written: no index is recommended; name the one to write, such as whiten+binary."
+    if len(own) > 1 and recommended is None:
+        raise UsageError(f"`out`: {len(own)} indexes are named, and none is recommended; name the one to write")
+    name = own[0].strip() if len(own) == 1 else str(recommended)
+    fitted = fitted_index(study, name)
+    if onnx is not None:
+        write_map(fitted, onnx)
+    if out is not None:
+        fitted.save(out)
+    files = ", ".join(str(file) for file in (out, onnx) if file is not None)
+    return f"Written: {files}, the index {name}. Use it: `embedshift docs which-index`."
+
+
+def write_map(index: SearchIndex, path: Path) -> None:
+    """Writes map and size of an index as an ONNX graph, from `embeddings` [n, D] to `whitened` [n, d].
+
+    Raises:
+        UsageError: The index has neither.
+        EmbedshiftError: `onnx` is not installed.
+    """
+    maps, dim = list[LinearMap](), index.dim
+    for named, arrays in zip(index.parts, index.arrays, strict=True):
+        if named.part.place < CODE:
+            maps.append(_linear(index, arrays, dim))
+            dim = maps[-1].matrix.shape[1]
+    if not maps:
+        raise UsageError(f"`onnx`: the index {index.name} has no map and no size; its vectors are at unit length only")
+    write_onnx(maps, path)
+
+
+def _linear(index: SearchIndex, arrays: Arrays, dim: int) -> LinearMap:
+    """Returns a map, or the first numbers, as a linear map of unit vectors to unit vectors."""
+    kept = arrays["matrix"] if "matrix" in arrays else np.eye(dim, int(arrays.get("size", dim)), dtype=np.float32)
+    mean = arrays.get("mean", np.zeros(dim, np.float32))
+    return LinearMap(mean, kept, index.name, index.encoder, index.embedding, index.version)

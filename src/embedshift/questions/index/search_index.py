@@ -1,0 +1,287 @@
+"""`SearchIndex`: a fitted index, its file, and what it makes of vectors."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from embedshift.arrays import Floats
+from embedshift.config.safe_files import open_file, write_file
+from embedshift.errors import UsageError, reason
+from embedshift.questions.index.parts import CODE, FLOAT32, RESCORE, SCORES, Arrays, Named, Training, parse, uses_views
+from embedshift.statistics.linear_map import LinearMap
+from embedshift.statistics.vectors import normalised_float32
+
+# Vectors of the background, and the highest scores with it whose mean is taken off; vectors that are encoded at once.
+BACKGROUND, NEAREST, BLOCK = 200, 10, 8_192
+# The maps that files of `whiten` of earlier versions hold, and what they are called now.
+EARLIER = {"shifts": "whiten", "originals": "whiten-originals", "centred": "centred"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SearchIndex:
+    """An index fitted to the vectors of one encoder: what a store keeps of originals, and what is asked with.
+
+    Args:
+        name: Its parts, such as "whiten+binary".
+        dim: D, the number of dimensions of the embeddings.
+        arrays: What each part was fitted to, in the order of its parts.
+        background: Unit vectors `[b, D]` whose highest scores are taken off; None without the part `normalised`.
+        encoder: The hash of the weights of the encoder; "" = not known.
+        embedding: Which of the encoder's vectors.
+        version: The version of embedshift that fitted it.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> vectors = rng.normal(size=(50, 16)).astype(np.float32)
+        >>> training = Training(normalised_float32(vectors), np.zeros((50, 0, 16), np.float32))
+        >>> index = fit_index("centred+binary", training)
+        >>> stored, asked = index.base(vectors), index.query(vectors + 0.1)
+        >>> stored.shape, stored.dtype.name, int((index.scores(asked, stored).argmax(axis=1) == np.arange(50)).sum())
+        ((50, 2), 'uint8', 50)
+    """
+
+    name: str
+    dim: int
+    arrays: Sequence[Arrays]
+    background: Floats | None = None
+    encoder: str = ""
+    embedding: str = ""
+    version: str = ""
+    parts: tuple[Named, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", parse(self.name, self.dim))
+
+    def __repr__(self) -> str:
+        sizes = f"{self.bytes_searched:,.0f} bytes a vector to search, {self.bytes_stored:,.0f} to store"
+        return f"SearchIndex({self.name!r}, D={self.dim}, {sizes}, encoder {self.encoder[:12] or 'unknown'})"
+
+    @property
+    def dim_kept(self) -> int:
+        """Number of dimensions after a map and a size."""
+        return next((named.size for named in reversed(self.parts) if named.size), self.dim)
+
+    @property
+    def bytes_searched(self) -> float:
+        """Bytes of a vector that a search reads."""
+        code = self._of(CODE)
+        own = 4.0 * self.dim_kept if code is None or code[0].part.bytes is None else code[0].part.bytes(self.dim_kept)
+        return own + (4.0 if self.is_normalised else 0.0)
+
+    @property
+    def bytes_stored(self) -> float:
+        """Bytes of a vector that are kept."""
+        rescored = self._of(RESCORE)
+        more = 0.0 if rescored is None or rescored[0].part.bytes is None else rescored[0].part.bytes(self.dim_kept)
+        return self.bytes_searched + more
+
+    @property
+    def is_normalised(self) -> bool:
+        """Whether the mean of the highest scores with the background is taken off."""
+        return self._of(SCORES) is not None
+
+    @property
+    def is_rescored(self) -> bool:
+        """Whether a search takes candidates by the code, and orders them by int8."""
+        return self._of(RESCORE) is not None
+
+    def base(self, vectors: ArrayLike) -> NDArray[Any]:
+        """Returns what a store keeps of vectors `[n, D]`: float32 or float16 `[n, d]`, int8 `[n, d]`, or packed bits.
+
+        With `rescore`, packed bits and then int8, as uint8 `[n, bits + d]`.
+        """
+        moved = self.moved(self._checked(vectors))
+        kept = [np.asarray(part.part.encode(arrays, moved)) for part, arrays in self._codes()]
+        if len(kept) < 2:
+            return kept[0] if kept else moved
+        return np.hstack([each.view(np.uint8) for each in kept])
+
+    def query(self, vectors: ArrayLike) -> Floats:
+        """Returns the vectors that a search asks with, float32 `[n, d]`."""
+        return self.asked(self.moved(self._checked(vectors)))
+
+    def scores(self, asked: Floats, stored: NDArray[Any]) -> Floats:
+        """Returns the scores of queries `[q, d]`, of `query`, with what is kept `[n, E]`, of `base`: float32 `[q, n]`.
+
+        With `rescore`, the scores by which candidates are ordered in the end.
+        """
+        codes = self._codes()
+        if len(codes) > 1:
+            width = stored.shape[1] - self.dim_kept
+            stored = np.ascontiguousarray(stored[:, width:]).view(np.int8)
+        stands_for = self._decoded(codes[-1], stored) if codes else np.asarray(stored, np.float32)
+        found = asked @ stands_for.T
+        if self.is_normalised:
+            found = found - self.level_of_queries(asked)[:, None] - self.level_of_base(stands_for)
+        return np.asarray(found, np.float32)
+
+    def moved(self, unit: Floats) -> Floats:
+        """Returns unit vectors after map and size; a vector of length 0 stays one."""
+        is_there = unit.any(axis=1, keepdims=True)
+        for named, arrays in zip(self.parts, self.arrays, strict=True):
+            if named.part.place < CODE:
+                unit = np.asarray(named.part.encode(arrays, unit), np.float32) * is_there
+        return unit
+
+    def stands_for(self, moved: Floats, *, rescored: bool = False) -> Floats:
+        """Returns what is compared of moved vectors: what their code stands for, or that of `rescore`."""
+        codes = self._codes()
+        if not codes:
+            return moved
+        code = codes[-1] if rescored else codes[0]
+        return self._decoded(code, code[0].part.encode(code[1], moved))
+
+    def asked(self, moved: Floats) -> Floats:
+        """Returns queries of moved vectors."""
+        if (code := self._of(CODE)) is None or (query := code[0].part.query) is None:
+            return moved
+        return np.asarray(query(code[1], moved), np.float32)
+
+    def level_of_queries(self, asked: Floats) -> Floats:
+        """Returns half of the mean of the highest scores of queries with the background, `[q]`."""
+        return _level(asked, self.stands_for(self._moved_background))
+
+    def level_of_base(self, stands_for: Floats) -> Floats:
+        """Returns half of the mean of the highest scores of the background with what is kept, `[n]`."""
+        return _level(stands_for, self.asked(self._moved_background))
+
+    @property
+    def _moved_background(self) -> Floats:
+        assert self.background is not None
+        return self.moved(self.background)
+
+    def _of(self, place: int) -> tuple[Named, Arrays] | None:
+        pairs = zip(self.parts, self.arrays, strict=True)
+        return next(((named, arrays) for named, arrays in pairs if named.part.place == place), None)
+
+    def _codes(self) -> list[tuple[Named, Arrays]]:
+        return [pair for place in (CODE, RESCORE) if (pair := self._of(place)) is not None]
+
+    @staticmethod
+    def _decoded(code: tuple[Named, Arrays], kept: NDArray[Any]) -> Floats:
+        decode = code[0].part.decode
+        return np.asarray(kept if decode is None else decode(code[1], kept), np.float32)
+
+    def _checked(self, vectors: ArrayLike) -> Floats:
+        given = np.asarray(vectors)
+        if given.ndim != 2 or given.shape[1] != self.dim:
+            raise UsageError(f"give vectors [n, {self.dim}], as the index was fitted to; not {[*given.shape]}")
+        return normalised_float32(given)
+
+    def save(self, path: str | Path) -> None:
+        """Writes an npz file without code in it; raises UsageError if it cannot be written."""
+        texts: dict[str, Any] = {
+            "index": self.name,
+            "encoder": self.encoder,
+            "embedding": self.embedding,
+            "embedshift": self.version,
+        }
+        arrays: dict[str, Any] = {
+            f"{place}.{name}": each for place, part in enumerate(self.arrays) for name, each in part.items()
+        }
+        if self.background is not None:
+            arrays["background"] = self.background
+        np.savez(content := io.BytesIO(), dim=self.dim, **texts, **arrays)
+        write_file(Path(path), content.getvalue())
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SearchIndex":
+        """Reads an index that `save` wrote, or a map of `embedshift whiten` of an earlier version.
+
+        Raises:
+            UsageError: The file cannot be read, or holds no index.
+        """
+        try:
+            with open_file(path) as opened, np.load(opened, allow_pickle=False) as file:
+                if any(member.compress_type for member in file.zip.infolist()):
+                    raise ValueError("it is compressed, and may be of any size")
+                if "index" not in file and "map" in file:
+                    return cls._of_map(path)
+                given = {name: file[name] for name in file}
+            index = cls._of_file(given)
+            index.base(np.eye(2, index.dim, dtype=np.float32))
+        except UsageError:
+            raise
+        except Exception as error:  # NumPy and zipfile raise many kinds
+            missing = isinstance(error, FileNotFoundError)
+            words = "no such file" if missing else f"no index of `embedshift index` ({reason(error):.200})"
+            raise UsageError(f"{path}: {words}") from error
+        return index
+
+    @classmethod
+    def _of_file(cls, given: Mapping[str, NDArray[Any]]) -> "SearchIndex":
+        name, dim = str(given["index"]), int(given["dim"])
+        arrays: list[dict[str, NDArray[Any]]] = [{} for _ in parse(name, dim)]
+        for key, array in given.items():
+            place, dot, own = key.partition(".")
+            if dot:
+                arrays[int(place)][own] = array
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError("its numbers are not finite; write the index again")
+        texts = (str(given[text]) for text in ("encoder", "embedding", "embedshift"))
+        return cls(name, dim, arrays, given.get("background"), *texts)
+
+    @classmethod
+    def _of_map(cls, path: str | Path) -> "SearchIndex":
+        made = LinearMap.load(path)
+        if made.name not in EARLIER:
+            raise UsageError(f"{path}: a map of `embedshift upgrade`, which is for queries; give an index")
+        arrays = {"mean": made.mean, "matrix": made.matrix}
+        return cls(EARLIER[made.name], len(made.mean), [arrays], None, made.encoder, made.embedding, made.version)
+
+
+def _level(vectors: Floats, background: Floats) -> Floats:
+    scores = vectors @ background.T
+    count = min(NEAREST, scores.shape[1])
+    return np.asarray(np.partition(scores, scores.shape[1] - count, axis=1)[:, -count:].mean(axis=1) / 2, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """Fits indexes to the same training vectors; equal parts at their beginning are fitted once."""
+
+    training: Training
+    _made: dict[str, tuple[Arrays, Training]] = field(default_factory=dict)
+
+    def __call__(self, name: str) -> SearchIndex | str:
+        """Returns the fitted index, or why it cannot be fitted."""
+        arrays, training, prefix = list[Arrays](), self.training, ""
+        parts = parse(name, training.originals.shape[1])
+        for named in parts:
+            if (least := named.part.least(named.size)) > len(training.originals):
+                there = f"{len(training.originals):,}"
+                return f"{named.text} is fitted to {least:,} originals or more, and there are {there}"
+            if uses_views([named]) and not training.views.any():
+                return f"{named.text} is fitted to views of a second family of changes"
+            prefix = f"{prefix}+{named.text}"
+            if prefix not in self._made:
+                self._made[prefix] = _fitted(named, training)
+            own, training = self._made[prefix]
+            arrays.append(own)
+        is_normalised = any(named.part.place == SCORES for named in parts)
+        background = self.training.originals[:BACKGROUND] if is_normalised else None
+        return SearchIndex(name, self.training.originals.shape[1], arrays, background)
+
+
+def _fitted(named: Named, training: Training) -> tuple[Arrays, Training]:
+    """Returns what a part is fitted to, and the training vectors after it."""
+    own = named.part.fit(training, named.size)
+    if named.part.place >= CODE:
+        return own, training
+    return own, training.mapped(lambda vectors: np.asarray(named.part.encode(own, vectors), np.float32))
+
+
+def fit_index(name: str, training: Training) -> SearchIndex:
+    """Fits an index; raises UsageError if there is too little to fit it to."""
+    made = Fits(training)(name)
+    if isinstance(made, str):
+        raise UsageError(f"index {name!r}: {made}")
+    return made
+
+
+__all__ = ["FLOAT32", "Fits", "SearchIndex", "fit_index"]
