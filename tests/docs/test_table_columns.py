@@ -20,12 +20,13 @@ from support.pages import ROOT
 PAGE = (ROOT / "docs" / "reference" / "tables.md").read_text().partition("## Questions")[0]
 # Tables with a column for each augmentation.
 SQUARE = ("pairwise", "directions", "directions_of_images")
-LATER = {name: QUESTIONS[name].part("tables") for name in ("codes", "layouts", "whitening")}
+LATER = {name: QUESTIONS[name].part("tables") for name in ("codes", "index", "layouts", "whitening")}
 # Tables that no made study has, by what they are made of.
 DECLARED = {
     "codes": LATER["codes"].SCHEMA,
     "head_words": heads.WORDS_SCHEMA,
     "head_tokens": heads.TOKENS_SCHEMA,
+    "index": LATER["index"].SCHEMA,
     "layout_tolerance": LATER["layouts"].TOLERANCES,
     "layouts": LATER["layouts"].SCHEMA,
     "maps": maps.MAPS,

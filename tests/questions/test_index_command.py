@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import embedshift
 from embedshift.cli import app
 from embedshift.errors import UsageError
+from support.overlap import overlaps
 
 pytestmark = pytest.mark.slow
 
@@ -93,3 +94,11 @@ def test_a_name_that_is_no_index_is_one_line(study, name, words):
     with pytest.raises(UsageError, match=words) as error:
         study.index([name])
     assert "\n" not in str(error.value)
+
+
+def test_the_figure_has_no_words_over_one_another_and_the_page_a_section(study, tmp_path):
+    embedshift.load(study.folder).index(None)
+    assert overlaps(study.figure("index")) == []
+    page = study.report().read_text()
+    assert 'id="index"' in page
+    assert "Which index may a store keep?" in page

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from embedshift.config import Json
+from embedshift.config import Json, declared_settings
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import COMMANDS, Command, made
 from embedshift.report.numbers import count
@@ -94,10 +94,10 @@ def reason_for_absence(reader: Reader, name: str) -> str:
             return f"no {name} here: it needs {table.requires}"
         if not question.for_pairs:
             return f"no {name} here: it is not available for pairs"
-        if question.switches is None:
+        if question.switches is None and question.name not in declared_settings():
             return f"no {name} here: made without the question {question.name!r}; run it again into a new folder"
-        settings = [field.name for field in dataclasses.fields(question.switches)]
-        asked = [question.name] if question.name in settings else settings
+        settings = [] if question.switches is None else [field.name for field in dataclasses.fields(question.switches)]
+        asked = [question.name] if question.name in settings or not settings else settings
         return f"no {name} here; run the study with {' or '.join(f'`{setting}`' for setting in asked)}"
     if name == "differences":
         return f"no {name} here: it needs at most {MOST_AUGMENTATIONS} augmentations"

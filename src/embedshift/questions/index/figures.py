@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from embedshift.config import Json
 from embedshift.figures.base import FigureInput, figure, has_table
-from embedshift.figures.style import FAINT, INK, MUTED, PALETTE, new_figure
+from embedshift.figures.style import FAINT, MUTED, PALETTE, new_figure
 from embedshift.questions.index.verdicts import verdicts
 
 
@@ -12,7 +12,10 @@ from embedshift.questions.index.verdicts import verdicts
 def index(data: FigureInput, title: str) -> Figure:
     found = verdicts(data.need("index"))
     drawn = new_figure(
-        data.caption("a line: the fewest misses for as many bytes; bars: 95 % intervals"), 7.5, 4.2, title
+        data.caption("a line: the fewest misses for as many bytes; bars: 95 % intervals; a star: recommended"),
+        7.5,
+        4.2,
+        title,
     )
     axes = drawn.subplots()
     order = sorted(found, key=lambda each: (each.searched, 1 - each.recall[0]))
@@ -24,15 +27,21 @@ def index(data: FigureInput, title: str) -> Figure:
     if frontier:
         frontier.append((order[-1].searched, least))
         axes.plot(*zip(*frontier, strict=True), color=MUTED, linewidth=1.1, drawstyle="steps-post", zorder=1)
-    for each in order:
+    for place, each in enumerate(order):
         missed, low, high = 1 - each.recall[0], 1 - each.recall[2], 1 - each.recall[1]
-        colour = PALETTE[0] if each.recommended else INK
-        axes.errorbar([each.searched], [missed], [[missed - low], [high - missed]], fmt="o", color=colour, markersize=4)
-        at: Json = {"xytext": (5, 3), "textcoords": "offset points", "fontsize": 7, "color": colour}
-        axes.annotate(each.name, (each.searched, missed), **at)
+        look: Json = {
+            "color": PALETTE[place % len(PALETTE)],
+            "marker": "*" if each.recommended else "o",
+            "linewidth": 1,
+        }
+        axes.errorbar(
+            [each.searched], [missed], [[missed - low], [high - missed]], markersize=5, label=each.name, **look
+        )
     axes.set_xscale("log", base=2)
     axes.set_ylim(bottom=0)
     axes.grid(color=FAINT)
     axes.set_xlabel("bytes of a vector that a search reads")
     axes.set_ylabel("missed (1 − recall@1)")
+    if order:
+        drawn.legend(loc="outside right upper")
     return drawn
