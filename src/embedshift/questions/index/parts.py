@@ -211,17 +211,22 @@ def parse(text: str, dim: int) -> tuple[Named, ...]:
     return tuple(found)
 
 
+def _size(words: str, dim: int) -> int:
+    """Returns how many dimensions "96" or "1/4" are; 0 for what is no size, such as "1/0" or thousands of digits."""
+    number = words.removeprefix("1/")
+    size = int(number) if len(number) <= 9 else 0
+    return dim // size if size and number != words else size
+
+
 def _named(name: str, text: str, dim: int) -> Named:
     for known in PARTS:
         part = PARTS[known]
         if not (match := re.fullmatch(part.pattern, name)):
             continue
-        size = 0
-        if match.groups() and match[1]:
-            size = dim // int(match[1][2:] or 0) if match[1].startswith("1/") and int(match[1][2:]) else int(match[1])
-            if not 0 < size <= dim:
-                raise UsageError(f"index {text!r:.60}: {name}: the vectors have {dim} numbers")
-        return Named(name, part, size)
+        size = _size(match[1], dim) if match.groups() and match[1] else None
+        if size is not None and not 0 < size <= dim:
+            raise UsageError(f"index {text!r:.60}: {name:.40}: the vectors have {dim} numbers")
+        return Named(name, part, size or 0)
     raise UsageError(f"index {text!r:.60}: no part {name!r:.40}; there are {', '.join(PARTS)}")
 
 
