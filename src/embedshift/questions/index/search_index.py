@@ -1,5 +1,6 @@
 """`SearchIndex`: a fitted index, its file, and what it makes of vectors."""
 
+import functools
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,7 +120,8 @@ class SearchIndex:
         stands_for = self._decoded(codes[-1], stored) if codes else np.asarray(stored, np.float32)
         found = asked @ stands_for.T
         if self.is_normalised:
-            found = found - self.level_of_queries(asked)[:, None] - self.level_of_base(stands_for)
+            level = self.level_of_queries(asked, rescored=True)
+            found = found - level[:, None] - self.level_of_base(stands_for)
         return np.asarray(found, np.float32)
 
     def moved(self, unit: Floats) -> Floats:
@@ -144,15 +146,15 @@ class SearchIndex:
             return moved
         return np.asarray(query(code[1], moved), np.float32)
 
-    def level_of_queries(self, asked: Floats) -> Floats:
+    def level_of_queries(self, asked: Floats, *, rescored: bool = False) -> Floats:
         """Returns half of the mean of the highest scores of queries with the background, `[q]`."""
-        return _level(asked, self.stands_for(self._moved_background))
+        return _level(asked, self.stands_for(self._moved_background, rescored=rescored))
 
     def level_of_base(self, stands_for: Floats) -> Floats:
         """Returns half of the mean of the highest scores of the background with what is kept, `[n]`."""
         return _level(stands_for, self.asked(self._moved_background))
 
-    @property
+    @functools.cached_property
     def _moved_background(self) -> Floats:
         assert self.background is not None
         return self.moved(self.background)
