@@ -109,7 +109,7 @@ def experiment(names: Sequence[str], vectors: Vectors, split: Split, rate: float
         searched.append(len(gallery))
         exact: dict[int, Positions] = {}
         for members, others, chosen in _fits(names, split, vectors.names):
-            fits = Fits(_training(vectors, ~fold, others))
+            fits = Fits(training_of(vectors, ~fold, others))
             made = {name: index for name in chosen if not isinstance(index := fits(name), str)}
             left_out |= {name: str(fits(name)) for name in chosen if name not in made}
             fitted |= made
@@ -149,7 +149,7 @@ def _fits(
         yield columns, fitted_to, of_views
 
 
-def _training(vectors: Vectors, chosen: NDArray[np.bool_], columns: Sequence[int]) -> Training:
+def training_of(vectors: Vectors, chosen: NDArray[np.bool_], columns: Sequence[int]) -> Training:
     chosen = chosen & vectors.originals.any(axis=1)
     views = vectors.views[chosen][:, :, list(columns)]
     return Training(vectors.originals[chosen], views.reshape(len(views), -1, views.shape[-1]))
@@ -275,4 +275,4 @@ def _overlap(exact: Positions, nearest: Positions, others: int) -> Values:
     return np.where(there.any(axis=1), kept / np.maximum(1, there.sum(axis=1)), np.nan)
 
 
-__all__ = ["MRR", "NEIGHBOURS", "RECALLS", "TIE", "Tried", "Vectors", "experiment"]
+__all__ = ["MRR", "NEIGHBOURS", "RECALLS", "TIE", "Tried", "Vectors", "experiment", "training_of"]
