@@ -109,7 +109,7 @@ def experiment(names: Sequence[str], vectors: Vectors, split: Split, rate: float
         searched.append(len(gallery))
         exact: dict[int, Positions] = {}
         for members, others, chosen in _fits(names, split, vectors.names):
-            fits = Fits(_training(vectors, ~fold, others))
+            fits = Fits(training_of(vectors, ~fold, others))
             made = {name: index for name in chosen if not isinstance(index := fits(name), str)}
             left_out |= {name: str(fits(name)) for name in chosen if name not in made}
             fitted |= made
@@ -149,7 +149,8 @@ def _fits(
         yield columns, fitted_to, of_views
 
 
-def _training(vectors: Vectors, chosen: NDArray[np.bool_], columns: Sequence[int]) -> Training:
+def training_of(vectors: Vectors, chosen: NDArray[np.bool_], columns: Sequence[int]) -> Training:
+    chosen = chosen & vectors.originals.any(axis=1)
     views = vectors.views[chosen][:, :, list(columns)]
     return Training(vectors.originals[chosen], views.reshape(len(views), -1, views.shape[-1]))
 
@@ -227,18 +228,23 @@ def _moved_once(index: SearchIndex, block: Floats, memory: dict[str, Floats]) ->
 
 
 def _rescored(search: _Search, gallery: _Gallery) -> _Found:
-    """Orders the candidates of a code by int8; an original that is no candidate is not found."""
+    """Orders the candidates of a code by int8; an original is one of them, or is not found."""
     index, count = search.index, len(search.asked)
     own_exact = index.stands_for(index.moved(gallery.own), rescored=True)
-    own = np.einsum("qd,qd->q", search.asked, own_exact).astype(np.float64)
+    asking = index.level_of_queries(search.asked, rescored=True) if index.is_normalised else np.zeros(count, np.float32)
+    level = index.level_of_base(own_exact) if index.is_normalised else 0.0
+    own = (np.einsum("qd,qd->q", search.asked, own_exact) - level - asking).astype(np.float64)
     scores = np.full(search.places.shape, -np.inf, np.float32)
     for row in range(count):
         at = search.places[row][search.places[row] >= 0]
         inner = at[at < len(gallery.own)]
         vectors = np.concatenate([gallery.own[inner], gallery.other[at[at >= len(gallery.own)] - len(gallery.own)]])
         order = np.concatenate([np.flatnonzero(at < len(gallery.own)), np.flatnonzero(at >= len(gallery.own))])
-        scores[row, order] = index.stands_for(index.moved(vectors), rescored=True) @ search.asked[row]
+        stands_for = index.stands_for(index.moved(vectors), rescored=True)
+        level = index.level_of_base(stands_for) if index.is_normalised else 0.0
+        scores[row, order] = stands_for @ search.asked[row] - level - asking[row]
     is_candidate = search.better < search.places.shape[1]
+    scores[is_candidate, -1] = -np.inf
     better = (scores >= (own - TIE * np.maximum(1.0, np.abs(own)))[:, None]).sum(axis=1)
     order = np.lexsort((search.places, -scores), axis=1)[:, :RESULTS]
     rank = np.where(is_candidate, 1.0 + better, np.inf)
@@ -256,7 +262,7 @@ def _pairs_of(indexes: Mapping[str, SearchIndex], vectors: Vectors, gallery: _Ga
         stands_for = index.stands_for(index.moved(others), rescored=True)
         scores = asked @ stands_for.T
         if index.is_normalised:
-            scores = scores - index.level_of_queries(asked)[:, None] - index.level_of_base(stands_for)
+            scores = scores - index.level_of_queries(asked, rescored=True)[:, None] - index.level_of_base(stands_for)
         yield name, np.asarray(scores[apart], np.float32)
 
 
@@ -269,4 +275,4 @@ def _overlap(exact: Positions, nearest: Positions, others: int) -> Values:
     return np.where(there.any(axis=1), kept / np.maximum(1, there.sum(axis=1)), np.nan)
 
 
-__all__ = ["MRR", "NEIGHBOURS", "RECALLS", "TIE", "Tried", "Vectors", "experiment"]
+__all__ = ["MRR", "NEIGHBOURS", "RECALLS", "TIE", "Tried", "Vectors", "experiment", "training_of"]

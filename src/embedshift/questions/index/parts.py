@@ -67,6 +67,8 @@ class Part:
         bytes: Function of the dimensions → the bytes of what is kept; None = four for each.
         least: Function of the size → the least number of originals that it is fitted to.
         uses_views: Whether it is fitted to views, so that it is fitted again for each family of changes.
+        shapes: The arrays that a file must hold: name → "d" for `[d]` and "de" for `[d, e]`, of the dimensions before
+            and after it; "" for the number e itself.
     """
 
     place: int
@@ -78,6 +80,7 @@ class Part:
     bytes: Callable[[int], float] | None = None
     least: Callable[[int], int] = field(default=lambda size: 2)
     uses_views: bool = False
+    shapes: Mapping[str, str] = field(default_factory=dict)
 
 
 PARTS: Registry[Part] = Registry("part of an index", find_questions)
@@ -158,16 +161,19 @@ def _bytes_of_bits(dim: int) -> float:
     return math.ceil(dim / 8)
 
 
-PARTS.add("centred", Part(MAP, "centred", _mean, _apply_map))
-PARTS.add("whiten", Part(MAP, "whiten", _map(ShiftMoments.by_shifts), _apply_map, uses_views=True))
-PARTS.add("whiten-originals", Part(MAP, "whiten-originals", _map(ShiftMoments.by_originals), _apply_map))
-PARTS.add("first-N", Part(SIZE, r"first-(\d+|1/\d+)", _first, _apply_first))
-PARTS.add("pca-N", Part(SIZE, r"pca-(\d+|1/\d+)", _components, _apply_map, least=lambda size: size + 1))
+MAPPED, RANGED, COUNTED = {"mean": "d", "matrix": "de"}, {"low": "d", "step": "d"}, {"dim": ""}
+PARTS.add("centred", Part(MAP, "centred", _mean, _apply_map, shapes={"mean": "d"}))
+PARTS.add("whiten", Part(MAP, "whiten", _map(ShiftMoments.by_shifts), _apply_map, uses_views=True, shapes=MAPPED))
+PARTS.add("whiten-originals", Part(MAP, "whiten-originals", _map(ShiftMoments.by_originals), _apply_map, shapes=MAPPED))
+PARTS.add("first-N", Part(SIZE, r"first-(\d+|1/\d+)", _first, _apply_first, shapes={"size": ""}))
+PARTS.add("pca-N", Part(SIZE, r"pca-(\d+|1/\d+)", _components, _apply_map, least=lambda size: size + 1, shapes=MAPPED))
 PARTS.add("float16", Part(CODE, "float16", encode=_to_float16, decode=_widened, bytes=lambda dim: 2 * dim))
-PARTS.add("int8", Part(CODE, "int8", _ranges, _to_int8, _of_int8, bytes=float))
-BINARY = PARTS.add("binary", Part(CODE, "binary", _bits, _to_bits, _of_bits, bytes=_bytes_of_bits))
-PARTS.add("binary-hamming", Part(CODE, "binary-hamming", _bits, _to_bits, _of_bits, _signs, _bytes_of_bits))
-PARTS.add("rescore", Part(RESCORE, "rescore", _ranges, _to_int8, _of_int8, bytes=float))
+PARTS.add("int8", Part(CODE, "int8", _ranges, _to_int8, _of_int8, bytes=float, shapes=RANGED))
+BINARY = PARTS.add("binary", Part(CODE, "binary", _bits, _to_bits, _of_bits, bytes=_bytes_of_bits, shapes=COUNTED))
+PARTS.add(
+    "binary-hamming", Part(CODE, "binary-hamming", _bits, _to_bits, _of_bits, _signs, _bytes_of_bits, shapes=COUNTED)
+)
+PARTS.add("rescore", Part(RESCORE, "rescore", _ranges, _to_int8, _of_int8, bytes=float, shapes=RANGED))
 PARTS.add("normalised", Part(SCORES, "normalised"))
 
 
@@ -211,17 +217,22 @@ def parse(text: str, dim: int) -> tuple[Named, ...]:
     return tuple(found)
 
 
+def _size(words: str, dim: int) -> int:
+    """Returns how many dimensions "96" or "1/4" are; 0 for what is no size, such as "1/0" or thousands of digits."""
+    number = words.removeprefix("1/")
+    size = int(number) if len(number) <= 9 else 0
+    return dim // size if size and number != words else size
+
+
 def _named(name: str, text: str, dim: int) -> Named:
     for known in PARTS:
         part = PARTS[known]
         if not (match := re.fullmatch(part.pattern, name)):
             continue
-        size = 0
-        if match.groups() and match[1]:
-            size = dim // int(match[1][2:] or 0) if match[1].startswith("1/") and int(match[1][2:]) else int(match[1])
-            if not 0 < size <= dim:
-                raise UsageError(f"index {text!r:.60}: {name}: the vectors have {dim} numbers")
-        return Named(name, part, size)
+        size = _size(match[1], dim) if match.groups() and match[1] else None
+        if size is not None and not 0 < size <= dim:
+            raise UsageError(f"index {text!r:.60}: {name:.40}: the vectors have {dim} numbers")
+        return Named(name, part, size or 0)
     raise UsageError(f"index {text!r:.60}: no part {name!r:.40}; there are {', '.join(PARTS)}")
 
 

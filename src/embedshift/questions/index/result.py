@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from embedshift.errors import UsageError
-from embedshift.questions.index.parts import CODE, FLOAT32, Arrays, Training
+from embedshift.questions.index.experiment import training_of
+from embedshift.questions.index.parts import CODE, FLOAT32, Arrays
 from embedshift.questions.index.search_index import SearchIndex, fit_index
 from embedshift.questions.index.tables import vectors_of
 from embedshift.statistics.linear_map import LinearMap
@@ -24,9 +25,8 @@ def fitted_index(study: Study, name: str) -> SearchIndex:
     """
     reader = study.reader()
     vectors, _ = vectors_of(reader)
-    views = vectors.views.reshape(len(vectors.views), -1, vectors.views.shape[-1])
+    fitted = fit_index(name, training_of(vectors, np.ones(len(vectors.originals), bool), range(len(vectors.names))))
     encoder = reader.info.encoder
-    fitted = fit_index(name, Training(vectors.originals, views))
     embedding = encoder.embedding or ""
     return replace(fitted, encoder=encoder.weights_hash, embedding=embedding, version=version("embedshift"))
 

@@ -1,5 +1,6 @@
 """`SearchIndex`: a fitted index, its file, and what it makes of vectors."""
 
+import functools
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from embedshift.statistics.vectors import normalised_float32
 
 # Vectors of the background, and the highest scores with it whose mean is taken off; vectors that are encoded at once.
 BACKGROUND, NEAREST, BLOCK = 200, 10, 8_192
+# The longest vectors of an index that a file may hold.
+MOST_DIM = 2**20
 # The maps that files of `whiten` of earlier versions hold, and what they are called now.
 EARLIER = {"shifts": "whiten", "originals": "whiten-originals", "centred": "centred"}
 
@@ -117,7 +120,8 @@ class SearchIndex:
         stands_for = self._decoded(codes[-1], stored) if codes else np.asarray(stored, np.float32)
         found = asked @ stands_for.T
         if self.is_normalised:
-            found = found - self.level_of_queries(asked)[:, None] - self.level_of_base(stands_for)
+            level = self.level_of_queries(asked, rescored=True)
+            found = found - level[:, None] - self.level_of_base(stands_for)
         return np.asarray(found, np.float32)
 
     def moved(self, unit: Floats) -> Floats:
@@ -142,15 +146,15 @@ class SearchIndex:
             return moved
         return np.asarray(query(code[1], moved), np.float32)
 
-    def level_of_queries(self, asked: Floats) -> Floats:
+    def level_of_queries(self, asked: Floats, *, rescored: bool = False) -> Floats:
         """Returns half of the mean of the highest scores of queries with the background, `[q]`."""
-        return _level(asked, self.stands_for(self._moved_background))
+        return _level(asked, self.stands_for(self._moved_background, rescored=rescored))
 
     def level_of_base(self, stands_for: Floats) -> Floats:
         """Returns half of the mean of the highest scores of the background with what is kept, `[n]`."""
         return _level(stands_for, self.asked(self._moved_background))
 
-    @property
+    @functools.cached_property
     def _moved_background(self) -> Floats:
         assert self.background is not None
         return self.moved(self.background)
@@ -204,9 +208,9 @@ class SearchIndex:
                     return cls._of_map(path)
                 given = {name: file[name] for name in file}
             index = cls._of_file(given)
-            index.base(np.eye(2, index.dim, dtype=np.float32))
-        except UsageError:
-            raise
+            index._check()
+        except UsageError as error:
+            raise UsageError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
         except Exception as error:  # NumPy and zipfile raise many kinds
             missing = isinstance(error, FileNotFoundError)
             words = "no such file" if missing else f"no index of `embedshift index` ({reason(error):.200})"
@@ -216,6 +220,8 @@ class SearchIndex:
     @classmethod
     def _of_file(cls, given: Mapping[str, NDArray[Any]]) -> "SearchIndex":
         name, dim = str(given["index"]), int(given["dim"])
+        if not 0 < dim <= MOST_DIM:
+            raise ValueError(f"vectors of {dim} numbers")
         arrays: list[dict[str, NDArray[Any]]] = [{} for _ in parse(name, dim)]
         for key, array in given.items():
             place, dot, own = key.partition(".")
@@ -225,6 +231,25 @@ class SearchIndex:
                 raise ValueError("its numbers are not finite; write the index again")
         texts = (str(given[text]) for text in ("encoder", "embedding", "embedshift"))
         return cls(name, dim, arrays, given.get("background"), *texts)
+
+    def _check(self) -> None:
+        """Raises ValueError, or what NumPy raises, where the arrays of a file are not those of its parts."""
+        dim = self.dim
+        for place, (named, arrays) in enumerate(zip(self.parts, self.arrays, strict=True)):
+            after = named.size or dim
+            for name, letters in named.part.shapes.items():
+                array, shape = arrays[name], tuple({"d": dim, "e": after}[letter] for letter in letters)
+                if array.dtype.kind not in "fiu" or array.shape != shape or (not shape and array != after):
+                    raise ValueError(f"{place}.{name} of {named.text}: {array.dtype} {[*array.shape]}")
+            dim = after
+        background = np.zeros((0, 0)) if self.background is None else self.background
+        if self.is_normalised and (background.ndim != 2 or not len(background) or background.shape[1] != self.dim):
+            raise ValueError(f"background {[*background.shape]}")
+        probe = np.eye(2, self.dim, dtype=np.float32)
+        with np.errstate(divide="raise", invalid="raise", over="raise"):
+            scores = self.scores(self.query(probe), self.base(probe))
+        if scores.shape != (2, 2) or not np.isfinite(scores).all():
+            raise ValueError("its arrays make no scores")
 
     @classmethod
     def _of_map(cls, path: str | Path) -> "SearchIndex":
