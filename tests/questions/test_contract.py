@@ -97,7 +97,8 @@ COLUMNS = [
 ]  # fmt: skip
 # Table or figure → what is said where nothing was asked for.
 TABLES_ASKED = {
-    "looks": "`attention`", "layers": "`layers`", "heads": "`heads`", "head_words": "`heads`", "head_tokens": "`heads`",
+    "looks": "`metrics` attention,aligned,rollout",
+    "layers": "`layers`", "heads": "`heads`", "head_words": "`heads`", "head_tokens": "`heads`",
     "maps": "`maps`", "map_trust": "`maps`", "words": "`text`", "word_test": "`text`", "text_search": "`text`",
     "zero_shot": "`text`", "variance": "2 draws or more", "strength": "a suite of families",
     "tolerance": "a suite of families", "corruption": "corruptions",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from embedshift.config import Json, declared_settings
+from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import COMMANDS, Command, made
 from embedshift.report.numbers import count
@@ -94,7 +94,7 @@ def reason_for_absence(reader: Reader, name: str) -> str:
             return f"no {name} here: it needs {table.requires}"
         if not question.for_pairs:
             return f"no {name} here: it is not available for pairs"
-        if question.switches is None and question.name not in declared_settings():
+        if question not in reader.questions and question.switches is None:
             return f"no {name} here: made without the question {question.name!r}; run it again into a new folder"
         settings = [] if question.switches is None else [field.name for field in dataclasses.fields(question.switches)]
         asked = [question.name] if question.name in settings or not settings else settings

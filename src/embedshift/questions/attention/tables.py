@@ -54,6 +54,7 @@ TABLES: tuple[Table[Reader], ...] = (
         "looks",
         lambda reader: looks(reader.image_rows, reader.augmentations, seed=reader.info.seed),
         is_available=lambda reader: ALIGNED in reader.metrics or RISE in reader.metrics,
+        requires="optional metrics of attention: run it with `metrics` attention,aligned,rollout",
         doc="Differences between attention maps by augmentation: the gain of alignment, and the rise of entropy.",
     ),
 )
