@@ -24,6 +24,15 @@ def neighbours_counted(others: int) -> int:
     return min(NEIGHBOURS, max(1, others // 2))
 
 
+def overlap(before: NDArray[np.int64], after: NDArray[np.int64], count: int) -> Values:
+    """Returns the proportion of the nearest other images that stay among them: `[q, T]` each → `[q]`."""
+    old, new = before[:, :count], after[:, :count]
+    present = (old >= 0).sum(axis=1)
+    kept = ((old[:, :, None] == new[:, None, :]) & (old >= 0)[:, :, None]).any(axis=2).sum(axis=1)
+    is_defined = (present > 0) & (new >= 0).any(axis=1) if new.shape[1] else np.zeros(len(old), bool)
+    return np.where(is_defined, kept / np.maximum(present, 1), np.nan)
+
+
 def neighbours_kept(first: ArrayLike, second: ArrayLike, groups: GroupNumbers | None = None) -> tuple[float, float]:
     """Returns the mean fraction of an image's nearest 10 other images by cosine that are so in both sets `[n, D]`.
 

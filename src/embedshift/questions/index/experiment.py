@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
-from embedshift.questions.index.parts import FLOAT32, Training, parse, uses_views
+from embedshift.questions.index.parts import CODE, FLOAT32, Training, parse, uses_views
 from embedshift.questions.index.search_index import Fits, SearchIndex
-from embedshift.statistics.agreement import neighbours_counted
+from embedshift.statistics.agreement import neighbours_counted, overlap
 from embedshift.statistics.judged import Outcomes, Split
 from embedshift.statistics.thresholds import least_false_match_rate, threshold_at
 
@@ -58,8 +58,7 @@ class _Search:
     index: SearchIndex
     asked: Floats
     own: Values
-    mates: NDArray[np.bool_]
-    level: Floats | float = 0.0
+    level: Floats
     better: Values = field(init=False)
     scores: Floats = field(init=False)
     places: Positions = field(init=False)
@@ -72,8 +71,7 @@ class _Search:
 
     def add(self, start: int, found: Floats) -> None:
         """Adds scores with a block `[q, b]`; −inf for what is no result."""
-        limits = self.own - TIE * np.maximum(1.0, np.abs(self.own))
-        self.better += (found >= limits[:, None]).sum(axis=1)
+        self.better += _better(found, self.own)
         count = self.scores.shape[1]
         if found.shape[1] > count:
             chosen = np.argpartition(-found, count - 1, axis=1)[:, :count]
@@ -84,6 +82,11 @@ class _Search:
         places = np.hstack([self.places, np.where(np.isneginf(values), -1, start + chosen)])
         order = np.lexsort((places, -scores), axis=1)[:, :count]
         self.scores, self.places = (np.take_along_axis(each, order, 1) for each in (scores, places))
+
+
+def _better(scores: Floats, own: Values) -> NDArray[np.intp]:
+    """Returns how many scores `[q, b]` reach those of the originals, `[q]`; ties do."""
+    return np.asarray((scores >= (own - TIE * np.maximum(1.0, np.abs(own)))[:, None]).sum(axis=1))
 
 
 def experiment(names: Sequence[str], vectors: Vectors, split: Split, rate: float) -> Iterator[tuple[str, Tried | str]]:
@@ -120,7 +123,8 @@ def experiment(names: Sequence[str], vectors: Vectors, split: Split, rate: float
                 rank[name][where], own[name][where] = found.rank, found.own
                 if name == FLOAT32:
                     exact[column * shape[1] + draw] = found.nearest
-                kept[name][where] = _overlap(exact[column * shape[1] + draw], found.nearest, len(gallery) - 1)
+                near = neighbours_counted(len(gallery) - 1)
+                kept[name][where] = overlap(exact[column * shape[1] + draw], found.nearest, near)
     allowed = least_false_match_rate(len(vectors.originals)) <= rate
     for name in names:
         if name in left_out:
@@ -168,6 +172,11 @@ class _Gallery:
     def __len__(self) -> int:
         return len(self.own) + len(self.other)
 
+    def at(self, places: Positions) -> Floats:
+        """Returns the vectors at some places, in ascending order."""
+        inner = places < len(self.own)
+        return np.concatenate([self.own[places[inner]], self.other[places[~inner] - len(self.own)]])
+
     def blocks(self) -> Iterator[tuple[int, Floats]]:
         """Yields the originals of the fold as the first block, then the others, with the place of each first one."""
         yield 0, self.own
@@ -185,27 +194,27 @@ class _Found:
 def _found(
     indexes: Mapping[str, SearchIndex], vectors: Vectors, gallery: _Gallery, columns: Sequence[int]
 ) -> Iterator[tuple[str, int, int, _Found]]:
-    """Searches by several indexes that are fitted to the same vectors; each block is encoded once for each."""
+    """Searches with several indexes fitted to the same vectors, reading the gallery once."""
     draws = vectors.views.shape[1]
     queries = [(column, draw) for column in columns for draw in range(draws)]
     searches: dict[str, list[_Search]] = {name: [] for name in indexes}
     there = [vectors.views[gallery.inside, draw, column].any(axis=1) & ~gallery.none for column, draw in queries]
     for name, index in indexes.items():
         stands_for = index.stands_for(index.moved(gallery.own))
-        level = index.level_of_base(stands_for) if index.is_normalised else 0.0
+        level = index.level_of_base(stands_for)
         for column, draw in queries:
             asked = index.asked(index.moved(vectors.views[gallery.inside, draw, column]))
-            asking = index.level_of_queries(asked) if index.is_normalised else 0.0
+            asking = index.level_of_queries(asked)
             own = np.einsum("qd,qd->q", asked, stands_for) - level - asking
-            searches[name].append(_Search(index, asked, own.astype(np.float64), gallery.mates, asking))
+            searches[name].append(_Search(index, asked, own.astype(np.float64), asking))
     for start, block in gallery.blocks():
         is_none = ~block.any(axis=1)
         moved: dict[str, Floats] = {}
         for name, index in indexes.items():
             stands_for = index.stands_for(_moved_once(index, block, moved))
-            level = index.level_of_base(stands_for) if index.is_normalised else 0.0
+            level = index.level_of_base(stands_for)
             for each in searches[name]:
-                found = each.asked @ stands_for.T - level - np.reshape(each.level, (-1, 1))
+                found = each.asked @ stands_for.T - level - each.level[:, None]
                 found[:, is_none] = -np.inf
                 if start == 0:
                     found[gallery.mates] = -np.inf
@@ -221,7 +230,7 @@ def _found(
 
 def _moved_once(index: SearchIndex, block: Floats, memory: dict[str, Floats]) -> Floats:
     """Returns a block after map and size, which indexes of the same fit share."""
-    key = "+".join(named.text for named in index.parts if named.part.place < 3)
+    key = "+".join(named.text for named in index.parts if named.part.place < CODE)
     if key not in memory:
         memory[key] = index.moved(block)
     return memory[key]
@@ -229,23 +238,18 @@ def _moved_once(index: SearchIndex, block: Floats, memory: dict[str, Floats]) ->
 
 def _rescored(search: _Search, gallery: _Gallery) -> _Found:
     """Orders the candidates of a code by int8; an original is one of them, or is not found."""
-    index, count = search.index, len(search.asked)
-    own_exact = index.stands_for(index.moved(gallery.own), rescored=True)
-    asking = index.level_of_queries(search.asked, rescored=True) if index.is_normalised else np.zeros(count, np.float32)
-    level = index.level_of_base(own_exact) if index.is_normalised else 0.0
-    own = (np.einsum("qd,qd->q", search.asked, own_exact) - level - asking).astype(np.float64)
+    index, images = search.index, len(gallery.own)
+    known = np.union1d(np.arange(images), search.places[search.places >= 0])
+    stands_for = index.stands_for(index.moved(gallery.at(known)), rescored=True)
+    level, asking = index.level_of_base(stands_for), index.level_of_queries(search.asked, rescored=True)
+    own = (np.einsum("qd,qd->q", search.asked, stands_for[:images]) - level[:images] - asking).astype(np.float64)
     scores = np.full(search.places.shape, -np.inf, np.float32)
-    for row in range(count):
-        at = search.places[row][search.places[row] >= 0]
-        inner = at[at < len(gallery.own)]
-        vectors = np.concatenate([gallery.own[inner], gallery.other[at[at >= len(gallery.own)] - len(gallery.own)]])
-        order = np.concatenate([np.flatnonzero(at < len(gallery.own)), np.flatnonzero(at >= len(gallery.own))])
-        stands_for = index.stands_for(index.moved(vectors), rescored=True)
-        level = index.level_of_base(stands_for) if index.is_normalised else 0.0
-        scores[row, order] = stands_for @ search.asked[row] - level - asking[row]
+    for row, places in enumerate(search.places):
+        at = np.searchsorted(known, places[places >= 0])
+        scores[row, places >= 0] = stands_for[at] @ search.asked[row] - level[at] - asking[row]
     is_candidate = search.better < search.places.shape[1]
     scores[is_candidate, -1] = -np.inf
-    better = (scores >= (own - TIE * np.maximum(1.0, np.abs(own)))[:, None]).sum(axis=1)
+    better = _better(scores, own)
     order = np.lexsort((search.places, -scores), axis=1)[:, :RESULTS]
     rank = np.where(is_candidate, 1.0 + better, np.inf)
     return _Found(rank, np.where(is_candidate, own, -np.inf), np.take_along_axis(search.places, order, 1))
@@ -260,19 +264,8 @@ def _pairs_of(indexes: Mapping[str, SearchIndex], vectors: Vectors, gallery: _Ga
     for name, index in indexes.items():
         asked = index.asked(index.moved(gallery.own))
         stands_for = index.stands_for(index.moved(others), rescored=True)
-        scores = asked @ stands_for.T
-        if index.is_normalised:
-            scores = scores - index.level_of_queries(asked, rescored=True)[:, None] - index.level_of_base(stands_for)
-        yield name, np.asarray(scores[apart], np.float32)
-
-
-def _overlap(exact: Positions, nearest: Positions, others: int) -> Values:
-    """Returns the fraction of the nearest images of `float32` that an index returns among as many, `[q]`."""
-    count = neighbours_counted(others)
-    wanted, found = exact[:, :count], nearest[:, :count]
-    there = wanted >= 0
-    kept = ((wanted[:, :, None] == found[:, None, :]).any(axis=2) & there).sum(axis=1)
-    return np.where(there.any(axis=1), kept / np.maximum(1, there.sum(axis=1)), np.nan)
+        asking, level = index.level_of_queries(asked, rescored=True), index.level_of_base(stands_for)
+        yield name, np.asarray((asked @ stands_for.T - asking[:, None] - level)[apart], np.float32)
 
 
 __all__ = ["MRR", "NEIGHBOURS", "RECALLS", "TIE", "Tried", "Vectors", "experiment", "training_of"]

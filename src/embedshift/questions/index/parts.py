@@ -169,7 +169,7 @@ PARTS.add("first-N", Part(SIZE, r"first-(\d+|1/\d+)", _first, _apply_first, shap
 PARTS.add("pca-N", Part(SIZE, r"pca-(\d+|1/\d+)", _components, _apply_map, least=lambda size: size + 1, shapes=MAPPED))
 PARTS.add("float16", Part(CODE, "float16", encode=_to_float16, decode=_widened, bytes=lambda dim: 2 * dim))
 PARTS.add("int8", Part(CODE, "int8", _ranges, _to_int8, _of_int8, bytes=float, shapes=RANGED))
-BINARY = PARTS.add("binary", Part(CODE, "binary", _bits, _to_bits, _of_bits, bytes=_bytes_of_bits, shapes=COUNTED))
+PARTS.add("binary", Part(CODE, "binary", _bits, _to_bits, _of_bits, bytes=_bytes_of_bits, shapes=COUNTED))
 PARTS.add(
     "binary-hamming", Part(CODE, "binary-hamming", _bits, _to_bits, _of_bits, _signs, _bytes_of_bits, shapes=COUNTED)
 )

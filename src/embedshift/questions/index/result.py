@@ -11,7 +11,7 @@ from embedshift.errors import UsageError
 from embedshift.questions.index.experiment import training_of
 from embedshift.questions.index.parts import CODE, FLOAT32, Arrays
 from embedshift.questions.index.search_index import SearchIndex, fit_index
-from embedshift.questions.index.tables import vectors_of
+from embedshift.questions.index.tables import listed, vectors_of
 from embedshift.statistics.linear_map import LinearMap
 from embedshift.study.study import Study
 from embedshift.study.whitening import write_onnx
@@ -37,12 +37,12 @@ def write_index(
     """Writes the index that is named, else the recommended one; returns a line on it."""
     if out is not None and onnx is not None and out.resolve() == onnx.resolve():
         raise UsageError(f"{out}: named for the index and for `onnx`; name two files")
-    own = [name for text in names for name in text.split(",") if name.strip() not in ("", FLOAT32)]
+    own = [name for name in listed(names) if name != FLOAT32]
     if not own and recommended is None:
         return "Nothing was written: no index is recommended; name the one to write, such as whiten+binary."
     if len(own) > 1 and recommended is None:
         raise UsageError(f"`out`: {len(own)} indexes are named, and none is recommended; name the one to write")
-    name = own[0].strip() if len(own) == 1 else str(recommended)
+    name = own[0] if len(own) == 1 else str(recommended)
     fitted = fitted_index(study, name)
     if onnx is not None:
         write_map(fitted, onnx)

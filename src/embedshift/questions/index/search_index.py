@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Floats
 from embedshift.config.safe_files import open_file, write_file
 from embedshift.errors import UsageError, reason
-from embedshift.questions.index.parts import CODE, FLOAT32, RESCORE, SCORES, Arrays, Named, Training, parse, uses_views
+from embedshift.questions.index.parts import CODE, RESCORE, SCORES, Arrays, Named, Training, parse, uses_views
 from embedshift.statistics.linear_map import LinearMap
 from embedshift.statistics.vectors import normalised_float32
 
-# Vectors of the background, and the highest scores with it whose mean is taken off; vectors that are encoded at once.
-BACKGROUND, NEAREST, BLOCK = 200, 10, 8_192
+# Vectors of the background, and the highest scores with it whose mean is taken off.
+BACKGROUND, NEAREST = 200, 10
 # The longest vectors of an index that a file may hold.
 MOST_DIM = 2**20
 # The maps that files of `whiten` of earlier versions hold, and what they are called now.
@@ -119,9 +119,7 @@ class SearchIndex:
             stored = np.ascontiguousarray(stored[:, width:]).view(np.int8)
         stands_for = self._decoded(codes[-1], stored) if codes else np.asarray(stored, np.float32)
         found = asked @ stands_for.T
-        if self.is_normalised:
-            level = self.level_of_queries(asked, rescored=True)
-            found = found - level[:, None] - self.level_of_base(stands_for)
+        found = found - self.level_of_queries(asked, rescored=True)[:, None] - self.level_of_base(stands_for)
         return np.asarray(found, np.float32)
 
     def moved(self, unit: Floats) -> Floats:
@@ -147,11 +145,15 @@ class SearchIndex:
         return np.asarray(query(code[1], moved), np.float32)
 
     def level_of_queries(self, asked: Floats, *, rescored: bool = False) -> Floats:
-        """Returns half of the mean of the highest scores of queries with the background, `[q]`."""
+        """Returns half of the mean of the highest scores of queries with the background, `[q]`; 0 without one."""
+        if self.background is None:
+            return np.zeros(len(asked), np.float32)
         return _level(asked, self.stands_for(self._moved_background, rescored=rescored))
 
     def level_of_base(self, stands_for: Floats) -> Floats:
-        """Returns half of the mean of the highest scores of the background with what is kept, `[n]`."""
+        """Returns half of the mean of the highest scores of the background with what is kept, `[n]`; 0 without one."""
+        if self.background is None:
+            return np.zeros(len(stands_for), np.float32)
         return _level(stands_for, self.asked(self._moved_background))
 
     @functools.cached_property
@@ -309,4 +311,4 @@ def fit_index(name: str, training: Training) -> SearchIndex:
     return made
 
 
-__all__ = ["FLOAT32", "Fits", "SearchIndex", "fit_index"]
+__all__ = ["Fits", "SearchIndex", "fit_index"]

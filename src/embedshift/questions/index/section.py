@@ -1,7 +1,7 @@
 """The report's section on indexes: which one a store may keep."""
 
 from embedshift.config import Json
-from embedshift.questions.index.verdicts import HEADINGS, answer_of, grid
+from embedshift.questions.index.verdicts import HEADINGS, IndexAnswer, answer_of, grid
 from embedshift.report.section import Answer, PageInput, Part, Section
 
 
@@ -12,20 +12,18 @@ def section(page: PageInput) -> Section | None:
     found = answer_of(page.reader, table)
     rows = grid(found).rows if found.verdicts else []
     more = {"headings": HEADINGS, "rows": rows, "figure": page.figures.get("index")}
-    return Section("index", "Index", {"index": _content(page) | more})
+    return Section("index", "Index", {"index": _content(found) | more})
 
 
 def answer(page: PageInput) -> Answer | None:
-    has_table = page.reader.table("index") is not None
-    return (
-        Answer("Which index may a store keep?", {"index": _content(page)}, covers_all_levels=True)
-        if has_table
-        else None
-    )
+    table = page.reader.table("index")
+    if table is None:
+        return None
+    content = _content(answer_of(page.reader, table))
+    return Answer("Which index may a store keep?", {"index": content}, covers_all_levels=True)
 
 
-def _content(page: PageInput) -> Json:
-    found = answer_of(page.reader, page.reader.need("index"))
+def _content(found: IndexAnswer) -> Json:
     first, *others = found.sentences()
     return {"first": first, "others": others, "margin": found.margin_in_words}
 

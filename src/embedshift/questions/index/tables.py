@@ -51,14 +51,24 @@ SCHEMA = pl.Schema(
 KINDS = {"crop_": "crop", "mirror_crop_": "crop"}
 
 
+def listed(given: str | Sequence[str] | None) -> list[str]:
+    """Returns the names of indexes, each of which may be several with commas between them."""
+    texts = [given] if isinstance(given, str) else [*(given or ())]
+    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
+
+
+def _is_as_kept(reader: Reader) -> bool:
+    """Returns whether no setting is given, so that those of the kept table hold."""
+    return replace(reader.choice(Choices), measured=False) == Choices()
+
+
 def chosen(reader: Reader) -> tuple[tuple[str, ...], str, float, float]:
     """Returns the indexes, the gallery, the margin and the rate: as given, else as they were for the kept table."""
     given, kept, dim = reader.choice(Choices), reader.kept_settings("index"), reader.info.encoder.dim
-    if replace(given, measured=False) == Choices() and kept:
+    if _is_as_kept(reader) and kept:
         place = kept["gallery"] if Path(kept["gallery"]).exists() else ""
         return tuple(json.loads(kept["indexes"])), place, float(kept["margin"]), float(kept["rate"])
-    texts = [given.indexes] if isinstance(given.indexes, str) else [*(given.indexes or ())]
-    names = [name.strip() for text in texts for name in text.split(",") if name.strip()] or [*default_indexes(dim)]
+    names = listed(given.indexes) or [*default_indexes(dim)]
     for name in names:
         parse(name, dim)
     margin = MARGIN if given.recall_margin is None else given.recall_margin
@@ -104,10 +114,7 @@ def _others(reader: Reader, path: str, own: Floats) -> Floats:
 
 def table_of(reader: Reader) -> pl.DataFrame:
     names, path, margin, rate = chosen(reader)
-    if (
-        replace(reader.choice(Choices), measured=False) == Choices()
-        and reader.kept_settings("index").get("gallery", path) != path
-    ):
+    if _is_as_kept(reader) and reader.kept_settings("index").get("gallery", path) != path:
         log.warning("%s: `gallery` of its table `index` has moved or is gone; made without", reader.folder)
     vectors, groups = vectors_of(reader, path)
     split = Split.of(vectors.groups, {name: kind_of(family) for name, family in reader.family_of.items()})
@@ -169,6 +176,11 @@ def outcome_of(judged: Judged, margins: Margins) -> tuple[str, int | None]:
     return outcome, None if outcome == BEYOND else equivalence.needed
 
 
+def finds_too_little(low: float, margin: float, gallery: int) -> bool:
+    """Returns whether the lower end of float32's recall@1 leaves no room for a loss: chance and the margin."""
+    return not low > margin + 1 / max(1, gallery)
+
+
 def recommended(
     judged: Mapping[str, Judged], tried: Mapping[str, Tried], augmentations: Sequence[str], margin: float
 ) -> str | None:
@@ -178,14 +190,13 @@ def recommended(
     recommended where float32 finds no more than chance and the margin: then no loss could show.
     """
     others = [name for name in judged if name != FLOAT32]
-    low = judged[FLOAT32].own_interval()[0][-1]
-    if not others or not low > margin + 1 / max(1, tried[FLOAT32].searched):
+    if not others or finds_too_little(judged[FLOAT32].own_interval()[0][-1], margin, tried[FLOAT32].searched):
         return None
     level = 1 - (1 - ONE_SIDED) / len(others)
     within = []
     for name in others:
-        ends, n = judged[name].interval(level)[0], judged[name].n
-        if all(ends[place] >= -margin - 1e-12 for place in range(len(augmentations)) if n[place]):
+        ends = zip(*judged[name].interval(level), judged[name].n, strict=True)
+        if all(decide((low, high), margin) == WITHIN for low, high, n in [*ends][: len(augmentations)] if n):
             within.append(name)
     size = {name: (tried[name].index.bytes_searched, tried[name].index.bytes_stored) for name in within}
     return min(within, key=lambda name: (*size[name], -float(judged[name].value[-1])), default=None)

@@ -8,6 +8,7 @@ import polars as pl
 
 from embedshift.questions.index.experiment import MRR
 from embedshift.questions.index.parts import FLOAT32
+from embedshift.questions.index.tables import ALL, MARGIN, finds_too_little
 from embedshift.report.numbers import MISSING, about, count, fixed, with_ends
 from embedshift.statistics.equivalence import RECALL
 from embedshift.statistics.judged import BEYOND, UNDECIDED, WITHIN, WORSE
@@ -16,7 +17,6 @@ from embedshift.store.embeddings import images_tried
 from embedshift.store.reader import Reader
 from embedshift.study.result import Grid, Kind
 
-ALL, MARGIN = "all", 0.01
 HEADINGS = (
     "index", "bytes searched", "bytes stored", "recall@1", "lost, worst change", "under", "matched", "neighbours",
     "outcome",
@@ -145,7 +145,7 @@ class IndexAnswer:
         if best is not None:
             size = f"{best.searched:,.0f} bytes a vector to search in place of {base.searched:,.0f}"
             return f"Recommended: {best.name}, {size}: within {points} under every change; {_gain(best)}."
-        if base.recall[1] <= self.margin + 1 / self.gallery:
+        if finds_too_little(base.recall[1], self.margin, self.gallery):
             return f"Nothing is recommended: float32 finds {fixed(base.recall[0], 3)}, so that no loss could show."
         needed = [n for each in others if each.lost <= self.margin and (n := each.images_needed)]
         more = f"; about {about(min(needed))} {self.unit}s may show one" if needed else ""

@@ -19,7 +19,7 @@ from embedshift.arrays import GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config.processes import cores, one_thread
 from embedshift.questions.search.matching import image_estimates
-from embedshift.statistics.agreement import NEIGHBOURS, neighbours_counted
+from embedshift.statistics.agreement import NEIGHBOURS, neighbours_counted, overlap
 from embedshift.statistics.intervals import clopper_pearson, ends_or_nan, mean_interval, proportion_interval
 from embedshift.statistics.layout import Layout
 from embedshift.statistics.retrieval import Positions, Ranked
@@ -216,15 +216,6 @@ def _tables(
     }
     neighbours = pl.DataFrame(neighbour_columns, schema_overrides=NEIGHBOURS_SCHEMA).drop_nulls("other")
     return ranks.select(*RANKS_SCHEMA), neighbours
-
-
-def overlap(before: Positions, after: Positions, count: int) -> Values:
-    """Returns the proportion of the nearest other images that stay among them: `[q, T]` each → `[q]`."""
-    old, new = before[:, :count], after[:, :count]
-    present = (old >= 0).sum(axis=1)
-    kept = ((old[:, :, None] == new[:, None, :]) & (old >= 0)[:, :, None]).any(axis=2).sum(axis=1)
-    is_defined = (present > 0) & (new >= 0).any(axis=1) if new.shape[1] else np.zeros(len(old), bool)
-    return np.where(is_defined, kept / np.maximum(present, 1), np.nan)
 
 
 def _interleaved(columns: Iterable[NDArray[Any]]) -> NDArray[Any]:
