@@ -28,7 +28,7 @@ STEPS = 2.0**20
 
 
 def elastic(of: Sides, alpha: float, rng: np.random.Generator) -> Floats:
-    """Returns the source of each pixel: its own place, moved by smoothed noise."""
+    """Returns the source coordinates of each pixel: its own, displaced by smoothed noise."""
     noise = rng.standard_normal((2, *sides(of)), dtype=np.float32)
     noise /= np.abs(noise).max()
     with one_blas_thread():  # small products: threads would only wait for each other

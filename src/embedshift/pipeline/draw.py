@@ -90,7 +90,7 @@ class Clock:
 
     @contextlib.contextmanager
     def at(self, stage: str) -> Iterator[None]:
-        """Context of one stage: its time and errors belong to this stage."""
+        """Attributes the time and errors of a block to one stage."""
         self.stage = stage
         self.on_stage()
         yield

@@ -181,7 +181,7 @@ def _tail_of(cosines: Floats, pairs: float, above: float, nearest: float) -> Tai
 
 
 def pair_cosines(first: Floats, second: Floats) -> Floats:
-    """Returns the cosines `[a, b]` of images with unit vectors `[a, D]` and `[b, D]`.
+    """Returns pairwise cosines `[a, b]` of unit vectors `[a, D]` and `[b, D]`.
 
     Of several vectors an image, `[a, m, D]` and `[b, m, D]`, the first of which is that of the whole image: the highest
     of one whole image with any vector of the other.

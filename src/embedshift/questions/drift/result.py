@@ -105,7 +105,7 @@ class Drift(Result):
         ids: Sequence[str] | NDArray[Any] | None = None,
         groups: Sequence[object] | NDArray[Any] | None = None,
     ) -> "Drift":
-        """Adds vectors of images to a batch; memory does not grow with their number.
+        """Adds vectors of images to a batch, in constant memory.
 
         Args:
             vectors: Numbers `[n, D]`, of any length of the vectors; those that are 0 or not finite are left out.

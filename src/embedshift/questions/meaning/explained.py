@@ -108,7 +108,7 @@ def signed(value: float) -> str:
 
 
 def cells(finding: DirectionFinding) -> tuple[str, ...]:
-    """Returns a row below `HEADINGS`; a dash where nothing was tested, and a star for images beyond random ones."""
+    """Returns the cells of a row. A dash marks an untested cell, a star images beyond those of random directions."""
     properties, words, _ = finding.significant
     return (
         finding.direction,
