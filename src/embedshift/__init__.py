@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from embedshift.pipeline.tiles import Tiles
     from embedshift.questions.check.check import check
     from embedshift.questions.compare.result import compare
-    from embedshift.questions.index.search_index import SearchIndex
     from embedshift.questions.meaning.namer import name_images
     from embedshift.questions.upgrade.result import upgrade
     from embedshift.stacks import parity
+    from embedshift.statistics.index import SearchIndex
     from embedshift.statistics.whitening import Whitening
     from embedshift.study import Study, load
     from embedshift.study.whitening import whiten
@@ -58,7 +58,7 @@ _watch_forks()  # from the first import on
 
 # Where a name is defined: each is imported alone, on its first use.
 _MODULES = {
-    "SearchIndex": "questions.index.search_index",
+    "SearchIndex": "statistics.index",
     "Study": "study",
     "Tiles": "pipeline.tiles",
     "Whitening": "statistics.whitening",

@@ -7,8 +7,8 @@ import pytest
 
 from embedshift.questions.index import experiment as made
 from embedshift.questions.index.experiment import TIE, Vectors, experiment
-from embedshift.questions.index.parts import MAP, PARTS, Part
 from embedshift.questions.index.tables import rows_of
+from embedshift.statistics.index_parts import MAP, PARTS, Part
 from embedshift.statistics.judged import Split
 from embedshift.statistics.vectors import normalised_float32
 

@@ -7,8 +7,8 @@ import pytest
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.questions.index.parts import Training, default_indexes
-from embedshift.questions.index.search_index import SearchIndex, fit_index
+from embedshift.statistics.index import SearchIndex, fit_index
+from embedshift.statistics.index_parts import Training, default_indexes
 from embedshift.statistics.linear_map import LinearMap
 from embedshift.statistics.vectors import normalised_float32
 from support.matrix import first_only

@@ -9,8 +9,8 @@ from sentence_transformers.util.quantization import quantize_embeddings
 from sklearn.decomposition import PCA
 
 from embedshift.errors import UsageError
-from embedshift.questions.index.parts import PARTS, Training, default_indexes, parse, uses_views
-from embedshift.questions.index.search_index import Fits, SearchIndex, fit_index
+from embedshift.statistics.index import Fits, SearchIndex, fit_index
+from embedshift.statistics.index_parts import PARTS, Training, default_indexes, parse, uses_views
 from embedshift.statistics.vectors import normalised_float32
 
 pytestmark = pytest.mark.slow

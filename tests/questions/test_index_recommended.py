@@ -5,10 +5,10 @@ import pytest
 from scipy import stats
 
 from embedshift.questions.index.experiment import Tried, Vectors, experiment
-from embedshift.questions.index.parts import FLOAT32, default_indexes, parse
-from embedshift.questions.index.search_index import SearchIndex
 from embedshift.questions.index.tables import recommended, rows_of
 from embedshift.statistics.equivalence import RECALL
+from embedshift.statistics.index import SearchIndex
+from embedshift.statistics.index_parts import FLOAT32, default_indexes, parse
 from embedshift.statistics.judged import BEYOND, WITHIN, Outcomes, Split, judge
 from embedshift.statistics.vectors import normalised_float32
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
-from embedshift.questions.index.parts import CODE, FLOAT32, Training, parse, uses_views
-from embedshift.questions.index.search_index import Fits, SearchIndex
 from embedshift.statistics.agreement import neighbours_counted, overlap
+from embedshift.statistics.index import Fits, SearchIndex
+from embedshift.statistics.index_parts import CODE, FLOAT32, Training, parse, uses_views
 from embedshift.statistics.judged import Outcomes, Split
 from embedshift.statistics.thresholds import least_false_match_rate, threshold_at
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from embedshift.errors import UsageError
 from embedshift.questions.index.experiment import training_of
-from embedshift.questions.index.parts import CODE, FLOAT32, Arrays
-from embedshift.questions.index.search_index import SearchIndex, fit_index
 from embedshift.questions.index.tables import listed, vectors_of
+from embedshift.statistics.index import SearchIndex, fit_index
+from embedshift.statistics.index_parts import CODE, FLOAT32, Arrays
 from embedshift.statistics.linear_map import LinearMap
 from embedshift.study.study import Study
 from embedshift.study.whitening import write_onnx

@@ -16,8 +16,8 @@ from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.questions.index import Choices
 from embedshift.questions.index.experiment import BLOCK, TIE, Tried, Vectors, experiment
-from embedshift.questions.index.parts import FLOAT32, default_indexes, parse
 from embedshift.statistics.equivalence import RECALL, Margins, of_recall
+from embedshift.statistics.index_parts import FLOAT32, default_indexes, parse
 from embedshift.statistics.judged import (
     BEYOND,
     EQUIVALENT,

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 
 from embedshift.questions.index.experiment import MRR
-from embedshift.questions.index.parts import FLOAT32
 from embedshift.questions.index.tables import ALL, MARGIN, finds_too_little
 from embedshift.report.numbers import MISSING, about, count, fixed, with_ends
 from embedshift.statistics.equivalence import RECALL
+from embedshift.statistics.index_parts import FLOAT32
 from embedshift.statistics.judged import BEYOND, UNDECIDED, WITHIN, WORSE
 from embedshift.statistics.power import in_points
 from embedshift.store.embeddings import images_tried

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Floats
 from embedshift.config.safe_files import open_file, write_file
 from embedshift.errors import UsageError, reason
-from embedshift.questions.index.parts import CODE, RESCORE, SCORES, Arrays, Named, Training, parse, uses_views
+from embedshift.statistics.index_parts import CODE, RESCORE, SCORES, Arrays, Named, Training, parse, uses_views
 from embedshift.statistics.linear_map import LinearMap
 from embedshift.statistics.vectors import normalised_float32
 
