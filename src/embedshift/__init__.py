@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from embedshift.statistics.index import SearchIndex
     from embedshift.statistics.whitening import Whitening
     from embedshift.study import Study, load
-    from embedshift.study.whitening import whiten
 
 __all__ = [
     "EmbedshiftError",
@@ -46,7 +45,6 @@ __all__ = [
     "parity",
     "run",
     "upgrade",
-    "whiten",
     "wrap",
     "write_views",
 ]
@@ -74,7 +72,6 @@ _MODULES = {
     "parity": "stacks",
     "run": "api",
     "upgrade": "questions.upgrade.result",
-    "whiten": "study.whitening",
     "wrap": "encoders.module",
     "write_views": "api",
 }
@@ -82,6 +79,8 @@ _MODULES = {
 
 def __getattr__(name: str) -> object:
     """Imports a public name on its first use, so that `embedshift --help` starts without them."""
+    if name == "whiten":
+        raise AttributeError("embedshift.whiten is gone: study.index() takes its place")
     if name not in _MODULES:
         raise AttributeError(f"module 'embedshift' has no attribute {name!r}")
     value: object = getattr(importlib.import_module(f"embedshift.{_MODULES[name]}"), name)

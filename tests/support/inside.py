@@ -4,9 +4,9 @@ import pytest
 
 from embedshift.cli.results import legend, result_grids
 from embedshift.questions.check.rules import TABLES
-from embedshift.study.whitening import WhitenedStudy, whitened
+from embedshift.study.indexed import IndexedStudy, indexed
 
-__all__ = ["TABLES", "WhitenedStudy", "galleries_in_files", "legend", "result_grids", "whitened"]
+__all__ = ["TABLES", "IndexedStudy", "galleries_in_files", "indexed", "legend", "result_grids"]
 
 
 def galleries_in_files(monkeypatch: pytest.MonkeyPatch) -> None:

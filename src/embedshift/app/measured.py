@@ -26,9 +26,9 @@ from embedshift.registry import METRICS
 from embedshift.report.numbers import count
 from embedshift.sources import images
 from embedshift.statistics.baselines import Baseline, cosine_baseline, relative_shift, sums_of
+from embedshift.statistics.index import SearchIndex
 from embedshift.statistics.retrieval import Gallery, search
 from embedshift.statistics.summary import COSINE
-from embedshift.statistics.whitening import Whitening
 from embedshift.store.baselines import baselines
 from embedshift.store.reader import Reader
 
@@ -108,16 +108,16 @@ class MeasuredOriginals:
 
 @dataclass(frozen=True)
 class Space:
-    """The embeddings of an encoder, plain or whitened, with baselines from a study or photographs."""
+    """The embeddings of an encoder, plain or through an index, with baselines from a study or photographs."""
 
     name: str
     baseline: Baseline
     originals: MeasuredOriginals | str = "no study"
-    whitening: Whitening | None = None
+    index: SearchIndex | None = None
 
     def compare(self, original: Floats, view: Floats, pixels: str) -> Row:
-        if self.whitening is not None:
-            original, view = self.whitening(np.stack([original, view]))
+        if self.index is not None:
+            original, view = self.index.mapped(np.stack([original, view]))
         cosine = float(METRICS[COSINE].function(original, view))
         shift = float(relative_shift(cosine, self.baseline, METRICS[COSINE].no_change))
         others = self.baseline.value
@@ -138,10 +138,10 @@ class PageEncoder:
     spaces: tuple[Space, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def fitting(self, maps: Sequence[Whitening]) -> dict[str, Whitening | None]:
+    def fitting(self, maps: Sequence[SearchIndex]) -> dict[str, SearchIndex | None]:
         own = self.encoder.weights_hash, EncoderInfo.of(self.encoder).embedding_name or ""
-        fitted = [whitening for whitening in maps if (whitening.encoder, whitening.embedding) == own]
-        return {self.title: None} | {f"{self.title}, whitened by {one.name} (on another scale)": one for one in fitted}
+        fitted = [index for index in maps if (index.encoder, index.embedding) == own]
+        return {self.title: None} | {f"{self.title}, through {one.name} (on another scale)": one for one in fitted}
 
     def encode(self, view: Pixels) -> EncoderOutput:
         with self._lock:
@@ -156,7 +156,7 @@ class PageEncoder:
 
 
 def encoder_from_photos(
-    files: Sequence[Path], model: str, device: str = "auto", maps: Sequence[Whitening] = ()
+    files: Sequence[Path], model: str, device: str = "auto", maps: Sequence[SearchIndex] = ()
 ) -> PageEncoder:
     config = StudyConfig(model=model, device=device, apply_to="file", resize="own")
     encoder, source = encoder_spec(config, None, ()).load(), f"the {len(files)} photographs of the demo"
@@ -164,14 +164,14 @@ def encoder_from_photos(
     views = [page_encoder.canvas(images.decode(file.read_bytes()), "file").original for file in files]
     vectors, spaces = np.stack([page_encoder.encode(view).embedding[0] for view in views]), list[Space]()
     for name, fitted in page_encoder.fitting(maps).items():
-        sums = sums_of(vectors if fitted is None else fitted(vectors))
+        sums = sums_of(vectors if fitted is None else fitted.mapped(vectors))
         baseline = cosine_baseline(sums, len(files)) or NO_SCALE
-        spaces.append(Space(name, baseline, whitening=fitted))
+        spaces.append(Space(name, baseline, index=fitted))
     return replace(page_encoder, spaces=tuple(spaces))
 
 
 def encoder_from_study(
-    reader: Reader, model: str | None = None, device: str = "auto", maps: Sequence[Whitening] = ()
+    reader: Reader, model: str | None = None, device: str = "auto", maps: Sequence[SearchIndex] = ()
 ) -> PageEncoder:
     info, record, name = reader.info, reader.info.encoder, model or str(reader.info.config.get("model"))
     if model is None:
@@ -187,14 +187,18 @@ def encoder_from_study(
         raise UsageError(f"{name}: it got the images of files at their own sizes, and the page has only squares")
     page_encoder = PageEncoder(encoder, f"{record.title or name}, {reader.folder.name}", config, source)
     for title, fitted in page_encoder.fitting(maps if info.has_vectors else ()).items():
-        mapped = reader if fitted is None else replace(reader, whitening=fitted, made={})
+        mapped = reader if fitted is None else replace(reader, index=fitted, made={})
         baseline = baselines(mapped).get(COSINE, NO_SCALE)
         spaces.append(Space(title, baseline, MeasuredOriginals.of(mapped), fitted))
     return replace(page_encoder, spaces=tuple(spaces))
 
 
 def load_encoders(
-    readers: Sequence[Reader], models: Sequence[str], device: str, maps: Mapping[Path, Whitening], files: Sequence[Path]
+    readers: Sequence[Reader],
+    models: Sequence[str],
+    device: str,
+    maps: Mapping[Path, SearchIndex],
+    files: Sequence[Path],
 ) -> list[PageEncoder | str]:
     """Returns the encoders of the studies, or the named ones; a reason in place of an unavailable one."""
     if readers and len(models) not in (0, len(readers)):
@@ -209,10 +213,10 @@ def load_encoders(
             encoders.append(str(error))
     if not readers:
         encoders += [encoder_from_photos(files, model, device, fitted) for model in models or [BUNDLED]]
-    used = [space.whitening for one in encoders if isinstance(one, PageEncoder) for space in one.spaces]
-    for path, whitening in maps.items():
-        if whitening not in used:
-            raise UsageError(f"`whiten` {path}: fitted to another encoder; name that encoder or a study of it")
+    used = [space.index for one in encoders if isinstance(one, PageEncoder) for space in one.spaces]
+    for path, one in maps.items():
+        if one not in used:
+            raise UsageError(f"`index` {path}: fitted to another encoder; name that encoder or a study of it")
     return encoders
 
 

@@ -27,10 +27,15 @@ from embedshift.config.processes import (
     without_space,
 )
 from embedshift.config.safe_files import in_plain_words
-from embedshift.errors import EmbedshiftError, foreign_code, reason
-from embedshift.registry import COMMANDS, PANELS
+from embedshift.errors import EmbedshiftError, UsageError, foreign_code, reason
+from embedshift.registry import COMMANDS, PANELS, REPLACED, unknown_name
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
+# Options that went, and what takes their place.
+GONE = {
+    "--whiten": "--index FILE takes its place, and reads files of `whiten`",
+    "--layout": "`embedshift index STUDY tiles` takes its place",
+}
 
 
 class _Stub(TyperCommand):
@@ -58,6 +63,8 @@ class _Group(TyperGroup):
         """Loads the command that runs; all are known, so that an unknown one has a suggestion."""
         self.list_commands(ctx)
         if args:
+            if args[0] in REPLACED:
+                raise UsageError(unknown_name("command", args[0], ()))
             self.loaded(args[0])
         return super().resolve_command(ctx, args)
 
@@ -84,6 +91,8 @@ class _Group(TyperGroup):
             ended = error.__cause__
             if isinstance(ended, SystemExit) and isinstance(ended.__context__, BrokenPipeError):
                 raise ended from None  # rich ends the program where its reader has closed the pipe
+            if (option := getattr(error, "option_name", None)) in GONE:
+                raise UsageError(f"option {option} is gone: {GONE[option]}") from None
             if isinstance(message := getattr(error, "message", None), str):  # typer's own class for them is private
                 error.message = in_plain_words(printable(message))  # type: ignore[attr-defined]
             raise

@@ -103,8 +103,8 @@ def browse(
         list[str] | None,
         typer.Option("--model", help=f"An encoder, or several; with DIR, where its encoder lies. Default: {BUNDLED}."),
     ] = None,
-    whiten: Annotated[
-        list[Path] | None, typer.Option(help="A file of `whiten`: embeddings are compared through this map, too.")
+    index: Annotated[
+        list[Path] | None, typer.Option(help="A file of `index`: embeddings are compared through its map, too.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda:0.")] = "auto",
     port: Annotated[
@@ -122,10 +122,10 @@ def browse(
     from embedshift.app.measured import load_encoders
     from embedshift.app.page import make_page
     from embedshift.app.server import serving
-    from embedshift.statistics.whitening import load_whitening
+    from embedshift.study.indexed import load_map
 
     readers = [embedshift.load(folder).reader() for folder in folders or ()]
-    maps = {path: load_whitening(path) for path in whiten or ()}
+    maps = {path: load_map(path) for path in index or ()}
     with tempfile.TemporaryDirectory() as scratch:
         photos = [] if readers else sorted(copy_photos(Path(scratch)).iterdir())
         encoders = load_encoders(readers, models or [], device, maps, photos)

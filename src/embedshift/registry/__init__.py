@@ -25,7 +25,7 @@ from embedshift.registry.metrics import (
     metric,
     metric_names,
 )
-from embedshift.registry.names import Registry, one_of, unknown_name
+from embedshift.registry.names import REPLACED, Registry, one_of, unknown_name
 from embedshift.registry.options import argument, made, setting
 from embedshift.registry.questions import QUESTIONS, Question, import_parts, questions, switch_kinds, switched
 
@@ -36,6 +36,7 @@ __all__ = [
     "OWN",
     "PANELS",
     "QUESTIONS",
+    "REPLACED",
     "Command",
     "Metric",
     "Question",

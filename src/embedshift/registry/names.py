@@ -8,6 +8,9 @@ from embedshift.errors import UsageError
 
 T = TypeVar("T")
 
+# Names of commands, tables and functions that went, and what takes their place.
+REPLACED = dict.fromkeys(("codes", "whiten", "whitening", "layouts", "layout_tolerance"), "`embedshift index`")
+
 
 class Registry(Generic[T]):
     """Entries of one kind by name, in the order in which they were added.
@@ -115,6 +118,8 @@ def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
         >>> unknown_name("metric", "cosin", ["cosine"])
         "unknown metric 'cosin'; did you mean 'cosine'? Known: cosine"
     """
+    if name in REPLACED:
+        return f"{kind} {name!r} is gone: {REPLACED[name]} takes its place"
     nearest = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
     return f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}"

@@ -12,8 +12,6 @@ from embedshift.statistics.duplicates import images_in
 from embedshift.statistics.intervals import LEAST_IMAGES
 from embedshift.statistics.strengths import MeasuredFamily, by_family, in_words
 from embedshift.statistics.summary import COSINE, ROUNDING, ordered
-from embedshift.statistics.vector_layouts import ONE
-from embedshift.store.gallery import searched_layout
 from embedshift.store.reader import Reader
 
 # A description is shown up to the first of these; of more words than six, up to the last of those that join words.
@@ -165,7 +163,6 @@ def finding(reader: Reader, changes: Sequence[ChangeRow]) -> str:
     n = worst.n if worst.missed else queries
     among = images if n == reader.info.counts.measured else f"{count(n, 'view')} of {images}"
     search = "a search in the gallery" if reader.kept_settings("search_ranks").get("gallery") else "a search"
-    search += layout_words(reader)
     if worst.missed:
         tied = [change.in_words for change in searched if change.fraction == worst.fraction]
         number = "all" if worst.missed == worst.n else f"{worst.missed:,}"
@@ -175,12 +172,6 @@ def finding(reader: Reader, changes: Sequence[ChangeRow]) -> str:
     ends = [change.missed_ends[1] for change in searched if change.missed_ends[1] is not None]
     more = f"too few to rule out {in_percent(max(ends))[0]}" if len(ends) == len(searched) else "too few to be sure"
     return f"Of {among}, {search} misses none under {where}; {more}."
-
-
-def layout_words(reader: Reader) -> str:
-    """Returns which vectors of an image the last search was among; "" = one vector an image."""
-    layout = searched_layout(reader)
-    return "" if layout == ONE else f" with the layout {layout}"
 
 
 def _furthest(reader: Reader, changes: Sequence[ChangeRow]) -> str:

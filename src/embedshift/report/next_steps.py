@@ -102,9 +102,8 @@ class Action:
 
 FIRST, RETRY = 0, "--retry-failed"
 NEAR_COPIES = Action(1, ("search", STUDY, "--groups", "near"))
-MAP = Action(2, ("whiten", STUDY, "--out", "map.npz"))
+INDEX = Action(2, ("index", STUDY, "--out", "index.npz"))
 MORE_IMAGES = Action(3, ("power", STUDY))
-TILES = Action(4, ("search", STUDY, "--layout", "tiles"))
 DUPLICATES = Action(5, ("search", STUDY))
 
 

@@ -15,6 +15,7 @@ from embedshift.statistics.sample import group_numbers
 from embedshift.statistics.vectors import normalised
 
 NEIGHBOURS = 10
+NEIGHBOURS_KEPT = f"neighbours@{NEIGHBOURS}"
 # Images whose pairs are compared.
 COMPARED = 2_000
 
@@ -118,7 +119,7 @@ def _hsic_without_each(first: Values, second: Values, own: NDArray[np.intp] | No
 
 
 METRICS: dict[str, Callable[[ArrayLike, ArrayLike, GroupNumbers | None], tuple[float, float]]] = {
-    f"neighbours@{NEIGHBOURS}": neighbours_kept,
+    NEIGHBOURS_KEPT: neighbours_kept,
     "cka": linear_cka,
 }
 

@@ -136,7 +136,7 @@ def _scaled(cosines: ArrayLike, is_linear: bool) -> Values:
 
 
 def fit_tail(vectors: Floats, groups: GroupNumbers | None, *, seed: int) -> Tail | None:
-    """Fits the tail of unit vectors of images, `[n, D]` or several each, or of their `groups`.
+    """Fits the tail of unit vectors of images, `[n, D]`, or of their `groups`.
 
     None for too few, or if all are alike. It is fitted again without the pairs that it says are surely copies, until
     there are none.
@@ -151,8 +151,7 @@ def fit_tail(vectors: Floats, groups: GroupNumbers | None, *, seed: int) -> Tail
     rows, columns = vectors[drawn], vectors[others]
     release_memory(vectors, count)
     apart = (groups[others] != group for group in groups[drawn])
-    of_rows = (columns @ row if row.ndim == 1 else pair_cosines(row[None], columns)[0] for row in rows)
-    cosines = np.concatenate([found[is_other] for found, is_other in zip(of_rows, apart, strict=True)])
+    cosines = np.concatenate([(columns @ row)[is_other] for row, is_other in zip(rows, apart, strict=True)])
     cosines = cosines[cosines < EQUAL]
     if len(cosines) < LEAST_PAIRS:
         return None
@@ -180,26 +179,11 @@ def _tail_of(cosines: Floats, pairs: float, above: float, nearest: float) -> Tai
     return tail
 
 
-def pair_cosines(first: Floats, second: Floats) -> Floats:
-    """Returns pairwise cosines `[a, b]` of unit vectors `[a, D]` and `[b, D]`.
-
-    Of several vectors an image, `[a, m, D]` and `[b, m, D]`, the first of which is that of the whole image: the highest
-    of one whole image with any vector of the other.
-    """
-    if first.ndim == 2:
-        return first @ second.T
-    found = first[:, 0] @ second[:, 0].T
-    for place in range(1, first.shape[1]):
-        np.maximum(found, first[:, 0] @ second[:, place].T, out=found)
-        np.maximum(found, first[:, place] @ second[:, 0].T, out=found)
-    return found
-
-
 def pairs_above(vectors: Floats, least: float, most: int, near: NearPairs | None = None) -> tuple[Positions, Positions]:
     """Returns the pairs of images with a cosine of `least` or more, the nearest first, `most` at most.
 
-    Unit vectors are `[n, D]`, or several each, as in `pair_cosines`. All pairs are compared, block by block, so that
-    memory does not grow with their number, nor with a mapped file; or those that `near` finds.
+    Unit vectors are `[n, D]`. All pairs are compared, block by block, so that memory does not grow with their number,
+    nor with a mapped file; or those that `near` finds.
     """
     first, second, cosines = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
     blocks = _blocks(vectors, lambda: least, most) if near is None else near.pairs(lambda: least)
@@ -229,7 +213,7 @@ def _nearest(first: Positions, second: Positions, cosines: Values, most: int) ->
 def _blocks(vectors: Floats, least: Callable[[], float], most: int) -> Iterator[tuple[Positions, Positions, Floats]]:
     for top in range(0, len(vectors), _ROWS):
         for left in range(top, len(vectors), _COLUMNS):
-            block = pair_cosines(vectors[top : top + _ROWS], vectors[left : left + _COLUMNS]).ravel()
+            block = (vectors[top : top + _ROWS] @ vectors[left : left + _COLUMNS].T).ravel()
             width = min(_COLUMNS, len(vectors) - left)
             places = np.flatnonzero(block >= np.float32(least() - _NEAR))
             places = places[left + places % width > top + places // width]
@@ -248,44 +232,14 @@ def sets_of(pairs: tuple[Positions, Positions], count: int) -> tuple[NDArray[np.
     return numbers[pairs[0]], np.bincount(numbers, minlength=count)[numbers[pairs[0]]] > 2
 
 
-def cosines_of(
-    vectors: ArrayLike, first: Positions, second: Positions, which: Sequence[Positions] | None = None
-) -> Values:
-    """Returns the cosines of some pairs of images, in float64; 1 at most.
-
-    Of images with several vectors they are of those that `which` names, else as in `pair_cosines`.
-    """
-    if which is None:
-        return nearest_vectors(vectors, first, second)[0]
+def cosines_of(vectors: ArrayLike, first: Positions, second: Positions) -> Values:
+    """Returns the cosines of some pairs of vectors `[n, D]`, in float64; 1 at most."""
     given, cosines = np.asarray(vectors), np.empty(len(first))
-    given = given[:, None] if given.ndim == 2 else given
     for start in range(0, len(first), _COLUMNS):
         part = slice(start, start + _COLUMNS)
-        one, other = (
-            normalised(given[ends[part], own[part]]) for ends, own in zip((first, second), which, strict=True)
-        )
-        cosines[part] = (one * other).sum(axis=1)
-    return np.clip(cosines, -1.0, 1.0)
-
-
-def nearest_vectors(vectors: ArrayLike, first: Positions, second: Positions) -> tuple[Values, Positions, Positions]:
-    """Returns the cosines of some pairs of images, in float64, and which vector of each it is of; 0 = the whole image.
-
-    Vectors are `[n, D]`, or several each, `[n, m, D]`; one of length 0 is none.
-    """
-    given = np.asarray(vectors)
-    given = given[:, None] if given.ndim == 2 else given
-    several = given.shape[1]
-    cosines, best, step = np.empty(len(first)), np.zeros(len(first), np.int64), max(1, _COLUMNS // several)
-    for start in range(0, len(first), step):
-        part = slice(start, start + step)
         one, other = (normalised(given[places[part]]) for places in (first, second))
-        forward, back = (one[:, :1] * other).sum(axis=2), (one[:, 1:] * other[:, :1]).sum(axis=2)
-        found = np.nan_to_num(np.hstack([forward, back]), nan=-1.0)
-        best[part] = found.argmax(axis=1)
-        cosines[part] = np.take_along_axis(found, best[part, None], axis=1)[:, 0]
-    is_back = best >= several
-    return np.clip(cosines, -1.0, 1.0), np.where(is_back, best - several + 1, 0), np.where(is_back, 0, best)
+        cosines[part] = (one * other).sum(axis=1)
+    return np.clip(np.nan_to_num(cosines, nan=-1.0), -1.0, 1.0)
 
 
 def images_in(pairs: pl.DataFrame) -> int:

@@ -98,7 +98,7 @@ class SearchIndex:
 
         With `rescore`, packed bits and then int8, as uint8 `[n, bits + d]`.
         """
-        moved = self.moved(self._checked(vectors))
+        moved = self.mapped(vectors)
         kept = [np.asarray(part.part.encode(arrays, moved)) for part, arrays in self._codes()]
         if len(kept) < 2:
             return kept[0] if kept else moved
@@ -106,7 +106,7 @@ class SearchIndex:
 
     def query(self, vectors: ArrayLike) -> Floats:
         """Returns the vectors that a search asks with, float32 `[n, d]`."""
-        return self.asked(self.moved(self._checked(vectors)))
+        return self.asked(self.mapped(vectors))
 
     def scores(self, asked: Floats, stored: NDArray[Any]) -> Floats:
         """Returns the scores of queries `[q, d]`, of `query`, with what is kept `[n, E]`, of `base`: float32 `[q, n]`.
@@ -121,6 +121,15 @@ class SearchIndex:
         found = asked @ stands_for.T
         found = found - self.level_of_queries(asked, rescored=True)[:, None] - self.level_of_base(stands_for)
         return np.asarray(found, np.float32)
+
+    def mapped(self, vectors: ArrayLike) -> Floats:
+        """Returns vectors `[n, D]` after map and size, float32 `[n, d]`; one of length 0 stays one, NaN stays NaN."""
+        return self.moved(self._checked(vectors))
+
+    @property
+    def has_map(self) -> bool:
+        """Whether it has a map or a size."""
+        return any(named.part.place < CODE for named in self.parts)
 
     def moved(self, unit: Floats) -> Floats:
         """Returns unit vectors after map and size; a vector of length 0 stays one."""

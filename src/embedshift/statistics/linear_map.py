@@ -16,7 +16,7 @@ from embedshift.statistics.vectors import normalised_float32
 
 # Vectors that are mapped at once.
 BLOCK = 8_192
-COMMANDS = "`embedshift whiten` or `embedshift upgrade`"
+COMMANDS = "`embedshift upgrade`, or of `whiten` of an earlier version"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,7 +75,7 @@ class LinearMap:
 
     def __repr__(self) -> str:
         sizes = f"D={len(self.mean)}" + ("" if self.is_whitening else f" to {self.matrix.shape[1]}")
-        how = "What a search finds with it: " + ("study.whitening()" if self.is_whitening else "embedshift.upgrade()")
+        how = "What a search finds with it: " + ("study.index()" if self.is_whitening else "embedshift.upgrade()")
         name = "Whitening" if self.is_whitening else "LinearMap"
         return f"{name}({self.name!r}, {sizes}, encoder {self.encoder[:12] or 'unknown'}). {how}"
 

@@ -23,9 +23,9 @@ Positions = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Gallery:
-    """Vectors of images, `[n, D]` or several of each, `[n, m, D]`, of which the nearest to a query counts.
+    """Vectors of images, `[n, D]`, and the group of each: one of the right image's group is no result of a search.
 
-    And the group of each image: one of the right image's group is no result of a search. A vector of length 0 is none.
+    A vector of length 0 is none.
     """
 
     vectors: Floats
@@ -46,32 +46,18 @@ class Gallery:
         return len(self.vectors)
 
     @property
-    def several(self) -> int:
-        """How many vectors each image has, at most."""
-        return 1 if self.vectors.ndim == 2 else self.vectors.shape[1]
-
-    @property
     def has_direction(self) -> NDArray[np.bool_]:
-        """Whether each image has one: whether its first vector, that of the whole image, is not 0."""
-        return np.asarray(self.lengths.reshape(len(self), -1)[:, 0] > 0)
-
-    def whole(self, positions: Positions) -> Floats:
-        """Returns the vector of each whole image, the first of several, `[n, D]`."""
-        vectors = np.asarray(self.vectors[positions])
-        return vectors if vectors.ndim == 2 else vectors[:, 0]
+        """Whether each vector has a direction: its length is not 0."""
+        return self.lengths > 0
 
     def blocks(self) -> Iterator[tuple[int, Floats, NDArray[np.bool_]]]:
-        """Yields the position of a block's first image, its unit vectors, and which lack a direction.
-
-        Those of a gallery of one vector an image: `[b, D]` and `[b]`; of several: `[b, m, D]` and `[b, m]`.
-        """
-        step = max(1, BLOCK // self.several)
-        for start in range(0, len(self), step):
-            lengths = self.lengths[start : start + step]
+        """Yields the position of a block's first image, its unit vectors `[b, D]`, and which have none, `[b]`."""
+        for start in range(0, len(self), BLOCK):
+            lengths = self.lengths[start : start + BLOCK]
             none = lengths == 0
             scale = (1.0 / np.where(none, 1.0, lengths)).astype(np.float32)
-            yield start, self.vectors[start : start + step] * scale[..., None], none
-            release_memory(self.vectors, start + step)
+            yield start, self.vectors[start : start + BLOCK] * scale[:, None], none
+            release_memory(self.vectors, start + BLOCK)
 
     def cosines_with_others(
         self, queries: Values, right: Positions, own: Positions | None
@@ -82,7 +68,8 @@ class Gallery:
         """
         single = queries.astype(np.float32)
         for start, block, none in self.blocks():
-            cosines = _nearest_of_each(single, block, none)
+            cosines = single @ block.T
+            cosines[:, none] = -np.inf
             if own is not None and self.groups is not None:
                 cosines[own[:, None] == self.groups[start : start + len(block)]] = -np.inf
             here = np.flatnonzero((right >= start) & (right < start + len(block)))
@@ -93,22 +80,7 @@ class Gallery:
         """Returns the cosines of queries with the images at their positions, in float64."""
         with np.errstate(invalid="ignore", divide="ignore"):
             directions = self.vectors[positions].astype(np.float64) / self.lengths[positions][..., None]
-        if self.vectors.ndim == 2:
-            return np.asarray((queries * directions).sum(axis=-1))
-        return np.asarray(np.fmax.reduce((queries[..., None, :] * directions).sum(axis=-1), axis=-1))
-
-
-def _nearest_of_each(queries: Floats, block: Floats, none: NDArray[np.bool_]) -> Floats:
-    if block.ndim == 2:
-        cosines = queries @ block.T
-        cosines[:, none] = -np.inf
-        return cosines
-    cosines = np.full((len(queries), len(block)), -np.inf, np.float32)
-    for place in range(block.shape[1]):
-        found = queries @ block[:, place].T
-        found[:, none[:, place]] = -np.inf
-        np.maximum(cosines, found, out=cosines)
-    return cosines
+        return np.asarray((queries * directions).sum(axis=-1))
 
 
 @dataclass(frozen=True)

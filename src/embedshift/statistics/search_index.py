@@ -56,12 +56,12 @@ def search_function(
     def exact(queries: Floats, originals: Positions, count: int) -> Ranked:
         return search(queries, originals, gallery, count=count)
 
-    if len(gallery) * gallery.several < least:
+    if len(gallery) < least:
         return exact
     started = time.monotonic()
     if not has_faiss():
         positions = np.arange(min(RECALL_QUERIES, len(gallery)))
-        exact(gallery.whole(positions), positions, NEIGHBOURS)
+        exact(gallery.vectors[positions], positions, NEIGHBOURS)
         minutes = (time.monotonic() - started) / len(positions) * views / 60
         message = (
             "exact search for %d views among %d images takes about %.0f min; the extra 'search' installs a faster one"
@@ -84,7 +84,7 @@ def search_function(
 def measured_recall(gallery: Gallery, function: SearchFunction) -> float:
     """Returns the proportion of the exact ten nearest that a search finds, for the first vectors of the gallery."""
     positions = np.arange(min(RECALL_QUERIES, len(gallery)))
-    queries = gallery.whole(positions)
+    queries = gallery.vectors[positions]
     approximate = function(queries, positions, NEIGHBOURS).positions
     exact = search(queries, positions, gallery, count=NEIGHBOURS).positions
     hits = (approximate[:, :, None] == exact[:, None, :]) & (exact >= 0)[:, None, :]
@@ -105,29 +105,18 @@ def code_within(memory: float, count: int, dim: int) -> str:
 def _index(gallery: Gallery, memory: float) -> tuple[Any, str]:
     import faiss
 
-    count, dim = len(gallery) * gallery.several, gallery.vectors.shape[-1]
+    count, dim = gallery.vectors.shape
     cells = max(1, min(int(4 * count**0.5), count // VECTORS_PER_CELL, MOST_CELLS))
     code = code_within(memory, count, dim)
     # "np": FAISS need not order its codes for a search by bits, which nobody makes; that takes seconds for each part.
     factory = f"IVF{cells},{code}" + "np" * code.startswith("PQ")
     index: Any = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
     index.cp.niter, last = ROUNDS, cells * VECTORS_PER_CELL
-    blocks = [block.reshape(-1, dim) for start, block, _ in gallery.blocks() if start * gallery.several < last]
+    blocks = [block for start, block, _ in gallery.blocks() if start < last]
     index.train(np.concatenate(blocks)[:last])
     for _, block, _ in gallery.blocks():
-        index.add(block.reshape(-1, dim))
+        index.add(block)
     return index, code
-
-
-def _once(places: Positions) -> Positions:
-    """Returns the first of each image in a row; -1 for its others."""
-    order = np.argsort(places, axis=1, kind="stable")
-    ordered = np.take_along_axis(places, order, axis=1)
-    once = ordered.copy()
-    once[:, 1:][ordered[:, 1:] == ordered[:, :-1]] = -1
-    result = np.empty_like(places)
-    np.put_along_axis(result, order, once, axis=1)
-    return result
 
 
 def _approximate(
@@ -146,12 +135,11 @@ def _approximate(
         directions = raw / np.linalg.norm(raw, axis=-1, keepdims=True)
     has_direction = np.isfinite(directions).all(axis=-1)
     cosine = gallery.cosines(directions, originals)
-    wanted = (max(count, kept) + own) * gallery.several
-    _, found = index.search(np.nan_to_num(directions).astype(np.float32), wanted)
-    images, is_none = found // gallery.several, gallery.lengths.ravel()[found] == 0
+    wanted = max(count, kept) + own
+    _, images = index.search(np.nan_to_num(directions).astype(np.float32), wanted)
+    is_none = gallery.lengths[images] == 0
     same = groups[images] == groups[originals][:, None]
     places = np.where(same | ~has_direction[:, None] | is_none, -1, images).astype(np.int64)
-    places = places if gallery.several == 1 else _once(places)
     cosines, places = exactly_ordered(directions, places, gallery)
     with np.errstate(invalid="ignore"):
         better = ((cosines >= cosine[:, None] - TIE) & (places >= 0)).sum(axis=1)
@@ -180,9 +168,9 @@ class NearPairs:
 
     def _around(self, positions: Positions, least: float) -> tuple[Positions, Positions, Floats]:
         gallery = self.gallery
-        ends, cosines, found = self.index.range_search(np.ascontiguousarray(gallery.whole(positions)), least)
-        first, second = np.repeat(positions, np.diff(ends.astype(np.int64))), found // gallery.several
-        kept = (first != second) & (gallery.lengths.ravel()[found] > 0)
+        ends, cosines, found = self.index.range_search(np.ascontiguousarray(gallery.vectors[positions]), least)
+        first, second = np.repeat(positions, np.diff(ends.astype(np.int64))), found
+        kept = (first != second) & (gallery.lengths[found] > 0)
         first, second = first[kept], second[kept]
         return np.minimum(first, second), np.maximum(first, second), cosines[kept]
 
@@ -193,7 +181,7 @@ class NearPairs:
         """
         gallery, count = self.gallery, min(RECALL_IMAGES, len(self.gallery))
         drawn = np.sort(np.random.default_rng(0).choice(len(gallery), count, replace=False))
-        exact = search(gallery.whole(drawn), drawn, gallery, count=NEIGHBOURS)
+        exact = search(gallery.vectors[drawn], drawn, gallery, count=NEIGHBOURS)
         others = np.nan_to_num(exact.others, nan=-1.0)  # of an image without a direction
         least = min(least, float(np.sort(others, axis=None)[-RECALL_PAIRS]))
         rows, columns = np.nonzero(others >= least)
@@ -206,7 +194,7 @@ class NearPairs:
 
 
 def near_pairs(vectors: Floats, least: float, memory: float | None = None) -> NearPairs | None:
-    """Returns what finds the pairs of unit vectors `[n, D]`, or several each, that reach a cosine; it says its recall.
+    """Returns what finds the pairs of unit vectors `[n, D]` that reach a cosine; it says its recall.
 
     None for few images, of which all pairs can be compared, and where FAISS is not installed.
     """
@@ -215,7 +203,7 @@ def near_pairs(vectors: Floats, least: float, memory: float | None = None) -> Ne
     gallery = Gallery.of(vectors)
     index, code = _index(gallery, memory or MEMORY)
     index.nprobe = max(1, min(index.nlist, round(COMPARED * index.nlist / index.ntotal)))
-    coded = gallery.whole(np.arange(min(CODED, len(gallery))))
+    coded = np.asarray(gallery.vectors[: min(CODED, len(gallery))])
     off = coded - index.sa_decode(index.sa_encode(coded))
     error = np.abs((off * coded).sum(axis=1)).max() + 4 * np.sqrt(np.square(off).mean())
     near = NearPairs(gallery, index, float(error))

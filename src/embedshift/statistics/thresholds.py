@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from embedshift.arrays import Floats, GroupNumbers, Values
+from embedshift.arrays import GroupNumbers, Values
 from embedshift.errors import UsageError
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
 from embedshift.statistics.judged import Outcomes, pseudovalues
@@ -38,8 +38,6 @@ class ScoredPairs:
     valid: NDArray[np.bool_]
     # Of the images that have a direction; None = images are independent.
     groups: GroupNumbers | None = None
-    # How often two images make a pair: twice where each is a query for the other.
-    times: int = 1
 
     @property
     def images(self) -> int:
@@ -47,23 +45,18 @@ class ScoredPairs:
 
     @property
     def equivalent_images(self) -> int:
-        count = len(self.cosines) // self.times
+        count = len(self.cosines)
         return (1 + math.isqrt(1 + 8 * count)) // 2 if count else min(1, self.images)
 
 
-def all_pairs(originals: ArrayLike, groups: GroupNumbers | None = None, gallery: Floats | None = None) -> ScoredPairs:
-    """Returns the pairs of originals `[n, D]`; with a gallery, `[n, D]` or `[n, m, D]`, each is a query for each other.
-
-    A query's cosine with an image of several vectors is that with the nearest of them.
-    """
+def all_pairs(originals: ArrayLike, groups: GroupNumbers | None = None) -> ScoredPairs:
+    """Returns the pairs of originals `[n, D]`."""
     vectors = normalised(originals)
     if len(vectors) > MOST_IMAGES:
         raise ValueError(f"all pairs of {len(vectors)} images are too many: {MOST_IMAGES} at most")
     valid = np.asarray(np.isfinite(vectors).all(axis=1))
     rows = np.flatnonzero(valid).astype(np.uint16)
     vectors = vectors[valid]
-    if gallery is not None:
-        return _queried(vectors, normalised(gallery[valid]), rows, valid, groups)
     n = len(vectors)
     cosines = np.empty(n * (n - 1) // 2, np.float32)
     end = 0
@@ -78,26 +71,12 @@ def all_pairs(originals: ArrayLike, groups: GroupNumbers | None = None, gallery:
     return _between_groups(ScoredPairs(cosines[order], first, second, valid), groups)
 
 
-def _queried(
-    queries: Values, gallery: Values, rows: Indices, valid: NDArray[np.bool_], groups: GroupNumbers | None
-) -> ScoredPairs:
-    n, vectors = len(queries), gallery.reshape(len(gallery), -1, gallery.shape[-1])
-    cosines = np.full((n, n), -1.0, np.float32)
-    for place in range(vectors.shape[1]):
-        np.fmax(cosines, (queries @ vectors[:, place].T).astype(np.float32), out=cosines)  # NaN where it is missing
-    order = np.argsort(-cosines, axis=None, kind="stable")
-    first, second = (rows[ends] for ends in np.divmod(order, n))
-    apart = first != second
-    flat = np.clip(cosines.ravel()[order], -1.0, 1.0)
-    return _between_groups(ScoredPairs(flat[apart], first[apart], second[apart], valid, times=2), groups)
-
-
 def _between_groups(pairs: ScoredPairs, groups: GroupNumbers | None) -> ScoredPairs:
     if groups is None:
         return pairs
     apart = groups[pairs.first] != groups[pairs.second]
     own = groups[: len(pairs.valid)][pairs.valid]
-    return ScoredPairs(pairs.cosines[apart], pairs.first[apart], pairs.second[apart], pairs.valid, own, pairs.times)
+    return ScoredPairs(pairs.cosines[apart], pairs.first[apart], pairs.second[apart], pairs.valid, own)
 
 
 def least_false_match_rate(images: int) -> float:
@@ -222,7 +201,7 @@ def _weighted_thresholds(
     for start in range(0, counts.shape[1], step):
         part = counts[:, start : start + step]
         total = part.sum(axis=0, dtype=np.float64)
-        pairs_there = pairs.times * (total**2 - within[start : start + step]) / 2
+        pairs_there = (total**2 - within[start : start + step]) / 2
         allowed = false_match_rate * pairs_there * (1 + 1e-12) + 1e-9
         count = top
         while True:

@@ -3,10 +3,8 @@
 They are fitted to moments of the embeddings of a study, which is read as a stream.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,10 +12,8 @@ import scipy
 
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
-from embedshift.errors import UsageError
 from embedshift.statistics.layout import ImageRows
 from embedshift.statistics.linear_map import LinearMap, LinearSums
-from embedshift.statistics.strengths import outward
 from embedshift.statistics.vectors import normalised_float32
 
 # The part of the mean variance that is added to the variance of every direction.
@@ -33,16 +29,6 @@ class Whitening(LinearMap):
         >>> Whitening(np.zeros(2, np.float32), np.eye(2, dtype=np.float32))([[3.0, 4.0]]).round(2).tolist()
         [[0.6000000238418579, 0.800000011920929]]
     """
-
-
-def load_whitening(path: str | Path) -> Whitening:
-    """Reads a map that whitens, and refuses one from the vectors of one encoder to those of another."""
-    loaded = Whitening.load(path)
-    if not loaded.is_whitening:
-        raise UsageError(
-            f"{path}: a map of `embedshift upgrade`, which is for queries; give one of `embedshift whiten`"
-        )
-    return loaded
 
 
 def whitening(mean: Values, moment: Values, ridge: float = RIDGE) -> Whitening:
@@ -116,45 +102,3 @@ def shift_moments(study: ImageRows) -> ShiftMoments | None:
 def shift_map(study: ImageRows) -> Whitening | None:
     moments = shift_moments(study)
     return moments.by_shifts() if moments is not None and moments.shift_products.any() else None
-
-
-def sentences(table: pl.DataFrame, images: int, tried: int, dim: int, groups: str | None) -> list[str]:
-    """Returns what the table `whitening` answers: whether a map is recommended, for which use, and a warning.
-
-    Maps are tried on `tried` of the study's `images`. `groups` says how its groups were chosen; None = images are
-    independent.
-    """
-    if table.is_empty():
-        return ["No map was tried: it takes four images, or groups of images."]
-    means = {(row["map"], row["metric"]): row for row in table.filter(augmentation="all").iter_rows(named=True)}
-    best = next((name for (name, _), row in means.items() if row["recommended"]), None)
-    among = f"among {table.filter(metric='recall@1')['gallery'][0]:,} images"
-    among += "" if tried == images else f" ({tried:,} of {images:,} images are tried)"
-    lines = [f"No map helps: {among} none finds significantly more originals than the embeddings as they are."]
-    if best is not None:
-        lines = [f"Recommended for copies of an image: {best}, recall@1 {among} {_change(means[best, 'recall@1'])}."]
-        lines.append(_for_similar(means.get((best, "class_agreement")), groups))
-    if images < dim:
-        kept = {name: row for (name, metric), row in means.items() if metric == "fitted_neighbours@10"}
-        numbers = ", ".join(f"{row['after']:.3f} with {name}" for name, row in kept.items())
-        lines.append(
-            f"Warning: {images:,} images are fewer than an embedding's {dim:,} dimensions: "
-            "those that a map was fitted to can come to lie equally far from each other. Among them, views keep "
-            f"{kept['originals']['before']:.3f} of the nearest images of their original as they are, {numbers}."
-        )
-    return lines
-
-
-def _for_similar(row: Mapping[str, Any] | None, groups: str | None) -> str:
-    if row is None or row["ci_low"] is None or groups in (None, "near"):
-        return "Not recommended for similar images: no groups say which images are similar."
-    words = "Recommended for similar images, too" if row["ci_low"] > 0 else "Not recommended for similar images"
-    return f"{words}: the nearest other image is of the same group for {_change(row)}."
-
-
-def _change(row: Mapping[str, Any]) -> str:
-    ends = ""
-    if row["ci_low"] is not None:
-        low, high = outward(row["ci_low"], row["ci_high"], 3)
-        ends = f" [{low:+.3f} to {high:+.3f}]"
-    return f"{row['before']:.3f} → {row['after']:.3f}, {row['difference']:+.3f}{ends}"

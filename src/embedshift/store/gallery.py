@@ -63,17 +63,17 @@ def originals(reader: Reader, path: str = "", layout: str = ONE) -> Originals:
     if path:
         more, most, gallery = _gallery(reader, expanded(path), layout)
         count, several, blocks = count + more, max(several, most), itertools.chain(blocks, gallery)
-    dim = reader.info.encoder.dim
+    given, dim = reader.info.encoder.dim, reader.dim
     memory, filled, names = allocate((count, several, dim), reader.folder), 0, list[pl.Series]()
     for keys, vectors in blocks:
-        if vectors.shape[-1] != dim:
-            raise UsageError(
-                f"`gallery`: {path}: its vectors have {vectors.shape[-1]} numbers, those of this encoder {dim}"
-            )
         names.append(keys["image_id"])
         if filled >= images:  # of the gallery
+            if vectors.shape[-1] != given:
+                raise UsageError(
+                    f"`gallery`: {path}: its vectors have {vectors.shape[-1]} numbers, those of this encoder {given}"
+                )
             names[-1] = GALLERY + names[-1]
-            vectors = vectors if reader.whitening is None else reader.whitening(vectors)
+            vectors = vectors if reader.index is None else reader.index.mapped(vectors)
         own = vectors[:, None] if vectors.ndim == 2 else vectors
         part = memory[filled : filled + len(own)]
         part[:, : own.shape[1]], part[:, own.shape[1] :] = own, 0
@@ -87,11 +87,9 @@ def originals(reader: Reader, path: str = "", layout: str = ONE) -> Originals:
 
 
 def refuse_without(reader: Reader, layout: str, needed: str | None) -> None:
-    """Refuses a layout whose columns a study lacks, and a layout with a map, which is fitted to other vectors."""
+    """Refuses a layout whose columns a study lacks."""
     if needed is not None and needed not in reader.image_rows.columns:
         raise UsageError(f"{reader.folder}: `layout` {layout} needs a study that was run with `{needed}`")
-    if needed is not None and reader.whitening is not None:
-        raise UsageError(f"`layout` {layout} cannot be combined with a map; leave one of them out")
 
 
 def several_of(reader: Reader, layout: str) -> int:
@@ -99,12 +97,6 @@ def several_of(reader: Reader, layout: str) -> int:
     if layout != TILES:
         return 1
     return 1 + int(reader.info.config["tiles"])
-
-
-def searched_layout(reader: Reader) -> str:
-    """Returns the layout of the stored search tables; `one` without them."""
-    record = reader.info.tables.get("search_ranks")
-    return ONE if record is None or reader.whitening is not None else record.settings.get("layout", ONE)
 
 
 def query_columns(layout: str) -> list[str]:
@@ -203,7 +195,7 @@ def _tiled(grid: VectorGrid, layout: str, folder: Path) -> Blocks:
 
 def _others(reader: Reader, gallery: Blocks, key: str, layout: str) -> Blocks:
     """Yields the images of a gallery that the study lacks, compared by `key`: pixels, or a vector."""
-    raw = dataclasses.replace(reader, whitening=None)
+    raw = dataclasses.replace(reader, index=None)
     rows = raw.rows().filter(pl.col("view") == ORIGINAL)
     own = rows.select(key).collect()[key].drop_nulls().hash().to_numpy() if key else np.zeros(0, np.uint64)
     equal = _hashes(vectors for _, vectors in (_blocks(rows, layout) if key != "pixels" else ()))

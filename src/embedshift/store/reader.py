@@ -19,9 +19,9 @@ from embedshift.registry import METRICS, Question, questions
 from embedshift.sources import Roots, moved, own_places
 from embedshift.statistics import vectors
 from embedshift.statistics.clusters import compares_all
+from embedshift.statistics.index import SearchIndex
 from embedshift.statistics.layout import ImageRows, Layout, blocks, layout, scan
 from embedshift.statistics.strengths import MeasuredFamily, families_of
-from embedshift.statistics.whitening import Whitening
 from embedshift.store.forked import refuse_fork
 from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.groups import NONE, Groups, stored_groups
@@ -39,20 +39,19 @@ DISTANCES = {"cosine_similarity": vectors.cosine, "l2_distance": vectors.distanc
 
 
 @dataclass(frozen=True, eq=False)
-class WhitenedRows:
-    """Rows whose embeddings, and distances between views and originals, are those after a map."""
+class MappedRows:
+    """Rows whose embeddings, and distances between views and originals, are those after the map of an index."""
 
     raw: pl.LazyFrame
-    whitening: Whitening
+    index: SearchIndex
 
     @functools.cached_property
     def distances(self) -> dict[str, Values]:
         order, parts = layout(self.raw), list[dict[str, Values]]()
         original = order.views.index(ORIGINAL)
         for block in blocks(self.raw.select("embedding"), len(order.views)):
-            mapped = self.whitening(block["embedding"].to_numpy()).reshape(
-                -1, len(order.views), len(self.whitening.mean)
-            )
+            mapped = self.index.mapped(block["embedding"].to_numpy())
+            mapped = mapped.reshape(-1, len(order.views), self.index.dim_kept)
             part = {name: distance(mapped, mapped[:, [original]]) for name, distance in DISTANCES.items()}
             for values in part.values():
                 values[:, original] = np.nan
@@ -60,10 +59,10 @@ class WhitenedRows:
         return {name: np.concatenate([part[name] for part in parts]).ravel() for name in DISTANCES}
 
     def rows(self) -> pl.LazyFrame:
-        kind = pl.Array(pl.Float32, len(self.whitening.mean))
+        kind = pl.Array(pl.Float32, self.index.dim_kept)
 
         def mapped(column: pl.Series) -> pl.Series:
-            return pl.Series(column.name, self.whitening(column.to_numpy()), dtype=kind)
+            return pl.Series(column.name, self.index.mapped(column.to_numpy()), dtype=kind)
 
         def measured(name: str, places: pl.Series) -> pl.Series:
             return pl.Series(name, self.distances[name][places.to_numpy()]).fill_nan(None)
@@ -78,14 +77,14 @@ class WhitenedRows:
         return self.raw.with_row_index("place").with_columns(columns).drop("place")
 
 
-def whitened_sums(
-    name: str, sums: Mapping[str, Values], originals: pl.LazyFrame, whitening: Whitening
+def mapped_sums(
+    name: str, sums: Mapping[str, Values], originals: pl.LazyFrame, index: SearchIndex
 ) -> dict[str, Values]:
     """Returns a shard's sums, with those for baselines of distances after the map."""
     if name == "vectors":
-        return {"vectors": whitening(sums["vectors"]).astype(np.float64)}
+        return {"vectors": index.mapped(sums["vectors"]).astype(np.float64)}
     if name == "normalised" and len(sums["images"]):
-        mapped = whitening(originals.select("embedding").collect()["embedding"].to_numpy()).astype(np.float64)
+        mapped = index.mapped(originals.select("embedding").collect()["embedding"].to_numpy()).astype(np.float64)
         starts = np.cumsum(sums["images"]).astype(np.intp) - sums["images"].astype(np.intp)
         return {**sums, "normalised": np.add.reduceat(mapped, starts, axis=0)}
     return dict(sums)
@@ -100,8 +99,8 @@ class Reader:
     made: Mapping[str, pl.DataFrame] = dataclasses.field(default_factory=dict)
     pictures: bool = True
     images_root: Path | None = None
-    # Map applied to embeddings.
-    whitening: Whitening | None = None
+    # Its map is applied to embeddings.
+    index: SearchIndex | None = None
     # Replaces the groups in the folder; `NONE` = images are independent.
     grouped: Groups | None = None
     # Listing of another reader of the folder, so that no shard is opened twice; None = a new one.
@@ -195,11 +194,16 @@ class Reader:
     def metrics(self) -> list[str]:
         names = [name for name in self.info.metrics if name in METRICS]
         # Text is compared with embeddings before the map.
-        return names if self.whitening is None else [name for name in names if METRICS[name].needs != "text"]
+        return names if self.index is None else [name for name in names if METRICS[name].needs != "text"]
+
+    @property
+    def dim(self) -> int:
+        """Number of dimensions of its embeddings."""
+        return self.info.encoder.dim if self.index is None else self.index.dim_kept
 
     @property
     def weights(self) -> str:
-        return self.info.encoder.weights_hash + ("" if self.whitening is None else ", whitened")
+        return self.info.encoder.weights_hash + ("" if self.index is None else ", mapped")
 
     @functools.cached_property
     def questions(self) -> list[Question]:
@@ -234,7 +238,7 @@ class Reader:
         return alteration(self.folder, file, self.info)
 
     def kept_settings(self, name: str) -> Mapping[str, str]:
-        if self.whitening is not None or name not in self.info.tables or self.altered(f"tables/{name}.parquet"):
+        if self.index is not None or name not in self.info.tables or self.altered(f"tables/{name}.parquet"):
             return {}
         return self.info.tables[name].settings
 
@@ -263,15 +267,15 @@ class Reader:
 
     def rows(self) -> pl.LazyFrame:
         """All rows as a lazy frame: one row per image, view and draw, in the order of the shards."""
-        if self._whitened_rows is not None:
-            return self._whitened_rows.rows()
+        if self._mapped_rows is not None:
+            return self._mapped_rows.rows()
         return scan([part.path for part in self._measured])
 
     @functools.cached_property
-    def _whitened_rows(self) -> WhitenedRows | None:
-        if self.whitening is None:
+    def _mapped_rows(self) -> MappedRows | None:
+        if self.index is None:
             return None
-        return WhitenedRows(scan([part.path for part in self._measured]), self.whitening)
+        return MappedRows(scan([part.path for part in self._measured]), self.index)
 
     @functools.cached_property
     def image_rows(self) -> ImageRows:
@@ -329,9 +333,9 @@ class Reader:
         start = 0
         for part in self.parts:
             if sums := part.read_sums(name):
-                if self.whitening is not None:
+                if self.index is not None:
                     originals = scan([part.path]).filter(pl.col("view") == ORIGINAL)
-                    sums = whitened_sums(name, sums, originals, self.whitening)
+                    sums = mapped_sums(name, sums, originals, self.index)
                 yield start, sums
             start += part.record.images
 

@@ -88,7 +88,7 @@ def _pairs_made_again(reader: Reader, only: Collection[str]) -> dict[str, pl.Dat
     """Returns `differences` with new rows of the questions whose tables are made again; nothing if it is not kept."""
     again = [question for question in reader.questions if hasattr(question.part("tables"), "DIFFERENCES")]
     is_read = any(table.name in only for table in tables_of(again))
-    if not is_read or reader.whitening is not None or alteration(reader.folder, DIFFERENCES, reader.info):
+    if not is_read or reader.index is not None or alteration(reader.folder, DIFFERENCES, reader.info):
         return {}
     kept = reader.need("differences").filter(pl.col("metric").is_in(reader.metrics))
     return {"differences": pl.concat([kept, *_other_pairs(reader)])}

@@ -8,7 +8,6 @@ import jinja2
 from markupsafe import Markup
 
 from embedshift.errors import UsageError
-from embedshift.report.changes import layout_words
 from embedshift.report.next_steps import command_of
 from embedshift.report.page import templates
 from embedshift.statistics.summary import COSINE
@@ -48,7 +47,6 @@ def card(reader: Reader) -> str:
         day=datetime.datetime.fromtimestamp((reader.folder / FILE).stat().st_mtime, datetime.UTC).date(),
         rows=rows.to_dicts(),
         recall={row["augmentation"]: row for row in found},
-        layout=layout_words(reader),
         baseline=next(iter(rows["baseline"].drop_nulls()), None),
         lacks_scale=rows["relative_shift"].has_nulls(),
         command=fenced(_command(reader), "sh"),

@@ -13,7 +13,7 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.registry import COMMANDS, Command, made
+from embedshift.registry import COMMANDS, REPLACED, Command, made, unknown_name
 from embedshift.report.numbers import count
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
@@ -237,6 +237,8 @@ class Study(Shown, Exports):
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """Returns the method of a question's table, such as `study.layers()`, or of a command, as `study.drift()`."""
+        if name in REPLACED:
+            raise AttributeError(unknown_name("attribute", name, ()))
         if not name.startswith("_"):
             if (tables := installed_tables()) and name in tables:
                 return _table_method(self.table, tables[name].table)

@@ -17,7 +17,7 @@ class Options(GroupedOptions):
 
     studies: list[Path] = argument("Finished studies; the first is the reference.", "DIR DIR...")
     out: Path | None = setting(None, "Folder for tables and figures. Default: none.", output=True)
-    whiten: Path | None = setting(None, "Map embeddings of the studies after the first by this file of `whiten`.")
+    index: Path | None = setting(None, "Map embeddings of the studies after the first as this file of `index` does.")
     shift_margin: float | None = setting(
         None, "Equivalent if views move at most so many times as far or as near, such as 1.05."
     )
@@ -27,15 +27,15 @@ class Options(GroupedOptions):
 def command(options: Options) -> "Output":
     """Compares studies."""
     from embedshift.questions.compare.result import compare
+    from embedshift.study.indexed import indexed
     from embedshift.study.result import Output
-    from embedshift.study.whitening import whitened
 
-    given = options.studies if options.whiten is None else whitened(options.studies, options.whiten)
+    given = options.studies if options.index is None else indexed(options.studies, options.index)
     margins = {"shift_margin": options.shift_margin, "recall_margin": options.recall_margin}
     comparison = compare(given, out=options.out, groups=options.groups, **margins)
     answer = comparison.answer([] if options.out is None else [options.out])
     hint = []
-    if options.whiten is not None:
+    if options.index is not None:
         hint = ["With and without the map, relative shifts are of two spaces: compare what a search finds."]
     elif comparison.is_upgrade:
         old, new, *_ = options.studies

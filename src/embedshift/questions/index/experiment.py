@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, Values
-from embedshift.statistics.agreement import neighbours_counted, overlap
+from embedshift.statistics.agreement import NEIGHBOURS_KEPT, neighbours_counted, overlap
 from embedshift.statistics.index import Fits, SearchIndex
 from embedshift.statistics.index_parts import CODE, FLOAT32, Training, parse, uses_views
 from embedshift.statistics.judged import Outcomes, Split
@@ -17,7 +17,7 @@ BLOCK = 8_192
 # Scores of unit vectors that differ by less are ties, which count against the original.
 TIE = 1e-6
 RECALLS = {"recall@1": 1, "recall@10": 10}
-MRR, NEIGHBOURS = "mrr", "neighbours@10"
+MRR = "mrr"
 # Results of a search, candidates of `rescore`, and vectors of the gallery whose pairs give the threshold.
 RESULTS, CANDIDATES, PAIRED = 10, 100, 4_096
 Positions = NDArray[np.int64]
@@ -136,8 +136,10 @@ def experiment(names: Sequence[str], vectors: Vectors, split: Split, rate: float
             numbers = {metric: np.where(there, rank[name] <= k, np.nan) for metric, k in RECALLS.items()}
             numbers |= {MRR: np.where(there, 1 / rank[name], np.nan)}
             above = np.nan_to_num(own[name], nan=-np.inf) >= threshold
-        numbers |= {matched: np.where(there & np.isfinite(threshold), above, np.nan), NEIGHBOURS: kept[name]}
-        outcomes = {metric: Outcomes(each, None, metric not in (MRR, NEIGHBOURS)) for metric, each in numbers.items()}
+        numbers |= {matched: np.where(there & np.isfinite(threshold), above, np.nan), NEIGHBOURS_KEPT: kept[name]}
+        outcomes = {
+            metric: Outcomes(each, None, metric not in (MRR, NEIGHBOURS_KEPT)) for metric, each in numbers.items()
+        }
         yield name, Tried(fitted[name], outcomes, round(float(np.mean(searched))))
 
 
@@ -268,4 +270,4 @@ def _pairs_of(indexes: Mapping[str, SearchIndex], vectors: Vectors, gallery: _Ga
         yield name, np.asarray((asked @ stands_for.T - asking[:, None] - level)[apart], np.float32)
 
 
-__all__ = ["MRR", "NEIGHBOURS", "RECALLS", "TIE", "Tried", "Vectors", "experiment", "training_of"]
+__all__ = ["MRR", "RECALLS", "TIE", "Tried", "Vectors", "experiment", "training_of"]

@@ -13,8 +13,8 @@ from embedshift.questions.index.tables import listed, vectors_of
 from embedshift.statistics.index import SearchIndex, fit_index
 from embedshift.statistics.index_parts import CODE, FLOAT32, Arrays
 from embedshift.statistics.linear_map import LinearMap
+from embedshift.study.onnx_maps import write_onnx
 from embedshift.study.study import Study
-from embedshift.study.whitening import write_onnx
 
 
 def fitted_index(study: Study, name: str) -> SearchIndex:

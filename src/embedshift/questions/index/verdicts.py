@@ -9,6 +9,7 @@ import polars as pl
 from embedshift.questions.index.experiment import MRR
 from embedshift.questions.index.tables import ALL, MARGIN, finds_too_little
 from embedshift.report.numbers import MISSING, about, count, fixed, with_ends
+from embedshift.statistics.agreement import NEIGHBOURS_KEPT
 from embedshift.statistics.equivalence import RECALL
 from embedshift.statistics.index_parts import FLOAT32
 from embedshift.statistics.judged import BEYOND, UNDECIDED, WITHIN, WORSE
@@ -186,6 +187,6 @@ def _cells(verdict: IndexVerdict) -> tuple[str, ...]:
         MISSING if is_base else fixed(100 * verdict.lost, 1),
         verdict.worst if verdict.lost >= NOTHING else MISSING,
         fixed(verdict.others[matched[0]] if matched else None, 3),
-        fixed(verdict.others.get("neighbours@10"), 3),
+        fixed(verdict.others.get(NEIGHBOURS_KEPT), 3),
         verdict.outcome or MISSING,
     )

@@ -16,7 +16,6 @@ class Choices:
     gallery: str | Path | None = None
     threshold: float | None = None
     expected_false: float | None = None
-    layout: str | None = None
     # Gigabytes that FAISS' index takes at most.
     memory: float | None = None
 

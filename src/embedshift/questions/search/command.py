@@ -26,12 +26,11 @@ class Options(GroupedOptions):
         "False-match rates of the thresholds, with commas. Default: 0.01,0.001, if there are enough images.",
         rare=True,
     )
-    whiten: Path | None = setting(None, "Map embeddings by this file of `whiten`.")
+    index: Path | None = setting(None, "Map embeddings as this file of `index` does.")
     threshold: float | None = setting(None, "List pairs from this cosine on as likely duplicates.", rare=True)
     expected_false: float | None = setting(
         None, "List likely duplicates until so many of them are expected to be false. Default: 1.", rare=True
     )
-    layout: str = setting("one", "Vectors of an image: one, tiles, tiles-mean, mirror-mean or mirror-query.")
     beside: str = setting("", "Compare every augmentation with this one, image by image: how many more are found.")
     memory: float | None = setting(None, "Gigabytes for FAISS' index of a large gallery. Default: 4.", rare=True)
 
@@ -41,10 +40,10 @@ def command(options: Options) -> "Output":
     from embedshift.questions.search.grids import beside, printed
     from embedshift.statistics.duplicates import EXPECTED_FALSE
     from embedshift.study import load
+    from embedshift.study.indexed import IndexedStudy
     from embedshift.study.result import Output
-    from embedshift.study.whitening import WhitenedStudy
 
-    study = load(options.study) if options.whiten is None else WhitenedStudy(options.study, options.whiten)
+    study = load(options.study) if options.index is None else IndexedStudy(options.study, options.index)
     study.regroup(options.groups)
     threshold, expected = options.threshold, options.expected_false
     study.table(
@@ -54,12 +53,9 @@ def command(options: Options) -> "Output":
         gallery=options.gallery,
         threshold=threshold,
         expected_false=EXPECTED_FALSE if threshold is None and expected is None else expected,
-        layout=options.layout,
         memory=options.memory,
     )
     content: Json = {"study": str(options.study)}
-    if options.layout != "one":
-        content["layout"] = options.layout
     content |= {name: study.table(name).to_dicts() for name in TABLES if name in study.table_names}
     if options.beside:
         content["beside"] = beside(study, options.beside).to_dicts()

@@ -6,12 +6,11 @@ import polars as pl
 
 from embedshift.config import Json
 from embedshift.registry import one_of
-from embedshift.report.changes import layout_words
 from embedshift.report.numbers import MISSING, count, ends, fixed
 from embedshift.study import Study
+from embedshift.study.indexed import IndexedStudy
 from embedshift.study.lines import duplicate_lines, step_lines
 from embedshift.study.result import Grid
-from embedshift.study.whitening import WhitenedStudy
 
 
 def recall_grid(study: Study, recall: pl.DataFrame) -> Grid:
@@ -21,7 +20,7 @@ def recall_grid(study: Study, recall: pl.DataFrame) -> Grid:
     views = max(recall["n"].to_list(), default=0)
     groups = f" ({reader.info.groups.chosen} groups, {reader.info.groups.count:,})" if reader.info.groups else ""
     title = (
-        f"{reader.info.encoder.name}: search{layout_words(reader)} among {among:,} originals with {views:,} views of "
+        f"{reader.info.encoder.name}: search among {among:,} originals with {views:,} views of "
         f"each augmentation{groups}"
     )
     metrics = recall["metric"].unique(maintain_order=True).to_list()
@@ -113,8 +112,9 @@ def printed(study: Study, beside: str) -> Iterator[str | Grid]:
         )
     yield from duplicate_lines(study)
     yield from _predicted(study)
-    if isinstance(study, WhitenedStudy):
-        yield "With the map; nothing was written. On images that it was fitted to, it may look better than on others."
+    if isinstance(study, IndexedStudy):
+        name = study.search_index.name
+        yield f"Map and size of {name}; nothing was written. Images that it was fitted to may look better than others."
         yield "Cosines and thresholds are of mapped embeddings: not comparable with those without the map."
         return
     yield from step_lines(study, lists_duplicates=True)

@@ -25,8 +25,7 @@ from embedshift.statistics.layout import Layout
 from embedshift.statistics.retrieval import Positions, Ranked
 from embedshift.statistics.sample import Estimates
 from embedshift.statistics.search_index import KEPT, SearchFunction
-from embedshift.statistics.vector_layouts import ONE
-from embedshift.store.gallery import Originals, queries_of, query_columns
+from embedshift.store.gallery import Originals
 from embedshift.store.reader import Reader
 
 # Rows of a table: fractions of the searched gallery, and how many times its size predictions and bounds are for.
@@ -140,9 +139,7 @@ class SearchResults:
     hubs: pl.DataFrame
 
 
-def search_views(
-    reader: Reader, originals: Originals, queries: int | None, function: SearchFunction, layout: str = ONE
-) -> SearchResults:
+def search_views(reader: Reader, originals: Originals, queries: int | None, function: SearchFunction) -> SearchResults:
     rows = reader.image_rows
     order = rows.layout
     tables: list[tuple[pl.DataFrame, pl.DataFrame]] = []
@@ -150,9 +147,9 @@ def search_views(
     start = 0
     # One product a thread is faster by a quarter than products that share the cores; each holds cosines of 17 MB.
     with ThreadPoolExecutor(min(16, cores())) as pool, one_thread():
-        for block in rows.head(order.images if queries is None else queries).blocks("draw", *query_columns(layout)):
+        for block in rows.head(order.images if queries is None else queries).blocks("draw", "embedding"):
             is_kept = start < PREDICTED_FROM
-            vectors = queries_of(block, layout)
+            vectors = block["embedding"].to_numpy()
             vectors = vectors.reshape(-1, len(order.views), vectors.shape[-1])
             positions = np.arange(start, start + len(vectors))
             wanted = KEPT if is_kept else NEIGHBOURS

@@ -209,7 +209,6 @@ def recall_summary(page: PageInput, table: pl.DataFrame) -> Json:
         "images": page.data.images,
         "queried": min(settings(page.reader).queries or page.data.images, page.data.images),
         "gallery": gallery and page.reader.naming.setting(gallery),
-        "layout": settings(page.reader).layout,
         "encoder": page.encoder,
         "is_weak": page.info.encoder.name == BUNDLED,
         "misses": misses_in_words(page.reader),

@@ -12,7 +12,6 @@ from embedshift.errors import UsageError
 from embedshift.questions.search import Choices
 from embedshift.statistics.duplicates import EXPECTED_FALSE, FAISS, FIRST
 from embedshift.statistics.search_index import LEAST_PAIRED, has_faiss
-from embedshift.statistics.vector_layouts import ONE, needs
 from embedshift.store.reader import Reader
 
 QUERIES, FALSE_MATCH_RATES, ALL = 2_000, (0.01, 0.001), "all"
@@ -34,14 +33,12 @@ class Settings:
     # The cosine from which pairs are duplicates; None = that at which so many false pairs are expected.
     threshold: float | None = None
     expected_false: float = EXPECTED_FALSE
-    layout: str = ONE
     # How near-copies are found among many images; "" = all pairs are compared.
     compared: str = ""
 
     @property
     def for_all(self) -> dict[str, str]:
-        layout = {"layout": self.layout} if self.layout != ONE else {}
-        return layout | ({"groups": self.groups} if self.groups else {})
+        return {"groups": self.groups} if self.groups else {}
 
     @property
     def for_ranks(self) -> dict[str, str]:
@@ -61,21 +58,13 @@ class Settings:
 # Every table of the search asks for them, which would read the stored tables and list the shards again.
 @functools.lru_cache(maxsize=1)
 def settings(reader: Reader) -> Settings:
-    found = replace(_of_views(reader), **_of_duplicates(reader), layout=layout_of(reader))
+    found = replace(_of_views(reader), **_of_duplicates(reader))
     if reader.image_rows.layout.images < LEAST_PAIRED:
         return found
     found = replace(found, compared=FAISS)
     # Where it is not installed, what it has found before stays.
     is_kept = has_faiss() or reader.kept_settings("duplicates") == found.for_duplicates
     return found if is_kept else replace(found, compared=FIRST)
-
-
-def layout_of(reader: Reader) -> str:
-    """Returns the layout that is chosen, or that of the stored duplicates, which every search makes."""
-    chosen = reader.choice(Choices).layout
-    layout = reader.kept_settings("duplicates").get("layout", ONE) if chosen is None else chosen
-    needs(layout)
-    return str(layout)
 
 
 def _of_duplicates(reader: Reader) -> dict[str, Any]:
@@ -103,8 +92,9 @@ def _of_views(reader: Reader) -> Settings:
         raise UsageError("`gallery` is searched with views, which a study of originals alone lacks; leave it out")
     if chosen.gallery is not None:
         return Settings(queries, rates, gallery_label(str(chosen.gallery)), groups=groups)
-    wanted = {"queries": str(queries or ALL), "groups": groups, "layout": layout_of(reader)}
-    is_same = wanted == {"groups": "", "layout": ONE} | {name: previous[name] for name in wanted if name in previous}
+    # An earlier version also searched tiles, under a setting `layout`.
+    wanted = {"queries": str(queries or ALL), "groups": groups, "layout": ""}
+    is_same = wanted == {"groups": "", "layout": ""} | {name: previous[name] for name in wanted if name in previous}
     if is_same and all(labels == previous for labels in stored):
         return Settings(queries, rates, previous["gallery"], groups=groups)
     # The search is repeated, and its tables do not hold the path of the gallery.

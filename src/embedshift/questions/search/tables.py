@@ -21,7 +21,6 @@ from embedshift.statistics.duplicates import (
     cosines_of,
     fit_tail,
     images_in,
-    nearest_vectors,
     pairs_above,
     sets_of,
 )
@@ -32,10 +31,9 @@ from embedshift.statistics.search_index import LEAST_PAIRED, near_pairs, search_
 from embedshift.statistics.summary import DIFFERENCES_SCHEMA
 from embedshift.statistics.thresholds import MATCHED, RATE, ScoredPairs, all_pairs, least_false_match_rate
 from embedshift.statistics.thresholds import thresholds as thresholds_of
-from embedshift.statistics.vector_layouts import ONE, needs
 from embedshift.statistics.vectors import normalised, normalised_float32
 from embedshift.statistics.whitening import shift_map
-from embedshift.store.gallery import gallery_columns, gallery_of, originals, queries_of, query_columns, refuse_without
+from embedshift.store.gallery import originals
 from embedshift.store.grouping import near_groups
 from embedshift.store.reader import Reader
 from embedshift.store.table import Rules, Table
@@ -44,7 +42,6 @@ from embedshift.store.table import Rules, Table
 LISTED = 10_000
 SCHEMA = pl.Schema(
     {"image_id": str, "other": str, "cosine": float, "whitened": float, "group": int, "expected_false": float}
-    | {"tile": int, "other_tile": int}
 )
 log = logging.getLogger(__name__)
 
@@ -52,7 +49,7 @@ log = logging.getLogger(__name__)
 def duplicates(reader: Reader) -> pl.DataFrame:
     """Returns the pairs, nearest first, by a tail of pairs between groups; `group` numbers sets that they connect."""
     chosen = settings(reader)
-    study = originals(reader, layout=chosen.layout)
+    study = originals(reader)
     vectors, has_direction = study.gallery.vectors, np.flatnonzero(study.gallery.has_direction)
     if chosen.compared == FIRST:
         first, images = LEAST_PAIRED - 1, len(has_direction)
@@ -69,9 +66,8 @@ def duplicates(reader: Reader) -> pl.DataFrame:
     elif whitening is not None:
         compared = mapped(vectors, normalised_float32, reader.folder, rows=rows, step=ROWS)
     pairs = pairs_above(compared, least, LISTED, near_pairs(compared, least, reader.choice(Choices).memory))
-    tiles = nearest_vectors(compared, *pairs)[1:]
-    cosines = cosines_of(vectors, rows[pairs[0]], rows[pairs[1]], tiles)
-    decisive = cosines if whitening is None else cosines_of(space, *pairs, tiles)
+    cosines = cosines_of(vectors, rows[pairs[0]], rows[pairs[1]])
+    decisive = cosines if whitening is None else cosines_of(space, *pairs)
     sets, in_large_set = sets_of(pairs, len(rows))
     if chosen.threshold is None and in_large_set.sum() > MOST_IN_SETS * max(1.0, chosen.expected_false):
         log.warning(
@@ -90,22 +86,12 @@ def duplicates(reader: Reader) -> pl.DataFrame:
             "group": sets,
             "expected_false": None if tail is None else tail.expected(decisive),
             "decisive": decisive,
-            **dict(zip(("tile_of_one", "tile_of_two"), tiles if vectors.ndim == 3 else (None, None), strict=True)),
         }
     )
-    ends = {
-        "image_id": _end("one", "two"),
-        "other": _end("two", "one"),
-        "tile": _end("tile_of_one", "tile_of_two"),
-        "other_tile": _end("tile_of_two", "tile_of_one"),
-    }
+    ends = {"image_id": pl.min_horizontal("one", "two"), "other": pl.max_horizontal("one", "two")}
     ordered = table.with_columns(**ends).sort("decisive", "image_id", "other", descending=[True, False, False])
     numbered = ordered.with_row_index().with_columns(group=pl.col("index").min().over("group").rank("dense"))
     return numbered.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
-
-
-def _end(name: str, other: str) -> pl.Expr:
-    return pl.when(pl.col("one") <= pl.col("two")).then(pl.col(name)).otherwise(pl.col(other))
 
 
 # What a study must have for these tables, as text.
@@ -127,10 +113,10 @@ def search_results(reader: Reader) -> SearchResults:
     if chosen.gallery_is_lost:
         log.warning("the search is repeated without the previous gallery; to keep it, give it as `gallery`")
     path = str(reader.choice(Choices).gallery or "")
-    vectors, queries = originals(reader, path, chosen.layout), chosen.queries
+    vectors, queries = originals(reader, path), chosen.queries
     views = min(queries or vectors.images, vectors.images) * (1 + len(reader.augmentations) * reader.info.draws)
     function = search_function(vectors.gallery, views=views, memory=reader.choice(Choices).memory)
-    return search_views(reader, vectors, queries, function, chosen.layout)
+    return search_views(reader, vectors, queries, function)
 
 
 def search(reader: Reader) -> pl.DataFrame:
@@ -180,12 +166,8 @@ def pairs_of_augmentations(reader: Reader) -> pl.DataFrame:
 
 @functools.lru_cache(maxsize=1)
 def original_pairs(reader: Reader, count: int) -> ScoredPairs:
-    layout = settings(reader).layout
-    refuse_without(reader, layout, needs(layout))
-    columns = dict.fromkeys([*query_columns(layout), *gallery_columns(layout)])
-    rows = reader.rows().filter(pl.col("view") == ORIGINAL).select(*columns).head(count).collect()
-    gallery = None if layout == ONE else gallery_of(rows, layout)
-    return all_pairs(queries_of(rows, layout), reader.groups, gallery)
+    rows = reader.rows().filter(pl.col("view") == ORIGINAL).select("embedding").head(count).collect()
+    return all_pairs(rows["embedding"].to_numpy(), reader.groups)
 
 
 def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:
@@ -243,7 +225,7 @@ def misses(reader: Reader) -> pl.DataFrame:
 
 def counts_copies(reader: Reader) -> bool:
     """Returns whether near-copies count as other images: where no groups and no map are chosen."""
-    as_it_is = reader.groups is None and reader.whitening is None and settings(reader).layout == ONE
+    as_it_is = reader.groups is None and reader.index is None
     return as_it_is and reader.table("search_ranks") is not None
 
 

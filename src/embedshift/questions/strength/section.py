@@ -10,7 +10,6 @@ from embedshift.augmentations.family import FAMILIES
 from embedshift.config import Json
 from embedshift.figures.style import human
 from embedshift.questions.strength.tables import MEAN, corruptions_of
-from embedshift.report.changes import layout_words
 from embedshift.report.numbers import MISSING, fixed, with_interval
 from embedshift.report.section import Answer, PageInput, Part, Section
 from embedshift.statistics.strengths import (
@@ -37,9 +36,9 @@ def section(page: PageInput) -> Section | None:
     tolerance = page.data.table("tolerance")
     by_relative_shift, by_missed = by_family(tolerance), by_family(tolerance, MISSED_CRITERION)
     has_relative_shift = table["relative_shift"].is_not_null().any()
-    corruption, words = page.data.table("corruption"), layout_words(page.reader)
+    corruption = page.data.table("corruption")
     content = {
-        "reached": tolerances_of(tolerance, words) if tolerance is not None and has_relative_shift else None,
+        "reached": tolerances_of(tolerance) if tolerance is not None and has_relative_shift else None,
         "encoder": page.encoder,
         "has_relative_shift": has_relative_shift,
         "relative_shift": RELATIVE_SHIFT,
@@ -114,7 +113,7 @@ def answer(page: PageInput) -> Answer | None:
     if table is None or baseline is None:
         return None
     content = {
-        "tolerances": tolerances_of(table, layout_words(page.reader)),
+        "tolerances": tolerances_of(table),
         "encoder": page.encoder,
         "baseline": baseline,
         "images": page.data.groups_with(COSINE),
@@ -122,7 +121,7 @@ def answer(page: PageInput) -> Answer | None:
     return Answer("How strong a change does the embedding tolerate?", content, covers_all_levels=True)
 
 
-def tolerances_of(table: pl.DataFrame, layout: str = "") -> Json:
+def tolerances_of(table: pl.DataFrame) -> Json:
     rows, missed = by_family(table).values(), by_family(table, MISSED_CRITERION).values()
     return {
         "reached": _formatted(rows),
@@ -130,7 +129,6 @@ def tolerances_of(table: pl.DataFrame, layout: str = "") -> Json:
         "unsure": [human(row["family"]) for row in rows if not row["reached"] and {row["low"], row["high"]} != {None}],
         "missed": _formatted(missed),
         "missed_percent": f"{100 * MISSED:g}",
-        "layout": layout,
     }
 
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.questions.upgrade.maps import IDENTITY, Both, Fits, MapKind, fit
-from embedshift.statistics.agreement import neighbours_of
-from embedshift.statistics.coded_search import NEIGHBOURS
+from embedshift.statistics.agreement import NEIGHBOURS_KEPT, neighbours_of
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
 from embedshift.statistics.judged import NUMBERS, Fold, Judged, Outcomes, judge, with_pseudovalues
 from embedshift.statistics.linear_map import LinearMap
@@ -187,7 +186,7 @@ def recalls(both: Both, scores: Scores, deployment: str, ranks: Mapping[str, int
 def others(both: Both, scores: Scores, deployment: str, old: float, carried: Limits) -> dict[str, Values]:
     """Returns the numbers of the metrics that need no rank, as `recalls` does."""
     matched = threshold_at(scores.pooled(deployment, ORIGINALS), RATE, LEAST_PAIRS)
-    parts: dict[str, list[Values]] = {name: [] for name in (MATCHED, NEIGHBOURS, FALSE, CARRIED)}
+    parts: dict[str, list[Values]] = {name: [] for name in (MATCHED, NEIGHBOURS_KEPT, FALSE, CARRIED)}
     count = neighbours(both)
     for number, images in enumerate(both.judged):
         fold = Fold(both.groups[images], both.there[images, 0], count)
@@ -197,7 +196,7 @@ def others(both: Both, scores: Scores, deployment: str, old: float, carried: Lim
             now, nothing = own[:, view], np.where(there[:, view], 0.0, np.nan)
             cosine = now.diagonal() + nothing
             kept = fold.kept(fold.nearest(before[:, view]), now) + nothing
-            found[NEIGHBOURS].append(np.stack([kept, 0.0 * np.nan_to_num(kept)]))
+            found[NEIGHBOURS_KEPT].append(np.stack([kept, 0.0 * np.nan_to_num(kept)]))
             is_matched = np.where(np.isnan(cosine + matched), np.nan, cosine >= matched)
             found[MATCHED].append(np.stack([is_matched, 0.0 * np.nan_to_num(kept)]))
             for name, least in ((FALSE, old), (CARRIED, carried[number][view > 0])):
@@ -377,7 +376,7 @@ def evaluate(both: Both, cut: Cut, margin: float, seed: int) -> tuple[LinearMap,
         recall=judging.judged(numbers[OLD]["recall@1"], numbers[BRIDGE]["recall@1"], "recall@1"),
         kind=final,
         vectors=int(moments.count),
-        alike=float(np.nanmean(numbers[NEW][NEIGHBOURS][0][:, 0]) / chance),
+        alike=float(np.nanmean(numbers[NEW][NEIGHBOURS_KEPT][0][:, 0]) / chance),
     )
 
 

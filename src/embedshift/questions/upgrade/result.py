@@ -32,11 +32,11 @@ from embedshift.statistics.judged import EQUIVALENT, FOLDS, NOT_EQUIVALENT, NOT_
 from embedshift.statistics.linear_map import LinearMap
 from embedshift.statistics.power import in_points
 from embedshift.store.groups import Choice
+from embedshift.study.onnx_maps import write_onnx
 from embedshift.study.paired import PairedStudies
 from embedshift.study.result import Grid, Picture, Result
 from embedshift.study.shown import escaped
 from embedshift.study.study import Study
-from embedshift.study.whitening import write_onnx
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -33,7 +33,7 @@ SAME_PICTURE = 0.02
 def check_finished(studies: Sequence[Study], *, may_repeat: bool) -> None:
     if len(studies) < 2:
         raise UsageError("name at least two studies to compare")
-    given = Counter((study.folder.resolve(), study.reader().whitening is None) for study in studies)
+    given = Counter((study.folder.resolve(), study.reader().index is None) for study in studies)
     for (folder, _), count in given.items():
         if count > 1 and not may_repeat:
             raise UsageError(f"{folder}: given {count} times; name different studies")
@@ -171,7 +171,7 @@ def study_names(readers: Sequence[Reader]) -> list[str]:
     return distinct(
         [
             f"{reader.naming.setting(reader.info.encoder.name)} ({reader.info.encoder.precision}"
-            f"{'' if reader.whitening is None else ', whitened'})"
+            f"{'' if reader.index is None else f', {reader.index.name}'})"
             for reader in readers
         ],
         [reader.folder.resolve() for reader in readers],

@@ -25,7 +25,6 @@ from embedshift.statistics.strengths import (
 )
 from embedshift.statistics.summary import COSINE, measured
 from embedshift.store.baselines import baselines, chunk_sizes
-from embedshift.store.gallery import searched_layout
 from embedshift.store.groups import NEAR, NONE, Choice
 from embedshift.store.plans import other_images
 from embedshift.store.reader import Reader
@@ -195,18 +194,11 @@ class PairedStudies:
             if size != sizes[0]:
                 words = f"the gallery of {study.folder} has {size} images, that of {self.reference.folder} {sizes[0]}"
                 raise UsageError(f"{words}: search both again with the same gallery")
-        layouts = [searched_layout(reader) for reader in self.readers]
-        for study, layout in zip(self.studies, layouts, strict=True):
-            if layout != layouts[0]:
-                words = (
-                    f"{study.folder} was searched with the layout {layout}, {self.reference.folder} with {layouts[0]}"
-                )
-                raise UsageError(f"{words}: search both again with one `layout`")
         return [study.search_ranks() for study in self.studies]
 
     @functools.cached_property
     def is_searched(self) -> bool:
-        """Whether all studies have a search, of the same gallery and layout."""
+        """Whether all studies have a search, of the same gallery."""
         try:
             return all("search_ranks" in reader.table_names for reader in self.readers) and bool(self.search_ranks)
         except UsageError:
