@@ -14,6 +14,7 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from bench import arguments, print_machine, spread
+from embedshift import fit_index
 from embedshift.app.measured import all_changes, encoder_from_study
 from embedshift.app.page import make_page
 from embedshift.app.server import serving
@@ -75,7 +76,7 @@ def write_picture(page: Page, path: Path) -> None:
 def main() -> None:
     options = arguments(__doc__, "study", steps=20, picture=Path)
     reader, photo = load(options.study).reader(), options.study / "photos" / "coffee.png"
-    maps = [fitted_index(load(options.study), "whiten")] if options.picture else []
+    maps = [fit_index(options.study, "whiten")] if options.picture else []
     encoder = encoder_from_study(reader, maps=maps)
     with serving(lambda: make_page([encoder], reader)) as (address, _), launched() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 840}, color_scheme="light")

@@ -27,7 +27,7 @@ CHANGES = (
         "statistics/judged.py",
         "return self.gained - self.lost",
         "return self.lost - self.gained",
-        ("codes vectors --codes int8,binary,binary-centred --json",),
+        ("index vectors int8 binary centred+binary --json",),
     ),
     Change(
         "a column renamed",
@@ -39,7 +39,7 @@ CHANGES = (
     Change(
         "a message altered", "store/info.py", "no study here (no file", "here is no study (no file", ("search nowhere",)
     ),
-    Change("an exit code", "errors.py", "exit_code = 2", "exit_code = 1", ("search vectors --layout sideways",)),
+    Change("an exit code", "errors.py", "exit_code = 2", "exit_code = 1", ("search vectors --queries none",)),
     Change(
         "an interval at another level",
         "statistics/intervals.py",
@@ -105,10 +105,10 @@ CHANGES = (
     Change("a public name gone", "__init__.py", '    "Tiles",\n', "", ("python: names",)),
     Change(
         "a help text",
-        "questions/whitening/command.py",
-        '"Write the map as an ONNX graph, too."',
+        "questions/index/command.py",
+        '"Write its map and size as an ONNX graph, too."',
         '"Write ONNX, too."',
-        ("whiten --help",),
+        ("index --help",),
     ),
     Change(
         "a section of the report without its title",

@@ -26,8 +26,8 @@ def parsed(line: str) -> Command:
     """A line of the table.
 
     Example:
-        >>> parsed("lock photos  ->  parity --lock photos"), parsed("codes vectors  ->  gone")
-        (Command(old='lock photos', new='parity --lock photos'), Command(old='codes vectors', new=None))
+        >>> parsed("lock photos  ->  parity --lock photos"), parsed("card photos  ->  gone")
+        (Command(old='lock photos', new='parity --lock photos'), Command(old='card photos', new=None))
     """
     old, arrow, new = (part.strip() for part in line.partition("  ->  "))
     return Command(old, (None if new == GONE else new) if arrow else old)

@@ -54,7 +54,7 @@ MADE = {
     "arrays": "vectors originals.npy a=a.npy b=b.npy --no-report",
     "levels": "vectors levels.parquet --no-report",
     "one": "vectors one.parquet --no-report",
-    "map.npz": "whiten vectors --map shifts --quiet",
+    "map.npz": "index vectors whiten --quiet",
     "upgrade.npz": "upgrade vectors turned --quiet",
     "colours.lock": f"lock photos --model {COLOURS}",
     "proposed.yaml": "check vectors --init --rules proposed.yaml",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from embedshift.pipeline.tiles import Tiles
     from embedshift.questions.check.check import check
     from embedshift.questions.compare.result import compare
+    from embedshift.questions.index.result import fit_index
     from embedshift.questions.meaning.namer import name_images
     from embedshift.questions.upgrade.result import upgrade
     from embedshift.stacks import parity
@@ -36,6 +37,7 @@ __all__ = [
     "attack",
     "check",
     "compare",
+    "fit_index",
     "from_vectors",
     "image_encoder",
     "load",
@@ -63,6 +65,7 @@ _MODULES = {
     "attack": "api",
     "check": "questions.check.check",
     "compare": "questions.compare.result",
+    "fit_index": "questions.index.result",
     "from_vectors": "api",
     "image_encoder": "encoders.images",
     "load": "study",
@@ -80,7 +83,7 @@ _MODULES = {
 def __getattr__(name: str) -> object:
     """Imports a public name on its first use, so that `embedshift --help` starts without them."""
     if name == "whiten":
-        raise AttributeError("embedshift.whiten is gone: study.index() takes its place")
+        raise AttributeError("embedshift.whiten is gone: `embedshift.fit_index` takes its place")
     if name not in _MODULES:
         raise AttributeError(f"module 'embedshift' has no attribute {name!r}")
     value: object = getattr(importlib.import_module(f"embedshift.{_MODULES[name]}"), name)

@@ -175,7 +175,7 @@ def test_two_tabs_share_nothing(visit, own, of_study):
 
 
 def test_two_encoders_and_a_map_side_by_side(page_module, visit, own, of_photos, reader):
-    whitened = encoder_from_study(reader, maps=[embedshift.whiten(reader.folder, map="originals")])
+    whitened = encoder_from_study(reader, maps=[embedshift.fit_index(reader.folder, "whiten-originals")])
     with serving(lambda: page_module.make_page([whitened, of_photos])) as (address, _):
         page = opened(visit(390, address=address), own[0])
         titles = [space.name for encoder in (whitened, of_photos) for space in encoder.spaces]

@@ -122,16 +122,16 @@ def test_an_image_of_the_study_has_the_numbers_of_its_rows(reader, of_study, pho
             assert found["relative shift"] == pytest.approx((1 - row["cosine_similarity"]) / (1 - baseline), abs=1e-5)
 
 
-def test_whitened_numbers_by_hand(reader, photos, tmp_path):
-    fitted = embedshift.whiten(reader.folder, out=tmp_path / "map.npz", map="originals")
+def test_whitened_numbers_by_hand(reader, photos):
+    fitted = embedshift.fit_index(reader.folder, "whiten-originals")
     page = encoder_from_study(reader, maps=[fitted])
-    assert [space.whitening for space in page.spaces] == [None, fitted]
+    assert [space.index for space in page.spaces] == [None, fitted]
     original = open_original(OWN, "own.png", page)
     (_, (_, view, _)), (plain, whitened) = measure_view(original, JPEG, 5, page, "input")
 
     def mapped(vector):
-        vector = vector / np.linalg.norm(vector) - fitted.mean
-        return vector @ fitted.matrix
+        vector = vector / np.linalg.norm(vector) - fitted.arrays[0]["mean"]
+        return vector @ fitted.arrays[0]["matrix"]
 
     others = [mapped(by_hand(path)) for path in sorted(photos.iterdir())]
     before, after = (mapped(MeanColour()(one[None]).embedding[0].astype(float)) for one in (by_size(OWN), view))
@@ -145,11 +145,11 @@ def test_whitened_numbers_by_hand(reader, photos, tmp_path):
 
 
 def test_a_map_of_another_encoder_is_refused(reader, photos, encoder, monkeypatch):
-    fitted = embedshift.whiten(reader.folder, map="originals")
+    fitted = embedshift.fit_index(reader.folder, "whiten-originals")
     (page,) = load_encoders([], [encoder], "cpu", {"map.npz": fitted}, sorted(photos.iterdir()))
     assert len(page.spaces) == 2
     monkeypatch.setattr(MeanColour, "weights_hash", "others")
-    with pytest.raises(UsageError, match=r"`whiten` map.npz: fitted to another encoder"):
+    with pytest.raises(UsageError, match=r"`index` map.npz: fitted to another encoder"):
         load_encoders([], [encoder], "cpu", {"map.npz": fitted}, sorted(photos.iterdir()))
 
 

@@ -20,8 +20,8 @@ from support import studies
 from support.project import ROOT
 
 NAMES = (
-    "run|report|compare|check|list|demo|attack|card|app|search|verify|whiten|views|vectors|docs|parity|lock|upgrade|"
-    "drift|codes|index"
+    "run|report|compare|check|list|demo|attack|card|app|search|verify|views|vectors|docs|parity|lock|upgrade|"
+    "drift|index"
 )
 COMMAND = re.compile(rf"\bembedshift ((?:{NAMES}) [^`\n]+)")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -79,8 +79,8 @@ def test_every_page_is_listed_with_its_title_and_printed_without_what_only_tests
     listed = dict(line.split(maxsplit=1) for line in cli("docs").out.splitlines())
     assert listed.keys() == {path.stem for path in (ROOT / "docs").glob("*.md")} | {"tables"}
     assert listed["search"] == (ROOT / "docs" / "search.md").read_text().splitlines()[0].lstrip("# ")
-    page = (ROOT / "docs" / "whitening.md").read_text().splitlines()
-    for name in ("whitening", "whitening.md", "docs/whitening.md"):
+    page = (ROOT / "docs" / "tiles.md").read_text().splitlines()
+    for name in ("tiles", "tiles.md", "docs/tiles.md"):
         assert cli("docs", name).out.splitlines() == [line for line in page if not line.startswith("<!-- ")]
 
 

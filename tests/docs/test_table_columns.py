@@ -20,15 +20,11 @@ from support.pages import ROOT
 PAGE = (ROOT / "docs" / "reference" / "tables.md").read_text().partition("## Questions")[0]
 # Tables with a column for each augmentation.
 SQUARE = ("pairwise", "directions", "directions_of_images")
-LATER = {name: QUESTIONS[name].part("tables") for name in ("codes", "index", "layouts", "whitening")}
 # Tables that no made study has, by what they are made of.
 DECLARED = {
-    "codes": LATER["codes"].SCHEMA,
     "head_words": heads.WORDS_SCHEMA,
     "head_tokens": heads.TOKENS_SCHEMA,
-    "index": LATER["index"].SCHEMA,
-    "layout_tolerance": LATER["layouts"].TOLERANCES,
-    "layouts": LATER["layouts"].SCHEMA,
+    "index": QUESTIONS["index"].part("tables").SCHEMA,
     "maps": maps.MAPS,
     "map_trust": maps.TRUST,
     "meaning": meaning.SCHEMA,
@@ -36,7 +32,6 @@ DECLARED = {
     "text_search": text.SCHEMA,
     "zero_shot": text.CLASSES_SCHEMA,
     "variance": variance.SCHEMA,
-    "whitening": LATER["whitening"].SCHEMA,
     "worst": worst.WORST_SCHEMA,
     "purify": worst.PURIFY_SCHEMA,
 }

@@ -51,7 +51,7 @@ TABLES = {
     "thresholds": ("false_match_rate", "threshold ci_low ci_high"),
     "matches": ("augmentation false_match_rate", "n value ci_low ci_high"),
     "roc": ("augmentation false_match_rate", "tpr"),
-    "duplicates": ("image_id other", "cosine whitened group expected_false tile other_tile"),
+    "duplicates": ("image_id other", "cosine whitened group expected_false"),
     "layers": ("augmentation layer token metric", "n mean ci_low ci_high"),
     "heads": ("augmentation layer part", "contribution ci_low ci_high"),
     "head_words": ("layer head rank", "word explained"),
@@ -72,7 +72,7 @@ TABLES = {
 # With a column for each augmentation.
 SQUARE = {"pairwise", "directions", "directions_of_images"}
 # Their own files make them: on request, and of a study of an attack.
-ELSEWHERE = {"codes", "index", "layout_tolerance", "layouts", "meaning", "power", "whitening", "worst", "purify"}
+ELSEWHERE = {"index", "meaning", "power", "worst", "purify"}
 # They take vectors. `geometry` is there without them, but for alignment alone.
 OF_VECTORS = {
     "search", "search_ranks", "search_neighbours", "gallery_sizes", "hubs", "thresholds", "matches", "roc",
@@ -196,9 +196,7 @@ def test_every_table_is_there_with_its_columns_and_one_row_for_each_key(study, f
 def test_every_figure_is_drawn(reported, families):
     written = {path.name for each in (reported, families) for path in (each.folder / "figures").iterdir()}
     declared = {f"fig{number}_{name}.svg" for each in questions() for name, (number, _) in each.figures.items()}
-    elsewhere = {
-        f"fig{name}.svg" for name in ("28_power", "29_meaning", "30_codes", "31_layouts", "32_index")
-    }  # as above
+    elsewhere = {f"fig{name}.svg" for name in ("28_power", "29_meaning", "32_index")}  # as above
     assert written == declared - elsewhere
 
 

@@ -12,7 +12,7 @@ from embedshift.questions.search import tables
 from embedshift.questions.search.settings import settings
 from embedshift.store.tables import update_tables
 from support import revised
-from support.inside import WhitenedStudy, galleries_in_files
+from support.inside import IndexedStudy, galleries_in_files
 from support.matrix import first_only
 from support.synthetic import make_study
 
@@ -112,9 +112,9 @@ def test_images_of_a_study_of_vectors_are_no_distractors(gallery, numbered, whit
     study = embedshift.from_vectors(own, views, out=tmp_path / "study", model="one encoder", **names)
     others = np.zeros((0, 6)) if gallery == "the study itself" else more
     if whitened:
-        embedshift.whiten(study, out=tmp_path / "map.npz", map="shifts")
-        study = WhitenedStudy(study.folder, tmp_path / "map.npz")
-        others = study.whitening_map(others)
+        embedshift.fit_index(study, "whiten", out=tmp_path / "map.npz")
+        study = IndexedStudy(study.folder, tmp_path / "map.npz")
+        others = study.search_index.mapped(others)
     study.search(gallery=GALLERIES[gallery](tmp_path, ids, own, more))
     assert study.search_ranks()["rank"].to_list() == slow_ranks(study, others)
 

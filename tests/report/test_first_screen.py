@@ -207,7 +207,7 @@ def test_what_now_has_at_most_three_commands_in_their_order(tmp_path):
     assert steps == snapshot(
         [
             ("leave near-copies out of the results", "embedshift search 'my study' --groups near"),
-            ("a linear map may find more", "embedshift whiten 'my study' --out map.npz"),
+            ("an index of other parts may find more", "embedshift index 'my study'"),
             ("24 images are few: about 16,929 show a loss of 1 %", "embedshift power 'my study'"),
         ]
     )

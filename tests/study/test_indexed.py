@@ -154,7 +154,7 @@ def test_names_that_went_are_answered_by_one_line(cli, study, tmp_path):
     for name in ("codes", "whitening", "layouts", "layout_tolerance"):
         with pytest.raises(AttributeError, match=f"attribute '{name}' is gone: `embedshift index` takes its place"):
             getattr(study, name)
-    with pytest.raises(AttributeError, match=r"embedshift\.whiten is gone: study\.index\(\) takes its place"):
+    with pytest.raises(AttributeError, match=r"embedshift\.whiten is gone: `embedshift\.fit_index"):
         _ = embedshift.whiten
     with pytest.raises(UsageError, match="rule 1: table 'codes' is gone: `embedshift index` takes its place"):
         embedshift.check(study, rules=[{"table": "codes", "at_least": 0.5}])

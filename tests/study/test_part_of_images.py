@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 
 import embedshift
-from embedshift.questions.codes.coded import summary, verdicts
 from embedshift.questions.direction import tables as direction
 from embedshift.questions.geometry import tables as geometry
+from embedshift.questions.index.verdicts import answer_of
 from embedshift.questions.meaning import directions as meaning
 from embedshift.questions.search import ranks
 from embedshift.questions.text import tables as text
@@ -66,14 +66,11 @@ def test_every_table_of_a_part_sees_the_images_with_later_ids(study, place, monk
     old = write(place / "old.parquet", broken=False)
     upgraded = embedshift.upgrade(old, place / "new.parquet")
     captioned = image_rows(study.reader().rows().with_columns(caption_vector="embedding"))
-    maps, codes = study.whitening(), study.codes(codes=["int8"])
-    layouts, search = study.table("layouts"), study.search(queries=READ)
+    indexes, search = study.index(["int8"]), study.search(queries=READ)
     found = {
         "upgrade": recall_of(upgraded.table, deployment="new")["value"],
         "text": recall_of(text.text_search(captioned, study.augmentations, seed=0))["value"],
-        "whitening": recall_of(maps, map="centred")["before"],
-        "codes": recall_of(codes, code="float32")["value"],
-        "layouts": recall_of(layouts, layout="one")["value"],
+        "index": recall_of(indexes, index="float32")["value"],
         "search": recall_of(search)["value"],
         "gallery": study.table("gallery_sizes").filter(augmentation="crop", images=IMAGES, kind="measured")["recall"],
         "norms": study.table("geometry").filter(views="crop", metric="norm_ratio")["value"] - 1.5,
@@ -84,4 +81,4 @@ def test_every_table_of_a_part_sees_the_images_with_later_ids(study, place, monk
     assert "late" in explained.filter(kind="property")["name"]
     assert upgraded.verdict.images == READ
     assert f"in {READ} of {IMAGES} images" in upgraded.lines[0]
-    assert f"in {READ} of {IMAGES} images" in [*summary(verdicts(codes), study.reader(), 0.01)][-1]
+    assert f"by views of {READ} images" in [*answer_of(study.reader(), indexes).sentences()][-1]

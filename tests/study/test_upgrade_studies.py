@@ -110,7 +110,7 @@ def test_numpy_class_and_onnx_agree_and_the_map_is_exact(size, unit, tmp_path):
 def test_a_map_of_queries_whitens_no_study(places, tmp_path, cli):
     embedshift.upgrade(*places, out=tmp_path / "map.npz")
     study = studies.synthetic(40, ["noise", "blur", "horizontal_flip"], dim=6)
-    done = cli("search", study.folder, "--whiten", tmp_path / "map.npz")
+    done = cli("search", study.folder, "--index", tmp_path / "map.npz")
     assert (done.code, "map.npz: a map of `embedshift upgrade`, which is for queries" in done.line) == (2, True)
 
 

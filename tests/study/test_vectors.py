@@ -227,7 +227,7 @@ def test_what_reads_no_pixel_works(tmp_path, cli):
         for name, by in {"first": 1, "second": 2}.items()
     )
     assert "second" in embedshift.compare([first, second]).verdict
-    assert embedshift.whiten(first, map="shifts")(original).shape == original.shape
+    assert embedshift.fit_index(first, "whiten").mapped(original).shape == original.shape
     rules = ("--rules", tmp_path / "rules.yaml")
     assert cli("check", first.folder, *rules, "--init").code == 0
     done = cli("check", second.folder, *rules, "--against", first.folder)

@@ -32,8 +32,8 @@ SHORT = {
 # Commands that serve, or take long: their arguments are parsed, and tests of their own run them.
 PARSED = ("app", "demo")
 # Commands whose first arguments are studies, and those that may end with 3: a rule is broken, or is not decided.
-OF_ONE = ("report", "search", "verify", "card", "power", "explain", "codes", "index")
-OF_STUDIES = (*OF_ONE, "compare", "check", "whiten", "upgrade", "drift")
+OF_ONE = ("report", "search", "verify", "card", "power", "explain", "index")
+OF_STUDIES = (*OF_ONE, "compare", "check", "upgrade", "drift")
 MAY_BREAK = ("check", "parity")
 # Files that options name, and what stands in them.
 FILES = {

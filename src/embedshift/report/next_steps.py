@@ -102,7 +102,8 @@ class Action:
 
 FIRST, RETRY = 0, "--retry-failed"
 NEAR_COPIES = Action(1, ("search", STUDY, "--groups", "near"))
-INDEX = Action(2, ("index", STUDY, "--out", "index.npz"))
+INDEX = Action(2, ("index", STUDY))
+KEEP_INDEX = Action(2, ("index", STUDY, "--out", "index.npz"))
 MORE_IMAGES = Action(3, ("power", STUDY))
 DUPLICATES = Action(5, ("search", STUDY))
 

@@ -10,44 +10,70 @@ import numpy as np
 from embedshift.errors import UsageError
 from embedshift.questions.index.experiment import training_of
 from embedshift.questions.index.tables import listed, vectors_of
-from embedshift.statistics.index import SearchIndex, fit_index
+from embedshift.statistics import index as of_vectors
+from embedshift.statistics.index import SearchIndex
 from embedshift.statistics.index_parts import CODE, FLOAT32, Arrays
 from embedshift.statistics.linear_map import LinearMap
 from embedshift.study.onnx_maps import write_onnx
-from embedshift.study.study import Study
+from embedshift.study.study import Study, as_study
 
 
-def fitted_index(study: Study, name: str) -> SearchIndex:
-    """Returns an index that is fitted to all images and changes of a study.
+def fit_index(
+    study: Study | str | Path, name: str, *, out: str | Path | None = None, onnx: str | Path | None = None
+) -> SearchIndex:
+    """Fits an index to all images and changes of a study.
+
+    Args:
+        study: A finished study that stores its embeddings, or its folder.
+        name: Parts with "+" between them, such as "whiten+binary".
+        out: An npz file to write it to; `SearchIndex.load` reads it. None = it is not written.
+        onnx: An ONNX file to write its map and size to; needs `onnx`.
+
+    Returns:
+        The index; `base`, `query` and `scores` take vectors `[n, D]`.
 
     Raises:
         UsageError: There is no such index, or too little to fit it to.
+        EmbedshiftError: `onnx` is not installed.
+
+    Example:
+        >>> import embedshift, tempfile
+        >>> rng, folder = np.random.default_rng(0), Path(tempfile.mkdtemp())
+        >>> vectors = rng.normal(size=(30, 8))
+        >>> study = embedshift.from_vectors(vectors, {"noise": vectors + 0.1}, out=folder / "study")
+        >>> index = fit_index(study, "whiten+int8", out=folder / "index.npz")
+        >>> index.base(vectors).shape, embedshift.SearchIndex.load(folder / "index.npz").name
+        ((30, 8), 'whiten+int8')
     """
-    reader = study.reader()
+    if out is not None and onnx is not None and Path(out).resolve() == Path(onnx).resolve():
+        raise UsageError(f"{out}: named for the index and for `onnx`; name two files")
+    reader = as_study(study).reader()
+    reader.refuse_without_vectors()
+    if not reader.info.complete:
+        raise reader.unfinished()
     vectors, _ = vectors_of(reader)
-    fitted = fit_index(name, training_of(vectors, np.ones(len(vectors.originals), bool), range(len(vectors.names))))
-    encoder = reader.info.encoder
+    training = training_of(vectors, np.ones(len(vectors.originals), bool), range(len(vectors.names)))
+    fitted, encoder = of_vectors.fit_index(name, training), reader.info.encoder
     embedding = encoder.embedding or ""
-    return replace(fitted, encoder=encoder.weights_hash, embedding=embedding, version=version("embedshift"))
+    fitted = replace(fitted, encoder=encoder.weights_hash, embedding=embedding, version=version("embedshift"))
+    if onnx is not None:
+        write_map(fitted, Path(onnx))
+    if out is not None:
+        fitted.save(out)
+    return fitted
 
 
 def write_index(
     study: Study, names: Sequence[str], recommended: str | None, out: Path | None, onnx: Path | None
 ) -> str:
     """Writes the index that is named, else the recommended one; returns a line on it."""
-    if out is not None and onnx is not None and out.resolve() == onnx.resolve():
-        raise UsageError(f"{out}: named for the index and for `onnx`; name two files")
     own = [name for name in listed(names) if name != FLOAT32]
     if not own and recommended is None:
         return "Nothing was written: no index is recommended; name the one to write, such as whiten+binary."
     if len(own) > 1 and recommended is None:
         raise UsageError(f"`out`: {len(own)} indexes are named, and none is recommended; name the one to write")
     name = own[0] if len(own) == 1 else str(recommended)
-    fitted = fitted_index(study, name)
-    if onnx is not None:
-        write_map(fitted, onnx)
-    if out is not None:
-        fitted.save(out)
+    fit_index(study, name, out=out, onnx=onnx)
     files = ", ".join(str(file) for file in (out, onnx) if file is not None)
     return f"Written: {files}, the index {name}. Use it: `embedshift docs which-index`."
 

@@ -16,6 +16,7 @@ from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.questions.index import Choices
 from embedshift.questions.index.experiment import BLOCK, TIE, Tried, Vectors, experiment
+from embedshift.report.next_steps import INDEX, KEEP_INDEX, Step
 from embedshift.statistics.equivalence import RECALL, Margins, of_recall
 from embedshift.statistics.index_parts import FLOAT32, default_indexes, parse
 from embedshift.statistics.judged import (
@@ -31,6 +32,7 @@ from embedshift.statistics.judged import (
     judge,
 )
 from embedshift.statistics.sample import group_numbers
+from embedshift.statistics.strengths import MISSED
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.store.embeddings import images_tried
 from embedshift.store.gallery import originals
@@ -40,8 +42,8 @@ from embedshift.store.table import Table, rules_of_gains, table_path
 log = logging.getLogger(__name__)
 
 ALL, MARGIN, RATE = "all", 0.01, 0.001
-# Images, or groups, that make two folds.
-LEAST = 4
+# Images, or groups, that make two folds, and from which on a study is told to try indexes.
+LEAST, LEAST_TRIED = 4, 20
 SCHEMA = pl.Schema(
     {"index": str, "augmentation": str, "metric": str, "gallery": int, "n": int}
     | dict.fromkeys(("bytes_searched", "bytes_stored", *NUMBERS), float)
@@ -202,6 +204,18 @@ def recommended(
     return min(within, key=lambda name: (*size[name], -float(judged[name].value[-1])), default=None)
 
 
+def try_indexes(reader: Reader) -> Step | None:
+    """Returns the command that tries indexes, where a search misses views; or the one that writes the recommended."""
+    table, search = reader.table("index"), reader.table("search")
+    if table is not None:
+        best = table.filter("recommended")["index"].head(1).to_list()
+        return Step(f"{best[0]} finds as much in fewer bytes: write it", KEEP_INDEX) if best else None
+    if search is None or reader.info.group_count < LEAST_TRIED:
+        return None
+    highest = search.filter(metric=RECALL)["ci_high"].drop_nulls().to_list()
+    return Step("an index of other parts may find more", INDEX) if min(highest, default=1.0) < 1 - MISSED else None
+
+
 def _settings(reader: Reader) -> dict[str, str]:
     names, gallery, margin, rate = chosen(reader)
     status = Path(gallery).stat() if gallery and Path(gallery).exists() else None
@@ -221,6 +235,7 @@ def _is_available(reader: Reader) -> bool:
     return is_asked and reader.info.has_vectors and bool(reader.augmentations)
 
 
+STEPS = (try_indexes,)
 TABLES = (
     Table(
         "index",

@@ -1,4 +1,4 @@
-"""What are several vectors of an image worth?"""
+"""Which vectors are stored of an image?"""
 
 from dataclasses import dataclass
 
@@ -15,9 +15,7 @@ class Switches:
     mirrored: bool = setting(False, "Also encode the mirror image of every original and view.")
 
 
-SENTENCE = "What are several vectors of an image worth?"
-FIGURES = {"layouts": ("31", "How small a part of an image is found, by its vectors")}
+SENTENCE = "Which vectors are stored of an image, beside that of the whole?"
 QUESTIONS.add(
-    "layouts",
-    Question(__name__, SENTENCE, order=17, switches=Switches, is_asked=switched, for_originals=True, figures=FIGURES),
+    "layouts", Question(__name__, SENTENCE, order=17, switches=Switches, is_asked=switched, for_originals=True)
 )
