@@ -15,7 +15,7 @@ import polars as pl
 from embedshift.arrays import GroupNumbers, Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import EmbedshiftError, UsageError
-from embedshift.registry import METRICS, Question, questions
+from embedshift.registry import METRICS, REPLACED, Question, questions
 from embedshift.sources import Roots, moved, own_places
 from embedshift.statistics import vectors
 from embedshift.statistics.clusters import compares_all
@@ -210,7 +210,7 @@ class Reader:
         """The study's questions, in order; ones that are not installed are logged and omitted."""
         installed = {question.name: question for question in questions()}
         for name in self.info.questions:
-            if name not in installed:
+            if name not in installed and name not in REPLACED:
                 log.warning("the question %r is not installed here: its tables, figures and metrics are left out", name)
         return [installed[name] for name in self.info.questions if name in installed]
 
