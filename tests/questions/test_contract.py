@@ -82,7 +82,7 @@ OF_VECTORS = {
 SECTIONS = {
     "attention": "looks", "claims": "claims", "direction": "direction", "examples": "gallery", "geometry": "geometry",
     "heads": "heads", "layers": "layers", "maps": "maps", "profile": "summary", "search": "search",
-    "strength": "strength", "text": "text", "variance": "variance", "whitening": "whitening", "worst_case": "worst",
+    "strength": "strength", "text": "text", "variance": "variance", "worst_case": "worst",
 }  # fmt: skip
 ANSWERS = {
     "embedding": "How far does the embedding move?",

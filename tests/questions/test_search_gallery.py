@@ -87,6 +87,12 @@ GALLERIES = {
     "the study itself": lambda folder, ids, own, more: folder / "study",
     "their ids": lambda folder, ids, own, more: parquet(folder, ids + ["x"] * 8, np.concatenate([own * 1.01, more])),
     "their vectors": lambda folder, ids, own, more: array(np.concatenate([own, more]))(folder),
+    "their vectors at other lengths": lambda folder, ids, own, more: array(
+        np.concatenate([own[:7] / np.linalg.norm(own[:7], axis=1, keepdims=True), 2 * own[7:14], 3 * own[14:], more])
+    )(folder),
+    "their vectors in float16": lambda folder, ids, own, more: array(np.concatenate([own.astype(np.float16), more]))(
+        folder
+    ),
     "others of their numbers": lambda folder, ids, own, more: (
         embedshift.from_vectors(more, {"noise": more + 0.1}, out=folder / "others", model="one encoder").folder
     ),
@@ -100,6 +106,8 @@ GALLERIES = {
         ("the study itself", True, False),
         ("their ids", False, False),
         ("their vectors", False, True),
+        ("their vectors at other lengths", False, False),
+        ("their vectors in float16", False, False),
         ("others of their numbers", True, False),
     ],
 )

@@ -43,9 +43,7 @@ def sentences(table, least_safe=None):
         "least_safe": least_safe,
         "near": None,
     }
-    return paragraphs(
-        "search/answer.html.j2", content | {"gallery": "", "layout": "one", "misses": "", "is_weak": False}
-    )
+    return paragraphs("search/answer.html.j2", content | {"gallery": "", "misses": "", "is_weak": False})
 
 
 def words(html):

@@ -37,7 +37,7 @@ def slow(vectors, queries, own, count):
         cosines = np.array([cosine(query, vector) for vector in vectors])
         others = [place for place in range(len(vectors)) if place != right and not np.isnan(cosines[place])]
         known = not np.isnan(cosines[right])
-        ranks.append(1 + sum(cosines[place] >= cosines[right] - 1e-12 for place in others) if known else 0)
+        ranks.append(1 + sum(cosines[place] >= cosines[right] - 1e-6 for place in others) if known else 0)
         nearest.append(sorted(others, key=lambda place: (-round(cosines[place], 12), place))[:count])
     return ranks, nearest
 
@@ -80,7 +80,7 @@ def test_those_that_reach_a_limit_are_counted_without_the_right_one(monkeypatch)
     cosines = np.array([[cosine(query, vector) for vector in vectors] for query in queries])
     limits, right = cosines[np.arange(20), np.arange(20)[::-1]], np.arange(0, 60, 3)
     units = queries / np.linalg.norm(queries, axis=1, keepdims=True)
-    reach = cosines >= limits[:, None] - 1e-12
+    reach = cosines >= limits[:, None] - 1e-6
     reach[np.arange(20), right] = False
     assert count_closer(units, limits, Gallery.of(vectors), right).tolist() == reach.sum(axis=1).tolist()
     assert len(set(reach.sum(axis=1))) > 5
@@ -94,20 +94,23 @@ def test_mean_reciprocal_rank_is_that_of_scikit_learn():
     exact = [each.astype(np.float64) for each in (vectors, queries)]
     units, of_queries = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in exact)
     # Rounded, since scikit-learn takes equal bits for a tie.
-    scores = np.round(of_queries @ units.T, 12)
+    scores = np.round(of_queries @ units.T, 6)
     expected = label_ranking_average_precision_score(np.eye(len(keep)), scores)
-    assert (1 / found.rank).mean() == pytest.approx(expected, abs=1e-12)
+    assert (1 / found.rank).mean() == pytest.approx(expected, abs=1e-5)  # where rounding is no tolerance
 
 
 def test_cosines_that_float32_cannot_tell_apart_are_told_apart():
     rng = np.random.default_rng(2)
     base = rng.normal(size=64).astype(np.float32)
+    away = rng.normal(size=64)
+    away -= (away @ base) / (base @ base) * base
     # Each a little further from the query than the last, by less than float32's products can show.
-    gallery = np.stack([base + np.float32(k * 2e-4) * np.eye(64, dtype=np.float32)[k % 64] for k in range(12)])
+    tangents = np.sqrt(2 * 3e-6 * np.arange(12)) * np.linalg.norm(base) / np.linalg.norm(away)
+    gallery = (base + tangents[:, None] * away).astype(np.float32)
     cosines = np.array([cosine(base, vector) for vector in gallery])
     assert np.diff(np.sort(cosines)).max() < retrieval.NEAR
     found = search(np.stack([base] * 12), np.arange(12), Gallery.of(gallery), count=11)
-    assert found.rank.tolist() == [int((cosines >= each - 1e-12).sum()) for each in cosines]
+    assert found.rank.tolist() == [int((cosines >= each - 1e-6).sum()) for each in cosines] == [*range(1, 13)]
     order = np.argsort(-cosines, kind="stable")
     assert found.positions[0].tolist() == [place for place in order.tolist() if place != 0]
 

@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from embedshift.arrays import Floats, Values, release_memory
 
-# Largest error of cosines from float32 products; and the difference up to which exact cosines are ties.
-NEAR, TIE = 1e-5, 1e-12
+# Largest error of cosines from float32 products; and the difference up to which cosines are ties, since stores keep
+# vectors in float32: a vector times 3 has another last digit.
+NEAR, TIE = 1e-5, 1e-6
 _LEAST = np.float32(-2.0)
 # Vectors of the gallery at once; and candidates beside those that are wanted, since float32 cannot order near ties.
 BLOCK, SPARE = 8_192, 16

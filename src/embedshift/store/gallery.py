@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import scipy
 from numpy.typing import NDArray
 
 from embedshift.arrays import ROWS, Floats, allocate, release_memory
@@ -18,7 +19,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.sources.vectors import VectorGrid, VectorSet
-from embedshift.statistics.retrieval import Gallery
+from embedshift.statistics.retrieval import TIE, Gallery
 from embedshift.statistics.vector_layouts import (
     OF_GALLERY,
     OF_QUERIES,
@@ -29,12 +30,15 @@ from embedshift.statistics.vector_layouts import (
     in_gallery,
     needs,
 )
+from embedshift.statistics.vectors import normalised_float32
 from embedshift.store.info import is_same_encoder
 from embedshift.store.naming import GALLERY
 from embedshift.store.reader import Reader
 
 log = logging.getLogger(__name__)
 
+# Dimensions, drawn at random, in which directions are compared.
+COMPARED = 16
 # The ids of some images, their pixels where they are known, and their vectors.
 Blocks = Iterator[tuple[pl.DataFrame, Floats]]
 
@@ -52,6 +56,37 @@ class Originals:
         if groups is None:
             return len(self.gallery)
         return 1 + round(len(groups) - float(np.bincount(groups)[groups[: self.images]].mean()))
+
+
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """Directions of vectors, by which those of another length or precision are known again.
+
+    Distances of unit vectors are taken after an orthogonal projection, which keeps them in proportion (Johnson and
+    Lindenstrauss 1984), so that a tree finds an equal one among millions.
+    """
+
+    projection: Floats
+    tree: scipy.spatial.cKDTree
+    least: float
+
+    @classmethod
+    def of(cls, blocks: Iterable[Floats], dim: int) -> "Directions":
+        kept = min(COMPARED, dim)
+        projection = np.linalg.qr(np.random.default_rng(0).normal(size=(dim, kept)))[0].astype(np.float32)
+        points = [_whole(block) @ projection for block in blocks]
+        there = [part[part.any(axis=1)] for part in points] or [np.zeros((0, kept), np.float32)]
+        return cls(projection, scipy.spatial.cKDTree(np.concatenate(there)), float(np.sqrt(2 * TIE * kept / dim)))
+
+    def have(self, vectors: Floats) -> NDArray[np.bool_]:
+        """Returns whether each of vectors `[n, D]`, or the first of each of `[n, m, D]`, has one of the directions."""
+        points = _whole(vectors) @ self.projection
+        found = self.tree.query(points, distance_upper_bound=self.least)[0]
+        return np.asarray(np.isfinite(found) & points.any(axis=1))
+
+
+def _whole(vectors: Floats) -> Floats:
+    return normalised_float32(np.nan_to_num(vectors if vectors.ndim == 2 else vectors[:, 0]))
 
 
 def originals(reader: Reader, path: str = "", layout: str = ONE) -> Originals:
@@ -194,14 +229,17 @@ def _tiled(grid: VectorGrid, layout: str, folder: Path) -> Blocks:
 
 
 def _others(reader: Reader, gallery: Blocks, key: str, layout: str) -> Blocks:
-    """Yields the images of a gallery that the study lacks, compared by `key`: pixels, or a vector."""
+    """Yields the images of a gallery that the study lacks, known by direction, and by `key`, such as pixels."""
     raw = dataclasses.replace(reader, index=None)
     rows = raw.rows().filter(pl.col("view") == ORIGINAL)
     own = rows.select(key).collect()[key].drop_nulls().hash().to_numpy() if key else np.zeros(0, np.uint64)
-    equal = _hashes(vectors for _, vectors in (_blocks(rows, layout) if key != "pixels" else ()))
-    own, equal, left_out = np.unique(own), np.unique(equal), 0
+    directions = Directions.of((vectors for _, vectors in _blocks(rows, layout)), reader.info.encoder.dim)
+    own, left_out = np.unique(own), 0
     for keys, vectors in gallery:
-        is_own = _are_among(_hashes([vectors]), equal)
+        if vectors.shape[-1] != reader.info.encoder.dim:
+            yield keys, vectors
+            continue
+        is_own = directions.have(vectors)
         if key:
             is_own |= keys[key].is_not_null().to_numpy() & _are_among(keys[key].hash().to_numpy(), own)
         left_out += int(is_own.sum())
@@ -214,10 +252,6 @@ def _are_among(values: NDArray[Any], known: NDArray[Any]) -> NDArray[np.bool_]:
     """Returns which values are among known ones, in order, by lookup: each block may have millions."""
     places = np.searchsorted(known, values)
     return known[np.minimum(places, len(known) - 1)] == values if len(known) else np.zeros(len(values), np.bool_)
-
-
-def _hashes(blocks: Iterable[Floats]) -> NDArray[np.int64]:
-    return np.array([hash(vector.tobytes()) for block in blocks for vector in block], np.int64)
 
 
 def _refuse_study(reader: Reader, other: Reader) -> None:

@@ -11,11 +11,10 @@ from embedshift.statistics.agreement import NEIGHBOURS_KEPT, neighbours_counted,
 from embedshift.statistics.index import Fits, SearchIndex
 from embedshift.statistics.index_parts import CODE, FLOAT32, Training, parse, uses_views
 from embedshift.statistics.judged import Outcomes, Split
+from embedshift.statistics.retrieval import TIE
 from embedshift.statistics.thresholds import least_false_match_rate, threshold_at
 
 BLOCK = 8_192
-# Scores of unit vectors that differ by less are ties, which count against the original.
-TIE = 1e-6
 RECALLS = {"recall@1": 1, "recall@10": 10}
 MRR = "mrr"
 # Results of a search, candidates of `rescore`, and vectors of the gallery whose pairs give the threshold.
@@ -270,4 +269,4 @@ def _pairs_of(indexes: Mapping[str, SearchIndex], vectors: Vectors, gallery: _Ga
         yield name, np.asarray((asked @ stands_for.T - asking[:, None] - level)[apart], np.float32)
 
 
-__all__ = ["MRR", "RECALLS", "TIE", "Tried", "Vectors", "experiment", "training_of"]
+__all__ = ["MRR", "RECALLS", "Tried", "Vectors", "experiment", "training_of"]

@@ -15,7 +15,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.questions.index import Choices
-from embedshift.questions.index.experiment import BLOCK, TIE, Tried, Vectors, experiment
+from embedshift.questions.index.experiment import Tried, Vectors, experiment
 from embedshift.report.next_steps import INDEX, KEEP_INDEX, Step
 from embedshift.statistics.equivalence import RECALL, Margins, of_recall
 from embedshift.statistics.index_parts import FLOAT32, default_indexes, parse
@@ -100,18 +100,11 @@ def vectors_of(reader: Reader, path: str = "") -> tuple[Vectors, GroupNumbers | 
 
 
 def _others(reader: Reader, path: str, own: Floats) -> Floats:
-    """Returns unit vectors of a gallery without the study's own originals, which are known by their direction."""
+    """Returns unit vectors of a gallery without the study's own originals."""
     if not path:
         return np.zeros((0, own.shape[1]), np.float32)
     found = originals(reader, path)
-    others = normalised_float32(np.asarray(found.gallery.vectors[found.images :]))
-    equal = np.concatenate(
-        [(block @ own.T > 1 - TIE).any(axis=1) for block in np.array_split(others, 1 + len(others) // BLOCK)]
-    )
-    if equal.any():
-        log.warning("%d vectors of the gallery have the direction of an original; they are left out", int(equal.sum()))
-    kept: Floats = others[~equal]
-    return kept
+    return normalised_float32(np.asarray(found.gallery.vectors[found.images :]))
 
 
 def table_of(reader: Reader) -> pl.DataFrame:
