@@ -203,7 +203,7 @@ def test_a_store_keeps_as_many_bytes_as_it_says():
         ("binary+whiten", "whiten comes after binary; the order is vectors of an image, map, size, code"),
         ("pca-4+first-3", "first-3 comes after pca-4"), ("int8+binary", "binary comes after int8"),
         ("whiten+whiten", "whiten comes after whiten"), ("normalised+binary", "binary comes after normalised"),
-        ("int4", "no part 'int4'; there are centred, whiten"), ("", "no part ''"), ("whiten+", "no part ''"),
+        ("int4", "no part 'int4'; there are tiles, tiles-mean"), ("", "no part ''"), ("whiten+", "no part ''"),
         ("float32+int8", "no part 'float32'"), ("in\nt8", "no part 'in"), ("pca-", "no part 'pca-'"),
         ("pca--4", "no part 'pca--4'"),
         ("first-65", "first-65: the vectors have 64 numbers"), ("pca-0", "pca-0: the vectors have 64 numbers"),

@@ -9,10 +9,12 @@ import numpy as np
 
 from embedshift.errors import UsageError
 from embedshift.questions.index.experiment import training_of
-from embedshift.questions.index.tables import listed, vectors_of
+from embedshift.questions.index.tables import listed
+from embedshift.questions.index.vectors import Source, refuse_without_vectors
 from embedshift.statistics.index import SearchIndex, fit_index
-from embedshift.statistics.index_parts import CODE, FLOAT32, Arrays
+from embedshift.statistics.index_parts import FLOAT32, MAP, SIZE, Arrays, layout_of
 from embedshift.statistics.linear_map import LinearMap
+from embedshift.statistics.vector_layouts import ONE
 from embedshift.study.study import Study
 from embedshift.study.whitening import write_onnx
 
@@ -24,7 +26,11 @@ def fitted_index(study: Study, name: str) -> SearchIndex:
         UsageError: There is no such index, or too little to fit it to.
     """
     reader = study.reader()
-    vectors, _ = vectors_of(reader)
+    refuse_without_vectors(reader, name)
+    source = Source(reader)
+    vectors = source.plain if (layout := layout_of(name)) == ONE else source.variant(layout)
+    if isinstance(vectors, str):
+        raise UsageError(f"index {name!r}: {vectors}")
     fitted = fit_index(name, training_of(vectors, np.ones(len(vectors.originals), bool), range(len(vectors.names))))
     encoder = reader.info.encoder
     embedding = encoder.embedding or ""
@@ -61,7 +67,7 @@ def write_map(index: SearchIndex, path: Path) -> None:
     """
     maps, dim = list[LinearMap](), index.dim
     for named, arrays in zip(index.parts, index.arrays, strict=True):
-        if named.part.place < CODE:
+        if named.part.place in (MAP, SIZE):
             maps.append(_linear(index, arrays, dim))
             dim = maps[-1].matrix.shape[1]
     if not maps:
