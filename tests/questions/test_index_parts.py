@@ -221,7 +221,8 @@ def test_levels_are_half_of_the_mean_of_the_ten_highest_scores_with_the_backgrou
         ("float32", 256, 256), ("float16", 128, 128), ("int8", 64, 64), ("binary", 8, 8), ("binary+rescore", 8, 72),
         ("pca-1/4", 64, 64), ("whiten+pca-1/4+int8", 16, 16), ("first-10+binary", 2, 2), ("normalised", 260, 260),
         ("binary+normalised", 12, 12), ("pq-16", 16, 16), ("first-1/2+pq-8+rescore", 8, 40), ("hnsw", 256, 512),
-        ("whiten+binary+ivf", 8, 16), ("tiles+int8", 64, 64), ("whiten-originals+first-12+binary-hamming+rescore+normalised", 6, 18),
+        ("whiten+binary+ivf", 8, 16), ("tiles+int8", 64, 64),
+        ("whiten-originals+first-12+binary-hamming+rescore+normalised", 6, 18),
     ],
 )  # fmt: skip
 def test_bytes_of_a_vector_of_64_numbers(name, searched, stored):
