@@ -1,6 +1,7 @@
 """The file of an index: what is read makes what was written make, and what is no index is refused in one line."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -66,9 +67,13 @@ def test_a_map_of_an_earlier_version_is_read(earlier, now, tmp_path):
     )
 
 
-def contents(name="whiten+int8+normalised", **changed):
+MANY = Training(normalised_float32(RNG.normal(size=(300, DIM))), np.zeros((300, 0, DIM), np.float32))
+CENTROIDS = fit_index("pq-4", MANY).arrays[0]["centroids"]
+
+
+def contents(name="whiten+int8+normalised", training=TRAINING, **changed):
     """What a file holds; None = without."""
-    made = fit_index(name, TRAINING)
+    made = fit_index(name, training)
     arrays = {f"{place}.{key}": each for place, part in enumerate(made.arrays) for key, each in part.items()}
     if made.background is not None:
         arrays["background"] = made.background
@@ -149,6 +154,13 @@ WRONG = {
     "another size": written(name="first-4", **{"0.size": np.array(5)}),
     "bits of another number": written(name="binary", **{"0.dim": np.array(DIM - 2)}),
     "no number of bits": written(name="binary-hamming", **{"0.dim": None}),
+    "centroids of another number": written(name="pq-4", training=MANY, **{"0.centroids": CENTROIDS[:, :-1]}),
+    "centroids of fewer bytes": written(name="pq-4", training=MANY, **{"0.centroids": CENTROIDS[:-1]}),
+    "centroids of fewer numbers": written(name="pq-4", training=MANY, **{"0.centroids": CENTROIDS[..., :-1]}),
+    "centroids that are not finite": written(name="pq-4", training=MANY, **{"0.centroids": with_nan(CENTROIDS)}),
+    "no centroids": written(name="pq-4", training=MANY, **{"0.centroids": None}),
+    "bytes that divide no vector": written(index="pq-5", name="pq-4", training=MANY),
+    "a file for a map": written(index="map:a.npz+int8+normalised"),
     "ranges of rescore": written(name="binary+rescore", **{"1.low": ORIGINALS[0][:3]}),
 }  # fmt: skip
 
@@ -174,6 +186,56 @@ def test_no_such_file_is_said(tmp_path):
         with pytest.raises(UsageError) as error:
             SearchIndex.load(tmp_path / name)
         assert str(error.value) == f"{tmp_path / name}: no such file"
+
+
+def test_an_index_of_a_structure_is_the_one_without_it(tmp_path):
+    """The store builds it."""
+    plain = fit_index("whiten+int8", TRAINING)
+    for structure in ("hnsw", "ivf"):
+        made = fit_index(f"whiten+int8+{structure}", TRAINING)
+        made.save(tmp_path / "a.index")
+        read = SearchIndex.load(tmp_path / "a.index")
+        assert (read.name, read.structure) == (f"whiten+int8+{structure}", structure)
+        for function in ("base", "query"):
+            np.testing.assert_array_equal(getattr(read, function)(GIVEN), getattr(plain, function)(GIVEN))
+        assert read.bytes_searched == plain.bytes_searched == DIM
+
+
+def test_a_map_of_a_file_is_part_of_an_index_by_its_own_name(tmp_path):
+    """It is applied as it is, and what comes after is fitted to what it makes."""
+    first = fit_index("whiten+pca-1/4", TRAINING)
+    first.save(tmp_path / "map.npz")
+    other = Training(normalised_float32(RNG.normal(size=(50, DIM))), np.zeros((50, 0, DIM), np.float32))
+    index = fit_index(f"map:{tmp_path / 'map.npz'}+int8", other)
+    assert (index.name, index.dim_kept) == ("whiten+pca-1/4+int8", 4)
+    moved = first.base(other.originals)
+    low, step = moved.min(axis=0), np.ptp(moved, axis=0) / 255
+    expected = np.clip(np.floor((first.base(GIVEN) - low) / step), 0, 255) - 128
+    np.testing.assert_array_equal(index.base(GIVEN), expected)
+    index.save(tmp_path / "b.npz")
+    np.testing.assert_array_equal(SearchIndex.load(tmp_path / "b.npz").base(GIVEN), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("centred+int8", "its index is centred+int8; give one of a map and a size only"),
+        ("float32", "its index is float32"),
+    ],
+)
+def test_a_file_that_is_no_map_alone_is_no_part(name, words, tmp_path):
+    fit_index(name, TRAINING).save(tmp_path / "a.npz")
+    with pytest.raises(UsageError, match=re.escape(f"{tmp_path / 'a.npz'}: {words}")):
+        fit_index(f"map:{tmp_path / 'a.npz'}+binary", TRAINING)
+
+
+def test_a_map_of_vectors_of_another_length_is_no_part(tmp_path):
+    fit_index("centred", TRAINING).save(tmp_path / "a.npz")
+    wide = Training(np.ones((20, 20), np.float32), np.ones((20, 1, 20), np.float32))
+    with pytest.raises(UsageError, match="for vectors of 16 numbers; these have 20"):
+        fit_index(f"map:{tmp_path / 'a.npz'}", wide)
+    with pytest.raises(UsageError, match="no such file"):
+        fit_index("map:none.npz", TRAINING)
 
 
 def test_vectors_of_another_length_are_refused():

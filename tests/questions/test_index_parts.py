@@ -1,14 +1,16 @@
-"""The parts of an index: against sentence-transformers, scikit-learn, SciPy and NumPy."""
+"""The parts of an index: against sentence-transformers, scikit-learn, SciPy, FAISS and NumPy."""
 
+import sys
 from dataclasses import replace
 
+import faiss
 import numpy as np
 import pytest
 import scipy
 from sentence_transformers.util.quantization import quantize_embeddings
 from sklearn.decomposition import PCA
 
-from embedshift.errors import UsageError
+from embedshift.errors import MissingExtra, UsageError
 from embedshift.statistics.index import Fits, SearchIndex, fit_index
 from embedshift.statistics.index_parts import PARTS, Training, default_indexes, parse, uses_views
 from embedshift.statistics.vectors import normalised_float32
@@ -87,6 +89,42 @@ def test_binary_reads_the_bits_of_a_number_of_dimensions_that_is_no_multiple_of_
     assert (stored.shape[1], index.bytes_searched) == (2, 2)
     own = index.scores(index.query(GIVEN), stored).diagonal()
     assert (own == 13).all()
+
+
+def given_to_faiss(size):
+    quantizer = faiss.ProductQuantizer(DIM, size, 8)
+    quantizer.cp.min_points_per_centroid = 1
+    quantizer.train(training(300).originals)
+    return quantizer
+
+
+@pytest.mark.parametrize("size", [4, 12])
+def test_pq_has_the_codes_and_vectors_of_faiss(size):
+    quantizer, index = given_to_faiss(size), fit_index(f"pq-{size}", training(300))
+    codes, theirs = index.base(GIVEN), quantizer.compute_codes(GIVEN)
+    np.testing.assert_array_equal(codes, theirs)
+    assert (codes.dtype, codes.shape) == (np.uint8, (300, size))
+    scores = index.scores(index.query(GIVEN[:9]), codes)
+    np.testing.assert_allclose(scores, GIVEN[:9] @ quantizer.decode(theirs).T, atol=1e-5)
+
+
+def test_pq_after_a_map_is_trained_on_mapped_vectors():
+    moved = fit_index("centred", training(300)).base(training(300).originals)
+    quantizer = faiss.ProductQuantizer(DIM, 6, 8)
+    quantizer.cp.min_points_per_centroid = 1
+    quantizer.train(moved)
+    given = fit_index("centred", training(300)).base(GIVEN)
+    np.testing.assert_array_equal(fit_index("centred+pq-6", training(300)).base(GIVEN), quantizer.compute_codes(given))
+
+
+def test_pq_needs_faiss_to_be_fitted_but_not_to_be_read(monkeypatch, tmp_path):
+    index = fit_index("pq-6", training(300))
+    index.save(tmp_path / "a.npz")
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    read = SearchIndex.load(tmp_path / "a.npz")
+    np.testing.assert_array_equal(read.base(GIVEN), index.base(GIVEN))
+    with pytest.raises(MissingExtra, match=r"the index part pq-N needs the extra 'search'"):
+        fit_index("pq-6", training(300))
 
 
 def test_float16_and_first_are_those_of_numpy():
@@ -182,7 +220,9 @@ def test_levels_are_half_of_the_mean_of_the_ten_highest_scores_with_the_backgrou
     [
         ("float32", 256, 256), ("float16", 128, 128), ("int8", 64, 64), ("binary", 8, 8), ("binary+rescore", 8, 72),
         ("pca-1/4", 64, 64), ("whiten+pca-1/4+int8", 16, 16), ("first-10+binary", 2, 2), ("normalised", 260, 260),
-        ("binary+normalised", 12, 12), ("whiten-originals+first-12+binary-hamming+rescore+normalised", 6, 18),
+        ("binary+normalised", 12, 12), ("pq-16", 16, 16), ("first-1/2+pq-8+rescore", 8, 40), ("hnsw", 256, 512),
+        ("whiten+binary+ivf", 8, 16), ("tiles+int8", 64, 64),
+        ("whiten-originals+first-12+binary-hamming+rescore+normalised", 6, 18),
     ],
 )  # fmt: skip
 def test_bytes_of_a_vector_of_64_numbers(name, searched, stored):
@@ -203,12 +243,17 @@ def test_a_store_keeps_as_many_bytes_as_it_says():
         ("binary+whiten", "whiten comes after binary; the order is vectors of an image, map, size, code"),
         ("pca-4+first-3", "first-3 comes after pca-4"), ("int8+binary", "binary comes after int8"),
         ("whiten+whiten", "whiten comes after whiten"), ("normalised+binary", "binary comes after normalised"),
-        ("int4", "no part 'int4'; there are centred, whiten"), ("", "no part ''"), ("whiten+", "no part ''"),
+        ("int4", "no part 'int4'; there are tiles, tiles-mean"), ("", "no part ''"), ("whiten+", "no part ''"),
         ("float32+int8", "no part 'float32'"), ("in\nt8", "no part 'in"), ("pca-", "no part 'pca-'"),
         ("pca--4", "no part 'pca--4'"),
         ("first-65", "first-65: the vectors have 64 numbers"), ("pca-0", "pca-0: the vectors have 64 numbers"),
         ("pca-1/0", "pca-1/0: the vectors have 64 numbers"), ("first-1/00", "the vectors have 64 numbers"),
         ("first-1/65", "the vectors have 64 numbers"), ("pca-" + "9" * 5000, "the vectors have 64 numbers"),
+        ("pq-5", "pq-5: N must divide the 64 numbers of the vectors"), ("pq-65", "pq-65: the vectors have 64 numbers"),
+        ("first-10+pq-4", "pq-4: N must divide the 10 numbers"), ("pq-1/4", "no part 'pq-1/4'"),
+        ("hnsw+binary", "binary comes after hnsw"), ("binary+tiles", "tiles comes after binary"),
+        ("tiles+hnsw", "hnsw is not combined with tiles"), ("binary+rescore+ivf", "ivf is not combined with rescore"),
+        ("int8+normalised+hnsw", "hnsw is not combined with normalised"), ("tiles+tiles-mean", "comes after tiles"),
         ("whiten+rescore", "`rescore` takes its candidates by a code"), ("rescore+normalised", "takes its candidates"),
     ],
 )  # fmt: skip
@@ -234,5 +279,7 @@ def test_a_text_names_its_parts_and_sizes():
 def test_what_cannot_be_fitted_says_why():
     with pytest.raises(UsageError, match=r"'pca-20': pca-20 is fitted to 21 originals or more, and there are 12"):
         fit_index("pca-20", Training(drawn(12), np.zeros((12, 0, DIM), np.float32)))
+    with pytest.raises(UsageError, match=r"pq-6 is fitted to 256 originals or more, and there are 120"):
+        fit_index("pq-6", training())
     with pytest.raises(UsageError, match=r"'whiten\+int8': whiten is fitted to views of a second family of changes"):
         fit_index("whiten+int8", Training(drawn(12), np.zeros((12, 1, DIM), np.float32)))

@@ -170,6 +170,8 @@ CHANGES: dict[str, tuple[Everyday, str]] = {
     "mirror_crop_50": (Everyday(None, fixed(area=0.5) | PLACE, mirrored_part), f"{PARTS[50]}, mirrored left to right"),
     **{f"crop_{kept}": (Everyday(None, fixed(area=kept / 100) | PLACE, part), words) for kept, words in PARTS.items()},
 }
+# One family: a map that was fitted to one crop knows the others.
+CROPS = tuple(name for name in CHANGES if "crop" in name)
 
 
 def copies(choice: Choice) -> list[Augmentation]:

@@ -13,9 +13,26 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import Floats
 from embedshift.config.safe_files import open_file, write_file
 from embedshift.errors import UsageError, reason
-from embedshift.statistics.index_parts import CODE, RESCORE, SCORES, Arrays, Named, Training, parse, uses_views
+from embedshift.statistics.index_parts import (
+    CENTROIDS,
+    CODE,
+    MAP,
+    MAP_FILE,
+    RESCORE,
+    SCORES,
+    SIZE,
+    STRUCTURE,
+    Arrays,
+    Named,
+    Training,
+    layout_of,
+    parse,
+    uses_views,
+)
 from embedshift.statistics.linear_map import LinearMap
+from embedshift.statistics.vector_layouts import OF_GALLERY, OF_QUERIES, TILES, mean_direction
 from embedshift.statistics.vectors import normalised_float32
+from embedshift.statistics.whitening import MOST_DIM as MOST_FITTED
 
 # Vectors of the background, and the highest scores with it whose mean is taken off.
 BACKGROUND, NEAREST = 200, 10
@@ -28,6 +45,8 @@ EARLIER = {"shifts": "whiten", "originals": "whiten-originals", "centred": "cent
 @dataclass(frozen=True, eq=False, repr=False)
 class SearchIndex:
     """An index fitted to the vectors of one encoder: what a store keeps of originals, and what is asked with.
+
+    With `hnsw` or `ivf` it is the index without them, which the store builds over what `base` returns.
 
     Args:
         name: Its parts, such as "whiten+binary".
@@ -67,21 +86,33 @@ class SearchIndex:
     @property
     def dim_kept(self) -> int:
         """Number of dimensions after a map and a size."""
-        return next((named.size for named in reversed(self.parts) if named.size), self.dim)
+        return next((named.size for named in self.parts if named.part.place == SIZE), self.dim)
 
     @property
     def bytes_searched(self) -> float:
-        """Bytes of a vector that a search reads."""
-        code = self._of(CODE)
-        own = 4.0 * self.dim_kept if code is None or code[0].part.bytes is None else code[0].part.bytes(self.dim_kept)
+        """Bytes of a vector that a search reads; with `tiles`, of each vector of an image."""
+        own = 4.0 * self.dim_kept if self._of(CODE) is None else self._bytes_of(CODE)
         return own + (4.0 if self.is_normalised else 0.0)
 
     @property
     def bytes_stored(self) -> float:
         """Bytes of a vector that are kept."""
-        rescored = self._of(RESCORE)
-        more = 0.0 if rescored is None or rescored[0].part.bytes is None else rescored[0].part.bytes(self.dim_kept)
-        return self.bytes_searched + more
+        return self.bytes_searched + self._bytes_of(RESCORE) + self._bytes_of(STRUCTURE)
+
+    def _bytes_of(self, place: int) -> float:
+        named, _ = self._of(place) or (None, None)
+        return 0.0 if named is None or named.part.bytes is None else named.part.bytes(self.dim_kept, named.size)
+
+    @property
+    def layout(self) -> str:
+        """Which vectors of an image it has: its own alone ("one"), tiles, or means with tiles or the mirror image."""
+        return layout_of(self.name)
+
+    @property
+    def structure(self) -> str:
+        """The structure that a store builds, "hnsw" or "ivf"; "" = every vector is compared."""
+        named, _ = self._of(STRUCTURE) or (None, None)
+        return "" if named is None else named.text
 
     @property
     def is_normalised(self) -> bool:
@@ -96,23 +127,35 @@ class SearchIndex:
     def base(self, vectors: ArrayLike) -> NDArray[Any]:
         """Returns what a store keeps of vectors `[n, D]`: float32 or float16 `[n, d]`, int8 `[n, d]`, or packed bits.
 
-        With `rescore`, packed bits and then int8, as uint8 `[n, bits + d]`.
+        With `pq-N` uint8 `[n, N]`. With `rescore`, packed bits and then int8, as uint8 `[n, bits + d]`.
+
+        An index of several vectors of an image takes `[n, m, D]`: the whole image first, then its tiles, NaN or 0 where
+        it has fewer, or its mirror image. `tiles` keeps all of them, `[n, m, E]`; a mean is one vector, `[n, E]`.
         """
-        moved = self.mapped(vectors)
+        given = self._checked(vectors, of_query=False)
+        moved = self.moved(given.reshape(-1, self.dim))
         kept = [np.asarray(part.part.encode(arrays, moved)) for part, arrays in self._codes()]
-        if len(kept) < 2:
-            return kept[0] if kept else moved
-        return np.hstack([each.view(np.uint8) for each in kept])
+        if len(kept) > 1:
+            kept = [np.hstack([each.view(np.uint8) for each in kept])]
+        made = kept[0] if kept else moved
+        return made.reshape(*given.shape[:-1], made.shape[-1])
 
     def query(self, vectors: ArrayLike) -> Floats:
-        """Returns the vectors that a search asks with, float32 `[n, d]`."""
-        return self.asked(self.mapped(vectors))
+        """Returns the vectors that a search asks with, float32 `[n, d]`.
+
+        `mirror-mean` and `mirror-query` take `[n, 2, D]`: an image, then its mirror image.
+        """
+        return self.asked(self.moved(self._checked(vectors, of_query=True)))
 
     def scores(self, asked: Floats, stored: NDArray[Any]) -> Floats:
         """Returns the scores of queries `[q, d]`, of `query`, with what is kept `[n, E]`, of `base`: float32 `[q, n]`.
 
-        With `rescore`, the scores by which candidates are ordered in the end.
+        With `rescore`, the scores by which candidates are ordered in the end. With `tiles`, `[n, m, E]` is kept, and
+        the best score of an image counts.
         """
+        if stored.ndim == 3:
+            each = self.scores(asked, stored.reshape(-1, stored.shape[2]))
+            return np.asarray(each.reshape(len(asked), *stored.shape[:2]).max(axis=2))
         codes = self._codes()
         if len(codes) > 1:
             width = stored.shape[1] - self.dim_kept
@@ -124,12 +167,12 @@ class SearchIndex:
 
     def mapped(self, vectors: ArrayLike) -> Floats:
         """Returns vectors `[n, D]` after map and size, float32 `[n, d]`; one of length 0 stays one, NaN stays NaN."""
-        return self.moved(self._checked(vectors))
+        return self.moved(normalised_float32(self._shaped(vectors, has_several=False)))
 
     @property
     def has_map(self) -> bool:
         """Whether it has a map or a size."""
-        return any(named.part.place < CODE for named in self.parts)
+        return any(named.part.place in (MAP, SIZE) for named in self.parts)
 
     def moved(self, unit: Floats) -> Floats:
         """Returns unit vectors after map and size; a vector of length 0 stays one."""
@@ -182,11 +225,20 @@ class SearchIndex:
         decode = code[0].part.decode
         return np.asarray(kept if decode is None else decode(code[1], kept), np.float32)
 
-    def _checked(self, vectors: ArrayLike) -> Floats:
+    def _checked(self, vectors: ArrayLike, *, of_query: bool) -> Floats:
+        """Returns unit vectors `[n, D]`; of the gallery of `tiles` all of an image, `[n, m, D]`."""
+        has_several = self.layout in (OF_QUERIES if of_query else OF_GALLERY)
+        given = self._shaped(vectors, has_several=has_several)
+        if not has_several:
+            return normalised_float32(given)
+        return all_vectors(given) if self.layout == TILES else np.nan_to_num(mean_direction(given))
+
+    def _shaped(self, vectors: ArrayLike, *, has_several: bool) -> NDArray[Any]:
         given = np.asarray(vectors)
-        if given.ndim != 2 or given.shape[1] != self.dim:
-            raise UsageError(f"give vectors [n, {self.dim}], as the index was fitted to; not {[*given.shape]}")
-        return normalised_float32(given)
+        if given.ndim != 2 + has_several or given.shape[-1] != self.dim or not given.shape[1]:
+            wanted = f"[n, m, {self.dim}]" if has_several else f"[n, {self.dim}]"
+            raise UsageError(f"give vectors {wanted}, as the index was fitted to; not {[*given.shape]}")
+        return given
 
     def save(self, path: str | Path) -> None:
         """Writes an npz file without code in it; raises UsageError if it cannot be written."""
@@ -247,9 +299,10 @@ class SearchIndex:
         """Raises ValueError, or what NumPy raises, where the arrays of a file are not those of its parts."""
         dim = self.dim
         for place, (named, arrays) in enumerate(zip(self.parts, self.arrays, strict=True)):
-            after = named.size or dim
+            after = named.dim_after(dim)
+            sizes = {"d": dim, "e": after, "n": named.size, "b": CENTROIDS, "k": dim // (named.size or dim)}
             for name, letters in named.part.shapes.items():
-                array, shape = arrays[name], tuple({"d": dim, "e": after}[letter] for letter in letters)
+                array, shape = arrays[name], tuple(sizes[letter] for letter in letters)
                 if array.dtype.kind not in "fiu" or array.shape != shape or (not shape and array != after):
                     raise ValueError(f"{place}.{name} of {named.text}: {array.dtype} {[*array.shape]}")
             dim = after
@@ -257,8 +310,9 @@ class SearchIndex:
         if self.is_normalised and (background.ndim != 2 or not len(background) or background.shape[1] != self.dim):
             raise ValueError(f"background {[*background.shape]}")
         probe = np.eye(2, self.dim, dtype=np.float32)
+        asked, kept = (probe[:, None] if self.layout in of else probe for of in (OF_QUERIES, OF_GALLERY))
         with np.errstate(divide="raise", invalid="raise", over="raise"):
-            scores = self.scores(self.query(probe), self.base(probe))
+            scores = self.scores(self.query(asked), self.base(kept))
         if scores.shape != (2, 2) or not np.isfinite(scores).all():
             raise ValueError("its arrays make no scores")
 
@@ -277,6 +331,43 @@ def _level(vectors: Floats, background: Floats) -> Floats:
     return np.asarray(np.partition(scores, scores.shape[1] - count, axis=1)[:, -count:].mean(axis=1) / 2, np.float32)
 
 
+def all_vectors(vectors: ArrayLike) -> Floats:
+    """Returns unit vectors of images `[n, m, D]`; one that is NaN or 0 is the first, so that the best score stays.
+
+    Where the first is missing, all are 0.
+    """
+    unit = np.nan_to_num(normalised_float32(np.asarray(vectors)))
+    return np.where(unit.any(axis=2, keepdims=True) & unit[:, :1].any(axis=2, keepdims=True), unit, unit[:, :1])
+
+
+def with_maps(text: str, dim: int) -> tuple[str, Mapping[int, Arrays]]:
+    """Returns a text with the parts of a file in the place of "map:FILE", and their arrays by their place in it.
+
+    Raises:
+        UsageError: A file is no map of vectors of `dim` numbers.
+    """
+    names, known = list[str](), dict[int, Arrays]()
+    for name in map(str.strip, text.split("+")):
+        if not name.startswith(MAP_FILE):
+            names.append(name)
+            continue
+        path = name.removeprefix(MAP_FILE)
+        read = SearchIndex.load(path)
+        if not read.parts or any(named.part.place not in (MAP, SIZE) for named in read.parts):
+            raise UsageError(f"{path}: its index is {read.name}; give one of a map and a size only")
+        if read.dim != dim:
+            raise UsageError(f"{path}: for vectors of {read.dim} numbers; these have {dim}")
+        known |= {len(names) + place: arrays for place, arrays in enumerate(read.arrays)}
+        names += [named.text for named in read.parts]
+    return "+".join(names), known
+
+
+def is_fitted_to_views(text: str, dim: int) -> bool:
+    """Returns whether a part of an index is fitted to views; a map from a file is not."""
+    name, known = with_maps(text, dim)
+    return uses_views([named for place, named in enumerate(parse(name, dim)) if place not in known])
+
+
 @dataclass(frozen=True, eq=False)
 class Fits:
     """Fits indexes to the same training vectors; equal parts at their beginning are fitted once."""
@@ -286,9 +377,16 @@ class Fits:
 
     def __call__(self, name: str) -> SearchIndex | str:
         """Returns the fitted index, or why it cannot be fitted."""
-        arrays, training, prefix = list[Arrays](), self.training, ""
-        parts = parse(name, training.originals.shape[1])
-        for named in parts:
+        arrays, training, prefix, dim = list[Arrays](), self.training, "", self.training.originals.shape[1]
+        given, (name, known) = name, with_maps(name, dim)
+        parts = parse(name, dim)
+        for place, named in enumerate(parts):
+            if place in known:
+                arrays.append(known[place])
+                training, prefix = _mapped(named, known[place], training), given
+                continue
+            if "de" in named.part.shapes.values() and training.originals.shape[1] > MOST_FITTED:
+                return f"{named.text} is fitted to vectors of at most {MOST_FITTED:,} numbers"
             if (least := named.part.least(named.size)) > len(training.originals):
                 there = f"{len(training.originals):,}"
                 return f"{named.text} is fitted to {least:,} originals or more, and there are {there}"
@@ -301,15 +399,17 @@ class Fits:
             arrays.append(own)
         is_normalised = any(named.part.place == SCORES for named in parts)
         background = self.training.originals[:BACKGROUND] if is_normalised else None
-        return SearchIndex(name, self.training.originals.shape[1], arrays, background)
+        return SearchIndex(name, dim, arrays, background)
 
 
 def _fitted(named: Named, training: Training) -> tuple[Arrays, Training]:
     """Returns what a part is fitted to, and the training vectors after it."""
     own = named.part.fit(training, named.size)
-    if named.part.place >= CODE:
-        return own, training
-    return own, training.mapped(lambda vectors: np.asarray(named.part.encode(own, vectors), np.float32))
+    return own, training if named.part.place >= CODE else _mapped(named, own, training)
+
+
+def _mapped(named: Named, arrays: Arrays, training: Training) -> Training:
+    return training.mapped(lambda vectors: np.asarray(named.part.encode(arrays, vectors), np.float32))
 
 
 def fit_index(name: str, training: Training) -> SearchIndex:
@@ -320,4 +420,4 @@ def fit_index(name: str, training: Training) -> SearchIndex:
     return made
 
 
-__all__ = ["Fits", "SearchIndex", "fit_index"]
+__all__ = ["Fits", "SearchIndex", "all_vectors", "fit_index", "is_fitted_to_views", "with_maps"]

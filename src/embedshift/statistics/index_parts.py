@@ -1,25 +1,34 @@
-"""The parts of an index: maps, sizes, codes and scores. Each is fitted to originals and views that are not judged."""
+"""The parts of an index: vectors of an image, maps, sizes, codes, scores and structures.
 
+Each is fitted to originals and views that are not judged.
+"""
+
+import importlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats
-from embedshift.errors import UsageError
+from embedshift.errors import MissingExtra, UsageError
 from embedshift.registry import Registry
 from embedshift.registry.questions import find_questions
+from embedshift.statistics.vector_layouts import LAYOUTS, ONE, TILES
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.statistics.whitening import ShiftMoments, Whitening, moments_of
 
 FLOAT32 = "float32"
+# A map from a file: "map:FILE".
+MAP_FILE = "map:"
 # The order of parts in an index.
 VECTORS, MAP, SIZE, CODE, RESCORE, SCORES, STRUCTURE = range(7)
 PLACES = ("vectors of an image", "map", "size", "code", "rescore", "scores", "structure")
+# Values of a byte: the centroids of each piece of a vector.
+CENTROIDS = 256
 Arrays = Mapping[str, NDArray[Any]]
 Coding = Callable[[Arrays, Floats], NDArray[Any]]
 
@@ -41,7 +50,7 @@ class Training:
         flat = self.views.reshape(-1, self.views.shape[-1])
         moved = function(flat) * flat.any(axis=1, keepdims=True)
         base = function(self.originals)
-        return Training(base, moved.reshape(*self.views.shape[:2], base.shape[-1]))
+        return replace(self, originals=base, views=moved.reshape(*self.views.shape[:2], base.shape[-1]))
 
 
 def _nothing(training: Training, size: int) -> Arrays:
@@ -57,18 +66,20 @@ class Part:
     """One part of an index.
 
     Args:
-        place: Its place in the order of parts: `MAP`, `SIZE`, `CODE`, `RESCORE` or `SCORES`.
-        pattern: A regular expression of its name; its first group is a size: a number, or "1/N" of the dimensions.
+        place: Its place in the order of parts: `VECTORS`, `MAP`, `SIZE`, `CODE`, `RESCORE`, `SCORES` or `STRUCTURE`.
+        pattern: A regular expression of its name; its first group is a size: a number, or "1/N" of the dimensions. The
+            size of a `CODE` is its number of bytes.
         fit: Function of the training vectors and the size → arrays, which the index keeps.
         encode: Function of the arrays and unit vectors `[n, D]` → what a store keeps, `[n, E]`.
         decode: Function of the arrays and what is kept → the float32 vectors that it stands for; None = itself.
         query: Function of the arrays and unit vectors → the vectors that queries are, `[n, d]`; None = as they are for
             a code, and as originals for a map or size.
-        bytes: Function of the dimensions → the bytes of what is kept; None = four for each.
+        bytes: Function of the dimensions and the size → the bytes of what is kept; None = four for each dimension.
         least: Function of the size → the least number of originals that it is fitted to.
         uses_views: Whether it is fitted to views, so that it is fitted again for each family of changes.
+        divides: Whether the size must divide the dimensions.
         shapes: The arrays that a file must hold: name → "d" for `[d]` and "de" for `[d, e]`, of the dimensions before
-            and after it; "" for the number e itself.
+            and after it; "" for the number e itself; "nbk" for `[size, 256, d / size]`.
     """
 
     place: int
@@ -77,9 +88,10 @@ class Part:
     encode: Coding = _as_is
     decode: Coding | None = None
     query: Coding | None = None
-    bytes: Callable[[int], float] | None = None
+    bytes: Callable[[int, int], float] | None = None
     least: Callable[[int], int] = field(default=lambda size: 2)
     uses_views: bool = False
+    divides: bool = False
     shapes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -157,33 +169,86 @@ def _widened(arrays: Arrays, codes: NDArray[Any]) -> Floats:
     return codes.astype(np.float32)
 
 
-def _bytes_of_bits(dim: int) -> float:
+def _bytes_of_bits(dim: int, size: int) -> float:
     return math.ceil(dim / 8)
 
 
+def _byte_each(dim: int, size: int) -> float:
+    return dim
+
+
+def faiss_library(feature: str) -> Any:
+    """Returns FAISS; raises MissingExtra where it is not installed."""
+    try:
+        return importlib.import_module("faiss")
+    except ImportError as error:
+        raise MissingExtra(feature, "search") from error
+
+
+def _centroids(training: Training, size: int) -> Arrays:
+    dim = training.originals.shape[1]
+    faiss = faiss_library("the index part pq-N")
+    quantizer = faiss.ProductQuantizer(dim, size, 8)
+    quantizer.cp.min_points_per_centroid = 1  # it warns below 39
+    quantizer.train(np.ascontiguousarray(training.originals))
+    return {"centroids": faiss.vector_to_array(quantizer.centroids).reshape(size, CENTROIDS, dim // size)}
+
+
+def _to_centroids(arrays: Arrays, vectors: Floats) -> NDArray[Any]:
+    """Returns the nearest centroid of each piece of a vector, by squared distance."""
+    codes = np.empty((len(vectors), len(arrays["centroids"])), np.uint8)
+    for place, centroids in enumerate(arrays["centroids"]):
+        width = centroids.shape[1]
+        scores = vectors[:, place * width : (place + 1) * width] @ centroids.T
+        codes[:, place] = (np.square(centroids).sum(axis=1) / 2 - scores).argmin(axis=1)
+    return codes
+
+
+def _of_centroids(arrays: Arrays, codes: NDArray[Any]) -> Floats:
+    found = [centroids[codes[:, place]] for place, centroids in enumerate(arrays["centroids"])]
+    return np.hstack(found).astype(np.float32)
+
+
+for layout in LAYOUTS:
+    if layout != ONE:
+        PARTS.add(layout, Part(VECTORS, layout))
 MAPPED, RANGED, COUNTED = {"mean": "d", "matrix": "de"}, {"low": "d", "step": "d"}, {"dim": ""}
 PARTS.add("centred", Part(MAP, "centred", _mean, _apply_map, shapes={"mean": "d"}))
 PARTS.add("whiten", Part(MAP, "whiten", _map(ShiftMoments.by_shifts), _apply_map, uses_views=True, shapes=MAPPED))
 PARTS.add("whiten-originals", Part(MAP, "whiten-originals", _map(ShiftMoments.by_originals), _apply_map, shapes=MAPPED))
 PARTS.add("first-N", Part(SIZE, r"first-(\d+|1/\d+)", _first, _apply_first, shapes={"size": ""}))
 PARTS.add("pca-N", Part(SIZE, r"pca-(\d+|1/\d+)", _components, _apply_map, least=lambda size: size + 1, shapes=MAPPED))
-PARTS.add("float16", Part(CODE, "float16", encode=_to_float16, decode=_widened, bytes=lambda dim: 2 * dim))
-PARTS.add("int8", Part(CODE, "int8", _ranges, _to_int8, _of_int8, bytes=float, shapes=RANGED))
+PARTS.add("float16", Part(CODE, "float16", encode=_to_float16, decode=_widened, bytes=lambda dim, size: 2 * dim))
+PARTS.add("int8", Part(CODE, "int8", _ranges, _to_int8, _of_int8, bytes=_byte_each, shapes=RANGED))
 PARTS.add("binary", Part(CODE, "binary", _bits, _to_bits, _of_bits, bytes=_bytes_of_bits, shapes=COUNTED))
 PARTS.add(
     "binary-hamming", Part(CODE, "binary-hamming", _bits, _to_bits, _of_bits, _signs, _bytes_of_bits, shapes=COUNTED)
 )
-PARTS.add("rescore", Part(RESCORE, "rescore", _ranges, _to_int8, _of_int8, bytes=float, shapes=RANGED))
+PARTS.add(
+    "pq-N",
+    Part(
+        CODE, r"pq-(\d+)", _centroids, _to_centroids, _of_centroids, bytes=lambda dim, size: size,
+        least=lambda size: CENTROIDS, divides=True, shapes={"centroids": "nbk"},
+    ),
+)  # fmt: skip
+PARTS.add("rescore", Part(RESCORE, "rescore", _ranges, _to_int8, _of_int8, bytes=_byte_each, shapes=RANGED))
 PARTS.add("normalised", Part(SCORES, "normalised"))
+# Bytes of links between vectors, and of their numbers in lists.
+PARTS.add("hnsw", Part(STRUCTURE, "hnsw", bytes=lambda dim, size: 256))
+PARTS.add("ivf", Part(STRUCTURE, "ivf", bytes=lambda dim, size: 8))
 
 
 @dataclass(frozen=True)
 class Named:
-    """A part as an index names it: its text, and its size as a number of dimensions; 0 = it has none."""
+    """A part as an index names it: its text, and its size as a number of dimensions or bytes; 0 = it has none."""
 
     text: str
     part: Part
     size: int = 0
+
+    def dim_after(self, dim: int) -> int:
+        """Returns the number of dimensions after the part."""
+        return self.size if self.part.place == SIZE else dim
 
 
 def parse(text: str, dim: int) -> tuple[Named, ...]:
@@ -208,12 +273,16 @@ def parse(text: str, dim: int) -> tuple[Named, ...]:
             raise UsageError(
                 f"index {text!r:.60}: {name} comes after {found[-1].text}; the order is {order}, one of each"
             )
-        dim = named.size or dim
+        dim = named.dim_after(dim)
         found.append(named)
-    if any(named.part.place == RESCORE for named in found) and not any(named.part.place == CODE for named in found):
+    places = {named.part.place: named.text for named in found}
+    if RESCORE in places and CODE not in places:
         raise UsageError(
             f"index {text!r:.60}: `rescore` takes its candidates by a code; name one, such as binary+rescore"
         )
+    others = [name for name in (TILES, places.get(RESCORE), places.get(SCORES)) if name in places.values()]
+    if STRUCTURE in places and others:
+        raise UsageError(f"index {text!r:.60}: {places[STRUCTURE]} is not combined with {others[0]}; leave one out")
     return tuple(found)
 
 
@@ -232,8 +301,10 @@ def _named(name: str, text: str, dim: int) -> Named:
         size = _size(match[1], dim) if match.groups() and match[1] else None
         if size is not None and not 0 < size <= dim:
             raise UsageError(f"index {text!r:.60}: {name:.40}: the vectors have {dim} numbers")
+        if size and part.divides and dim % size:
+            raise UsageError(f"index {text!r:.60}: {name:.40}: N must divide the {dim} numbers of the vectors")
         return Named(name, part, size or 0)
-    raise UsageError(f"index {text!r:.60}: no part {name!r:.40}; there are {', '.join(PARTS)}")
+    raise UsageError(f"index {text!r:.60}: no part {name!r:.40}; there are {', '.join(PARTS)}, {MAP_FILE}FILE")
 
 
 def default_indexes(dim: int) -> tuple[str, ...]:
@@ -247,3 +318,15 @@ def default_indexes(dim: int) -> tuple[str, ...]:
 
 def uses_views(parts: Sequence[Named]) -> bool:
     return any(named.part.uses_views for named in parts)
+
+
+def layout_of(text: str) -> str:
+    """Returns which vectors of an image an index has, such as "tiles" of "tiles+binary"; "one" = its own alone."""
+    first = text.split("+")[0].strip()
+    return first if first in LAYOUTS else ONE
+
+
+def map_files(text: str) -> list[str]:
+    """Returns the files that an index names as its maps."""
+    names = map(str.strip, text.split("+"))
+    return [name.removeprefix(MAP_FILE) for name in names if name.startswith(MAP_FILE)]

@@ -9,11 +9,13 @@ import numpy as np
 
 from embedshift.errors import UsageError
 from embedshift.questions.index.experiment import training_of
-from embedshift.questions.index.tables import listed, vectors_of
+from embedshift.questions.index.tables import listed
+from embedshift.questions.index.vectors import Source, refuse_without_vectors
 from embedshift.statistics import index as of_vectors
 from embedshift.statistics.index import SearchIndex
-from embedshift.statistics.index_parts import CODE, FLOAT32, Arrays
+from embedshift.statistics.index_parts import FLOAT32, MAP, SIZE, Arrays, layout_of
 from embedshift.statistics.linear_map import LinearMap
+from embedshift.statistics.vector_layouts import ONE
 from embedshift.study.onnx_maps import write_onnx
 from embedshift.study.study import Study, as_study
 
@@ -51,7 +53,11 @@ def fit_index(
     reader.refuse_without_vectors()
     if not reader.info.complete:
         raise reader.unfinished()
-    vectors, _ = vectors_of(reader)
+    refuse_without_vectors(reader, name)
+    source = Source(reader)
+    vectors = source.plain if (layout := layout_of(name)) == ONE else source.variant(layout)
+    if isinstance(vectors, str):
+        raise UsageError(f"index {name!r}: {vectors}")
     training = training_of(vectors, np.ones(len(vectors.originals), bool), range(len(vectors.names)))
     fitted, encoder = of_vectors.fit_index(name, training), reader.info.encoder
     embedding = encoder.embedding or ""
@@ -87,7 +93,7 @@ def write_map(index: SearchIndex, path: Path) -> None:
     """
     maps, dim = list[LinearMap](), index.dim
     for named, arrays in zip(index.parts, index.arrays, strict=True):
-        if named.part.place < CODE:
+        if named.part.place in (MAP, SIZE):
             maps.append(_linear(index, arrays, dim))
             dim = maps[-1].matrix.shape[1]
     if not maps:

@@ -10,15 +10,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Floats, GroupNumbers
-from embedshift.augmentations import ORIGINAL
+from embedshift.arrays import GroupNumbers
+from embedshift.augmentations.copies import CROPS
 from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.questions.index import Choices
-from embedshift.questions.index.experiment import Tried, Vectors, experiment
+from embedshift.questions.index.experiment import Tried, experiment
+from embedshift.questions.index.vectors import Source, possible, refuse_without_vectors
 from embedshift.report.next_steps import INDEX, KEEP_INDEX, Step
 from embedshift.statistics.equivalence import RECALL, Margins, of_recall
-from embedshift.statistics.index_parts import FLOAT32, default_indexes, parse
+from embedshift.statistics.index import SearchIndex, with_maps
+from embedshift.statistics.index_parts import FLOAT32, default_indexes, map_files, parse
 from embedshift.statistics.judged import (
     BEYOND,
     EQUIVALENT,
@@ -31,11 +33,7 @@ from embedshift.statistics.judged import (
     decide,
     judge,
 )
-from embedshift.statistics.sample import group_numbers
-from embedshift.statistics.strengths import MISSED
-from embedshift.statistics.vectors import normalised_float32
-from embedshift.store.embeddings import images_tried
-from embedshift.store.gallery import originals
+from embedshift.statistics.strengths import MISSED, MISSED_CRITERION, MeasuredFamily, tolerances_from_curves
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table, rules_of_gains, table_path
 
@@ -49,8 +47,7 @@ SCHEMA = pl.Schema(
     | dict.fromkeys(("bytes_searched", "bytes_stored", *NUMBERS), float)
     | {"outcome": str, "needed": int, "recommended": bool}
 )
-# Families whose changes are of one kind, although they are no levels of a strength.
-KINDS = {"crop_": "crop", "mirror_crop_": "crop"}
+TOLERANCE = "tolerance"
 
 
 def listed(given: str | Sequence[str] | None) -> list[str]:
@@ -70,9 +67,11 @@ def chosen(reader: Reader) -> tuple[tuple[str, ...], str, float, float]:
     if _is_as_kept(reader) and kept:
         place = kept["gallery"] if Path(kept["gallery"]).exists() else ""
         return tuple(json.loads(kept["indexes"])), place, float(kept["margin"]), float(kept["rate"])
-    names = listed(given.indexes) or [*default_indexes(dim)]
+    names = listed(given.indexes) or [*default_indexes(dim), *possible(reader)]
     for name in names:
-        parse(name, dim)
+        parse(with_maps(name, dim)[0], dim)
+        _refuse_foreign_maps(reader, name)
+        refuse_without_vectors(reader, name)
     margin = MARGIN if given.recall_margin is None else given.recall_margin
     rate = RATE if given.false_match_rate is None else given.false_match_rate
     for setting, value in (("recall_margin", margin), ("false_match_rate", rate)):
@@ -82,46 +81,40 @@ def chosen(reader: Reader) -> tuple[tuple[str, ...], str, float, float]:
     return tuple(dict.fromkeys((FLOAT32, *names))), place, margin, rate
 
 
-def kind_of(family: str) -> str:
-    """Returns what is left out with a family of changes: all crops are one."""
-    return next((kind for start, kind in KINDS.items() if family.startswith(start)), family)
+def _refuse_foreign_maps(reader: Reader, name: str) -> None:
+    encoder = reader.info.encoder
+    for file in map_files(name):
+        fitted = SearchIndex.load(file)
+        own = (encoder.weights_hash, encoder.embedding or "")
+        if fitted.encoder and (fitted.encoder, fitted.embedding) != own:
+            raise UsageError(f"{file}: fitted to embeddings of another encoder than {reader.folder} has")
 
 
-def vectors_of(reader: Reader, path: str = "") -> tuple[Vectors, GroupNumbers | None]:
-    """Returns unit vectors of a study's first images, whose order is drawn by the seed, and of a gallery."""
-    order, count = reader.image_rows.layout, images_tried(reader)
-    blocks = [normalised_float32(np.nan_to_num(block)) for block in reader.image_rows.head(count).vectors()]
-    every = np.concatenate(blocks)
-    views = np.stack([every[:, order.positions(name)] for name in reader.augmentations], axis=2)
-    groups = reader.first_groups(count)
-    own = group_numbers(groups, count)
-    vectors = every[:, order.views.index(ORIGINAL)]
-    return Vectors(vectors, views, own, reader.augmentations, _others(reader, path, vectors)), groups
-
-
-def _others(reader: Reader, path: str, own: Floats) -> Floats:
-    """Returns unit vectors of a gallery without the study's own originals."""
-    if not path:
-        return np.zeros((0, own.shape[1]), np.float32)
-    found = originals(reader, path)
-    return normalised_float32(np.asarray(found.gallery.vectors[found.images :]))
+def family_of(reader: Reader) -> dict[str, str]:
+    """Returns augmentation → what is left out with it: its family, which all crops of `copies` share."""
+    return {name: "crop" if name in CROPS else family for name, family in reader.family_of.items()}
 
 
 def table_of(reader: Reader) -> pl.DataFrame:
     names, path, margin, rate = chosen(reader)
     if _is_as_kept(reader) and reader.kept_settings("index").get("gallery", path) != path:
         log.warning("%s: `gallery` of its table `index` has moved or is gone; made without", reader.folder)
-    vectors, groups = vectors_of(reader, path)
-    split = Split.of(vectors.groups, {name: kind_of(family) for name, family in reader.family_of.items()})
+    source = Source(reader, path)
+    vectors, split = source.plain, Split.of(source.plain.groups, family_of(reader))
     if not split.is_possible:
         return pl.DataFrame(schema=SCHEMA)
     tried: dict[str, Tried] = {}
-    for name, found in experiment(names, vectors, split, rate):
+    lost = [name for name in names if not all(Path(file).exists() for file in map_files(name))]
+    for name in lost:
+        log.warning("%s is left out: the file of its map has moved or is gone", name)
+    names = tuple(name for name in names if name not in lost)
+    for name, found in experiment(names, vectors, split, rate, source.variant):
         if isinstance(found, str):
             log.warning("%s is left out: %s", name, found)
         else:
             tried[name] = found
-    return rows_of(tried, vectors.names, groups, margin, reader.info.seed)
+    table = rows_of(tried, vectors.names, source.groups, margin, reader.info.seed)
+    return pl.concat([table, tolerances(table, reader.families)])
 
 
 def rows_of(
@@ -144,10 +137,24 @@ def rows_of(
     return pl.DataFrame(rows, SCHEMA, orient="row").fill_nan(None)
 
 
+def tolerances(table: pl.DataFrame, families: Sequence[MeasuredFamily]) -> pl.DataFrame:
+    """Returns a row of each index and family with a strength: the strength at which too many views are missed."""
+    rows = list[Mapping[str, object]]()
+    for _, part in table.filter(metric=RECALL).group_by("index", maintain_order=True):
+        found = part.select("augmentation", "value", "ci_low", "ci_high").fill_null(np.nan)
+        missed = {name: (1 - value, 1 - high, 1 - low) for name, value, low, high in found.iter_rows()}
+        same = part.select("index", "gallery", "bytes_searched", "bytes_stored", "recommended").row(0, named=True)
+        for row in tolerances_from_curves(families, missed, MISSED_CRITERION, MISSED).iter_rows(named=True):
+            views = next(family.views for family in families if family.name == row["family"])
+            ends = {"value": row["value"], "ci_low": row["low"], "ci_high": row["high"]}
+            n = part.filter(pl.col("augmentation").is_in(views))["n"].min()
+            rows.append(same | ends | {"augmentation": row["family"], "metric": TOLERANCE, "n": n})
+    return pl.DataFrame(rows, SCHEMA)
+
+
 def _rows(
     found: Tried, judged: Mapping[str, Judged], augmentations: Sequence[str], margins: Margins, *, is_base: bool
 ) -> Iterator[tuple[object, ...]]:
-    sizes = found.index.bytes_searched, found.index.bytes_stored
     for metric, each in judged.items():
         none = [np.zeros_like(each.value)] * 3
         numbers = [each.value, *each.own_interval(), *(none if is_base else (each.difference, *each.interval()))]
@@ -157,7 +164,7 @@ def _rows(
             outcome, needed = None, None
             if metric == RECALL and n and not is_base:
                 outcome, needed = outcome_of(each.only(place), margins)
-            yield name, metric, found.searched, n, *sizes, *values, outcome, needed
+            yield name, metric, found.searched, n, *found.sizes, *values, outcome, needed
 
 
 def outcome_of(judged: Judged, margins: Margins) -> tuple[str, int | None]:
@@ -193,8 +200,7 @@ def recommended(
         ends = zip(*judged[name].interval(level), judged[name].n, strict=True)
         if all(decide((low, high), margin) == WITHIN for low, high, n in [*ends][: len(augmentations)] if n):
             within.append(name)
-    size = {name: (tried[name].index.bytes_searched, tried[name].index.bytes_stored) for name in within}
-    return min(within, key=lambda name: (*size[name], -float(judged[name].value[-1])), default=None)
+    return min(within, key=lambda name: (*tried[name].sizes, -float(judged[name].value[-1])), default=None)
 
 
 def try_indexes(reader: Reader) -> Step | None:
@@ -211,16 +217,23 @@ def try_indexes(reader: Reader) -> Step | None:
 
 def _settings(reader: Reader) -> dict[str, str]:
     names, gallery, margin, rate = chosen(reader)
-    status = Path(gallery).stat() if gallery and Path(gallery).exists() else None
-    digest = hashlib.sha256(f"{status and (status.st_size, status.st_mtime_ns)}".encode()).hexdigest()
+    maps = "".join(map(_state, dict.fromkeys(file for name in names for file in map_files(name))))
     return {
         "groups": reader.info.groups_digest,
         "indexes": json.dumps(names),
         "gallery": gallery,
-        "gallery_file": digest if gallery else "",
+        "gallery_file": _state(gallery) if gallery else "",
+        # Of the kept table: its maps may be where they were, seen from another folder.
+        "maps": reader.kept_settings("index").get("maps", maps) if _is_as_kept(reader) else maps,
         "margin": f"{margin:.17g}",
         "rate": f"{rate:.17g}",
     }
+
+
+def _state(path: str) -> str:
+    """Returns a hash of the size and time of a file or folder, or of its absence."""
+    status = Path(path).stat() if Path(path).exists() else None
+    return hashlib.sha256(f"{status and (status.st_size, status.st_mtime_ns)}".encode()).hexdigest()
 
 
 def _is_available(reader: Reader) -> bool:
