@@ -112,7 +112,9 @@ def truth(pairs: Sequence[tuple[Path, Path]], margin: float, first: str) -> None
         fitted_on, other = part_of(both, is_first), part_of(both, ~is_first)
         made, found = evaluate(fitted_on, Cut(), margin, 0)
         names = [*dict.fromkeys(both.names)]
-        verdict = verdict_of(found.recall, names, found.kind.name, margin, len(fitted_on.groups))
+        verdict = verdict_of(
+            found.recall, names, found.kind.name, margin, len(fitted_on.groups), len(fitted_on.groups) // 5
+        )
         real = beside_old(other, elsewhere(other, made))
         lost = -100 * real.difference[:-1].min()
         agrees = verdict.decision == "not decided" or (lost > 100 * margin) == (verdict.decision == "re-encode")

@@ -7,6 +7,7 @@ import pytest
 import scipy
 from sklearn.linear_model import Ridge
 
+from embedshift.questions.upgrade import numbers
 from embedshift.questions.upgrade.maps import (
     LOW_RANK,
     ORTHOGONAL,
@@ -172,6 +173,34 @@ def test_deployments_are_those_of_slow_loops(deployment):
                 assert found["recall@10"][0, place, view] == (before < 10)
             place += 1
         assert np.allclose(scores.in_fold(deployment, fold), tables[fold], atol=2e-6)
+
+
+@pytest.mark.parametrize("deployment", [OLD, BRIDGE, NEW])
+def test_a_gallery_of_old_vectors_is_searched_by_old_and_mapped_queries(deployment, monkeypatch):
+    monkeypatch.setattr(numbers, "BLOCK", 7)
+    both, rng = made(groups=np.arange(60), noise=2.0), np.random.default_rng(8)
+    gallery = rng.normal(size=(50, both.old.shape[2]))
+    gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
+    both = dataclasses.replace(both, gallery=gallery.astype(np.float32))
+    mapped = Fits(both, np.ones(60, bool)).mapped([MapKind(RIDGE, 0.1)] * 5)
+    found = recalls(both, scores_of(both, mapped, 3), deployment, {"recall@1": 1})["recall@1"][0]
+    if deployment == NEW:
+        assert np.isnan(found).all()
+        return
+    wanted = []
+    for fold, images in enumerate(both.judged):
+        sides = both.old[images] if deployment == OLD else mapped[fold]
+        for place in range(len(images)):
+            row = []
+            for query in sides[place]:
+                query = query / np.linalg.norm(query)
+                units = [both.old[j, 0] / np.linalg.norm(both.old[j, 0]) for j in images]
+                own = query @ units[place]
+                others = [query @ unit for j, unit in enumerate(units) if j != place] + [query @ g for g in gallery]
+                row.append(max(others) < own)
+            wanted.append(row)
+    assert np.array_equal(found, wanted)
+    assert 0 < np.mean(wanted) < 1
 
 
 def test_the_table_has_the_numbers_of_slow_loops():

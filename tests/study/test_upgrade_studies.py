@@ -135,7 +135,7 @@ def recall(lost, gained=(0,), images=400):
     ],
 )
 def test_the_decision_follows_the_intervals(lost, kind, margin, decision):
-    verdict = verdict_of(recall(lost), ["blur", "crop"], kind, margin, 400)
+    verdict = verdict_of(recall(lost), ["blur", "crop"], kind, margin, 400, 80)
     assert verdict.decision == decision
     assert verdict.lost == pytest.approx(lost[0] / 400)
     assert (verdict.needed is not None) == (decision == UNDECIDED)
@@ -146,8 +146,8 @@ def test_the_decision_follows_the_intervals(lost, kind, margin, decision):
 def test_one_change_of_many_that_loses_by_chance_does_not_mean_re_encode():
     names = [f"change {place}" for place in range(16)]
     few, many = recall([14]), recall([14] + [0] * 15)
-    assert verdict_of(few, names[:1], "ridge", 0.02, 400).decision == RE_ENCODE
-    assert verdict_of(many, names, "ridge", 0.02, 400).decision == UNDECIDED
+    assert verdict_of(few, names[:1], "ridge", 0.02, 400, 80).decision == RE_ENCODE
+    assert verdict_of(many, names, "ridge", 0.02, 400, 80).decision == UNDECIDED
 
 
 def test_the_loss_by_noise_is_that_of_a_loop(tmp_path, monkeypatch):
@@ -373,3 +373,45 @@ def test_what_is_as_it_is_has_the_numbers_of_no_map(tmp_path):
 def test_a_rate_that_needs_more_images_is_named(found, places):
     lines = embedshift.upgrade(*places, recall_margin=0.2).lines
     assert any("a false-match rate of 0.001 needs about 320 images" in line for line in lines)
+
+
+def of_vectors(place, originals, views):
+    sides = (("original", originals), ("crop", views))
+    rows = [(str(n), view, vector.tolist()) for view, side in sides for n, vector in enumerate(side)]
+    pl.DataFrame(rows, ["image_id", "view", "vector"], orient="row").write_parquet(place)
+    return place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("of_studies", [False, True])
+def test_losses_in_a_large_index_are_those_of_a_gallery(tmp_path, cli, of_studies):
+    rng = np.random.default_rng(0)
+    old = rng.normal(size=(60, 6))
+    views = old + 0.35 * rng.normal(size=old.shape)
+    sides = [
+        of_vectors(tmp_path / f"{name}.parquet", old, side)
+        for name, side in (("old", views), ("new", views + 0.5 * rng.normal(size=old.shape)))
+    ]
+    if of_studies:
+        sides = [embedshift.from_vectors(file, out=file.with_suffix(""), model=file.stem).folder for file in sides]
+    index = tmp_path / "index.npy"
+    np.save(index, np.concatenate([3 * old, rng.normal(size=(3_000, 6))]).astype(np.float32))
+    alone, among = (embedshift.upgrade(*sides, gallery=more) for more in ("", index))
+    assert (alone.verdict.searched, among.verdict.searched) == (12, 3_012)
+    assert "in 60 images, searched among 12," in alone.lines[0]
+    assert "Losses rise with the size of the index" in " ".join(alone.lines)
+    assert "The gallery has no vectors of the new encoder" in " ".join(among.lines)
+    recall = {
+        (name, deployment): value
+        for name, found in (("alone", alone), ("among", among))
+        for deployment, value in found.table.filter(metric="recall@1", augmentation="crop")
+        .select("deployment", "value")
+        .iter_rows()
+    }
+    assert recall["among", "bridge"] < recall["alone", "bridge"]
+    assert recall["among", "old"] < recall["alone", "old"]
+    assert recall["among", "new"] is recall["among", "mixed@0.5"] is None
+    done = cli("upgrade", *sides, "--gallery", index)
+    assert "searched among 3,012," in done.out
+    np.save(index, np.ones((5, 7)))
+    assert "its vectors have 7 numbers, those of" in cli("upgrade", *sides, "--gallery", index).line

@@ -299,13 +299,15 @@ class Fold:
         self.none = self.mates | ~there
         np.fill_diagonal(self.mates, val=False)
 
-    def of_ranks(self, scores: Values, own: Values, number: Callable[[Values], Values]) -> tuple[Values, Values]:
-        """Returns a number of the rank that each query's score `own` has among those of others, `[m, m]`.
+    def of_ranks(
+        self, scores: Values, own: Values, number: Callable[[Values], Values], more: Values | float = 0.0
+    ) -> tuple[Values, Values]:
+        """Returns a number of the rank that each query's score `own` has among those of others, `[m, m]`, and `more`.
 
         And for each image what all other queries lose to it, as the mean over its group; both `[m]`.
         """
         better = (np.where(self.none, -np.inf, scores) >= own[:, None] - TIE).astype(np.float32)
-        rank = 1.0 + better.sum(axis=1)
+        rank = 1.0 + better.sum(axis=1) + more
         without = rank[:, None] - better @ np.eye(len(self.sizes), dtype=np.float32)[self.groups]
         there = ~np.isnan(own)
         rise = (number(without[there]) - 1.0 * number(rank[there])[:, None]).sum(axis=0)

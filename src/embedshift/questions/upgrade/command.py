@@ -18,6 +18,7 @@ class Options(GroupedOptions, ColumnNames):
     old: Path = argument("A finished study of the old encoder, or a Parquet file.", "OLD")
     new: Path = argument("The same of the new one: the same images and changes.", "NEW")
     out: Path | None = setting(None, "File for the map: MAP.npz.", output=True)
+    gallery: str = setting("", "More vectors of the old index: a study of the old encoder, Parquet or npy.")
     onnx: Path | None = setting(None, "Write the map as an ONNX graph, too.")
     page: Path | None = setting(None, "Folder for the page, tables and the learning curve.", output=True)
     threshold: float | None = setting(None, "The cosine from which on the old index matches.")
@@ -32,7 +33,7 @@ def command(options: Options) -> "Output":
     from embedshift.questions.upgrade.result import upgrade
     from embedshift.study.result import Output
 
-    names = ("out", "onnx", "threshold", "false_match_rate", "recall_margin", "groups", "columns")
+    names = ("out", "onnx", "threshold", "false_match_rate", "recall_margin", "groups", "columns", "gallery")
     found = upgrade(options.old, options.new, **{name: getattr(options, name) for name in names})
     pages = [] if options.page is None else found.save(options.page)[-1:]
     answer = found.answer([*pages, *filter(None, (options.out, options.onnx))])

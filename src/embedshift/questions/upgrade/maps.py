@@ -6,7 +6,7 @@ map is tried on is in its fit. Source: Procrustes, Schönemann 1966; reduced ran
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
@@ -39,6 +39,7 @@ class Both:
         families: Augmentation → the family that is left out with it.
         groups: The group of each image from 0 on, `[n]`.
         is_grouped: Whether groups were given.
+        gallery: Unit vectors of other images in the old index, `[g, D]`.
     """
 
     old: Floats
@@ -47,6 +48,7 @@ class Both:
     families: Mapping[str, str]
     groups: NDArray[np.intp]
     is_grouped: bool = False
+    gallery: Floats = field(default_factory=lambda: np.zeros((0, 1), np.float32))
 
     @functools.cached_property
     def there(self) -> NDArray[np.bool_]:

@@ -18,6 +18,7 @@ from embedshift.statistics.agreement import NEIGHBOURS_KEPT, neighbours_of
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
 from embedshift.statistics.judged import NUMBERS, Fold, Judged, Outcomes, judge, with_pseudovalues
 from embedshift.statistics.linear_map import LinearMap
+from embedshift.statistics.retrieval import BLOCK, TIE
 from embedshift.statistics.sample import RESAMPLES, weights
 from embedshift.statistics.thresholds import MATCHED, RATE, threshold_at
 from embedshift.statistics.vectors import normalised
@@ -51,12 +52,22 @@ class Scores:
         there: Whether there is a query, bool `[m, V]` by fold.
         apart: Whether query and original are of different groups, bool `[m, m]` by fold.
         order: A random order of the originals of each fold, in which they are migrated.
+        more: How many vectors of the gallery reach the score of each query's own image, `[m, V]` by deployment and
+            fold; a deployment without a gallery of its encoder is left out.
+        gallery: Number of vectors of the gallery.
     """
 
     of: Mapping[str, Sequence[Values]]
     there: Sequence[NDArray[np.bool_]]
     apart: Sequence[NDArray[np.bool_]]
     order: Sequence[NDArray[np.intp]]
+    more: Mapping[str, Sequence[Values]]
+    gallery: int = 0
+
+    def reached(self, deployment: str, fold: int) -> Values:
+        """Returns `more` of a fold, `[m, V]`; 0 without a gallery, NaN where it has no vectors of the encoder."""
+        none = np.full(self.there[fold].shape, np.nan if self.gallery else 0.0)
+        return self.more[deployment][fold] if deployment in self.more else none
 
     def pairs(self, deployment: str, fold: int, kind: str) -> Values:
         """Returns the scores of different images, of originals or of their changed views."""
@@ -96,6 +107,7 @@ class Scores:
 
 
 def scores_of(both: Both, mapped: Sequence[Floats], seed: int) -> Scores:
+    more: dict[str, list[Values]] = {OLD: [], BRIDGE: []} if len(both.gallery) else {}
     found: dict[str, list[Values]] = {OLD: [], NEW: [], BRIDGE: []}
     there, apart, order = [], [], []
     rng = np.random.default_rng(seed)
@@ -106,10 +118,21 @@ def scores_of(both: Both, mapped: Sequence[Floats], seed: int) -> Scores:
             # Less than 1e-6 is rounding of float32.
             scores = np.round(flat @ np.nan_to_num(normalised(index[:, 0])).T, 6)
             found[name].append(scores.reshape(len(images), -1, len(images)))
+            if name in more:
+                own = np.einsum("mvm->mv", found[name][-1])
+                more[name].append(_reaching(flat, own.ravel(), both.gallery).reshape(own.shape))
         there.append(both.there[images])
         apart.append(both.groups[images][:, None] != both.groups[images])
         order.append(rng.permutation(len(images)))
-    return Scores(found, there, apart, order)
+    return Scores(found, there, apart, order, more, len(both.gallery))
+
+
+def _reaching(queries: Values, own: Values, gallery: Floats) -> Values:
+    """Returns how many unit vectors of a gallery reach a score of each query, block by block."""
+    single, count = queries.astype(np.float32), np.zeros(len(queries))
+    for start in range(0, len(gallery), BLOCK):
+        count += (single @ gallery[start : start + BLOCK].T >= own[:, None] - TIE).sum(axis=1)
+    return count
 
 
 @dataclass(frozen=True)
@@ -172,11 +195,14 @@ def recalls(both: Both, scores: Scores, deployment: str, ranks: Mapping[str, int
     parts: dict[str, list[Values]] = {name: [] for name in ranks}
     for number, images in enumerate(both.judged):
         fold = Fold(both.groups[images], both.there[images, 0], 1)
-        own, there = scores.in_fold(deployment, number), scores.there[number]
+        own, more = scores.in_fold(deployment, number), scores.reached(deployment, number)
+        there = scores.there[number] & ~np.isnan(more)
         for name, most in ranks.items():
             is_found = functools.partial(np.greater_equal, most)
             views = [
-                fold.of_ranks(own[:, view], np.where(there[:, view], own[:, view].diagonal(), np.nan), is_found)
+                fold.of_ranks(
+                    own[:, view], np.where(there[:, view], own[:, view].diagonal(), np.nan), is_found, more[:, view]
+                )
                 for view in range(there.shape[1])
             ]
             parts[name].append(np.stack([np.stack(pair) for pair in views], axis=-1))

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from embedshift.config import Json
@@ -25,7 +26,7 @@ from embedshift.questions.upgrade.numbers import (
     Evaluated,
     evaluate,
 )
-from embedshift.questions.upgrade.sides import both_of, of_pair, opened
+from embedshift.questions.upgrade.sides import both_of, gallery_of, of_pair, opened
 from embedshift.report.numbers import MISSING, about, at_places, count, fixed, with_ends
 from embedshift.statistics.equivalence import Margins, of_recall
 from embedshift.statistics.judged import EQUIVALENT, FOLDS, NOT_EQUIVALENT, NOT_WORSE, NUMBERS, ONE_SIDED, Judged
@@ -68,6 +69,7 @@ class Verdict:
         images: The number of images, or groups, that are judged, drawn by the seed.
         unit: What is counted: image or group.
         available: The number of images, or groups, with vectors of both encoders.
+        searched: The number of vectors in a search.
     """
 
     decision: str
@@ -80,10 +82,11 @@ class Verdict:
     images: int
     unit: str
     available: int
+    searched: int
 
     @property
     def judged(self) -> str:
-        return count(self.images, self.unit, self.available)
+        return f"{count(self.images, self.unit, self.available)}, searched among {self.searched:,},"
 
     def sentence(self) -> str:
         points, limit = in_points(self.margin), f"{100 * self.at_worst:.1f}"
@@ -100,7 +103,9 @@ class Verdict:
         return f"Not decided: {more}. {how[0].upper()}{how[1:]}, new queries {loss}; the margin is {points}."
 
 
-def verdict_of(recall: Judged, names: Sequence[str], kind: str, margin: float, available: int) -> Verdict:
+def verdict_of(
+    recall: Judged, names: Sequence[str], kind: str, margin: float, available: int, searched: int
+) -> Verdict:
     """Judges recall@1 through a map beside old queries, change by change.
 
     It is within the margin if it is so under every change, each at one-sided 95 %; beyond it if it is so under one, at
@@ -127,7 +132,9 @@ def verdict_of(recall: Judged, names: Sequence[str], kind: str, margin: float, a
     at_worst = max(0.0, -min(-1.0 if math.isnan(found.low) else found.low for found in each.values()))
     unit = "group" if recall.is_grouped else "image"
     number = None if decision != UNDECIDED else number
-    return Verdict(decision, kind, lost, names[worst], at_worst, number, margin, recall.groups, unit, available)
+    return Verdict(
+        decision, kind, lost, names[worst], at_worst, number, margin, recall.groups, unit, available, searched
+    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -220,6 +227,7 @@ def upgrade(
     recall_margin: float | None = None,
     groups: Choice | None = None,
     columns: Mapping[str, str] | None = None,
+    gallery: str | Path = "",
 ) -> Upgrade:
     """Says whether queries of a new encoder may search an index of vectors of an old one, and through which map.
 
@@ -234,6 +242,8 @@ def upgrade(
         recall_margin: How much of recall@1 may be lost; None = 0.01.
         groups: Which images are not independent, as for `run`; None = as they are.
         columns: Names of columns of Parquet files, as in `embedshift.from_vectors`.
+        gallery: More vectors of the old index to search among: a study of the old encoder, a Parquet or npy file. The
+            new encoder has no vectors of them, so that deployments with new vectors have no recall.
 
     Returns:
         Tables, the map, and what is decided.
@@ -267,6 +277,8 @@ def upgrade(
     sides = opened(old, columns), opened(new, columns)
     seed = sides[0].reader().info.seed if isinstance(sides[0], Study) else 0
     both = both_of(*sides, seed, groups)
+    if gallery:
+        both = replace(both, gallery=gallery_of(sides[0], both, str(gallery)))
     fitted, found = evaluate(both, cut, margin, seed)
     if isinstance(sides[1], Study):
         encoder = sides[1].reader().info.encoder
@@ -278,9 +290,10 @@ def upgrade(
     if out is not None:
         fitted.save(out)
     available = int(both.groups.max()) + 1
-    verdict = verdict_of(found.recall, [*dict.fromkeys(both.names)], found.kind.name, margin, available)
+    searched = round(float(np.mean([len(images) for images in both.judged]))) + len(both.gallery)
+    verdict = verdict_of(found.recall, [*dict.fromkeys(both.names)], found.kind.name, margin, available, searched)
     curve = _curve_table(found.curve)
-    lines = tuple(sentences(verdict, found, curve, both.new.shape[2], cut))
+    lines = tuple(sentences(verdict, found, curve, both.new.shape[2], cut, has_gallery=bool(gallery)))
     return Upgrade(found.table, found.thresholds, curve, found.calibration, fitted, verdict, lines)
 
 
@@ -307,19 +320,13 @@ def _curve_table(curve: Mapping[int, Judged]) -> pl.DataFrame:
     return pl.DataFrame(rows, CURVE, orient="row").fill_nan(None)
 
 
-def sentences(verdict: Verdict, found: Evaluated, curve: pl.DataFrame, dim: int, cut: Cut) -> Iterator[str]:
+def sentences(
+    verdict: Verdict, found: Evaluated, curve: pl.DataFrame, dim: int, cut: Cut, *, has_gallery: bool = False
+) -> Iterator[str]:
     """Yields the verdict, what re-encoding gives, what more images would, thresholds, and warnings."""
     yield verdict.sentence()
     means = found.table.filter(augmentation=ALL, metric="recall@1").rows_by_key("deployment", named=True, unique=True)
-    gain, low, high = (100 * means[NEW][name] for name in ("difference", "difference_low", "difference_high"))
-    number, ends = at_places(gain, low, high, 1)
-    old, bridge, half, new = (means[name]["value"] for name in (OLD, BRIDGE, [*MIXED][1], NEW))
-    yield (
-        f"Over all changes old queries find {old:.3f} in the old index, new ones {bridge:.3f}, {half:.3f} where half "
-        f"of it is new, and {new:.3f} after re-encoding ({number} points [{ends}])."
-    )
-    if high < 0:
-        yield "Warning: after re-encoding the new encoder finds less than the old one finds now: keep the old one."
+    yield from _over_all(means, has_gallery=has_gallery)
     if verdict.decision != AS_THEY_ARE:
         yield _more_images(curve, verdict.margin)
     for row in found.thresholds.drop_nulls("carried").filter(deployment=NEW).iter_rows(named=True):
@@ -345,6 +352,20 @@ def sentences(verdict: Verdict, found: Evaluated, curve: pl.DataFrame, dim: int,
         )
 
 
+def _over_all(means: Mapping[Any, Json], *, has_gallery: bool) -> Iterator[str]:
+    old, bridge, half, new = (means[name]["value"] for name in (OLD, BRIDGE, [*MIXED][1], NEW))
+    words = f"Over all changes old queries find {old:.3f} in the old index, new ones {bridge:.3f}"
+    if has_gallery:
+        yield f"{words}. The gallery has no vectors of the new encoder: leave it out to see what re-encoding finds."
+        return
+    gain, low, high = (100 * means[NEW][name] for name in ("difference", "difference_low", "difference_high"))
+    number, ends = at_places(gain, low, high, 1)
+    yield f"{words}, {half:.3f} where half of it is new, and {new:.3f} after re-encoding ({number} points [{ends}])."
+    if high < 0:
+        yield "Warning: after re-encoding the new encoder finds less than the old one finds now: keep the old one."
+    yield "Losses rise with the size of the index: give vectors of it as `gallery`."
+
+
 def _more_images(curve: pl.DataFrame, margin: float) -> str:
     *_, last = curve.iter_rows(named=True)
     numbers = ", ".join(f"{value:.3f} with {images:,}" for images, value in curve.select("images", "value").iter_rows())
@@ -362,15 +383,17 @@ def deployment_cells(found: Upgrade) -> Iterator[list[str]]:
     for (name,), rows in found.table.group_by("deployment", maintain_order=True):
         whole = rows.filter(augmentation=ALL).rows_by_key("metric", named=True, unique=True)
         changes = rows.filter(pl.col("augmentation") != ALL, metric="recall@1").drop_nulls("difference")
-        worst = changes.sort("difference", maintain_order=True).row(0, named=True)
+        worst = next(changes.sort("difference", maintain_order=True).iter_rows(named=True), None)
         recall = whole["recall@1"]
         numbers: list[Any] = [whole[metric]["value"] for metric in ("matched@0.001", "neighbours@10")]
         rates = [whole[metric]["value"] for metric in ("false_matches", "false_matches@carried")]
-        change = fixed(100 * worst["difference"], 1, signed=True)
+        lost = (
+            MISSING if worst is None else f"{fixed(100 * worst['difference'], 1, signed=True)} {worst['augmentation']}"
+        )
         yield [
             str(name),
-            with_ends(recall["value"], recall["ci_low"], recall["ci_high"], 3),
-            MISSING if name == OLD else f"{change} {worst['augmentation']}",
+            MISSING if worst is None else with_ends(recall["value"], recall["ci_low"], recall["ci_high"], 3),
+            MISSING if name == OLD else lost,
             *(fixed(number, 3) for number in numbers),
             " → ".join(MISSING if rate is None else f"{rate:.2g}" for rate in rates),
         ]

@@ -11,8 +11,10 @@ import numpy as np
 from embedshift.errors import UsageError
 from embedshift.questions.upgrade.maps import Both
 from embedshift.sources.vectors import VectorGrid, VectorSet
+from embedshift.statistics.vectors import normalised_float32
 from embedshift.statistics.whitening import MOST_DIM
 from embedshift.store.embeddings import grid_of
+from embedshift.store.gallery import Directions, originals
 from embedshift.store.groups import NONE, Choice
 from embedshift.study.paired.studies import PairedStudies, pair_studies
 from embedshift.study.study import Study, load
@@ -66,6 +68,26 @@ def both_of(old: Study | VectorGrid, new: Study | VectorGrid, seed: int, groups:
             where = f"only in {one if only[0] in {*own} else other}"
             raise UsageError(f"{other} has other {word} than {one}: {only[0]!r} is {where}")
     return _joined(first, second, drawn(first.ids, seed), {}, is_grouped=groups is None)
+
+
+def gallery_of(old: Study | VectorGrid, both: Both, path: str) -> np.ndarray:
+    """Returns unit vectors of other images by the old encoder, without those that are judged.
+
+    Raises:
+        UsageError: There are no such vectors, or they have another length.
+    """
+    if isinstance(old, Study):
+        found = originals(old.reader(), path)
+        return normalised_float32(np.asarray(found.gallery.vectors[found.images :]))
+    vectors = np.concatenate([*VectorSet.open(path, named=False).blocks(zeros=False, infinite=False)])
+    if vectors.shape[1] != (dim := both.old.shape[2]):
+        raise UsageError(
+            f"`gallery`: {path}: its vectors have {vectors.shape[1]} numbers, those of the old index {dim}"
+        )
+    is_own = Directions.of([both.old[:, 0]], dim).have(vectors)
+    if is_own.any():
+        log.info("%d images of the gallery are also judged; skipping them in the gallery", int(is_own.sum()))
+    return normalised_float32(vectors[~is_own])
 
 
 def _joined(
