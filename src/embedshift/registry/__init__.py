@@ -8,6 +8,7 @@ files are its parts, which are imported when they are needed:
     tables.py    TABLES    reader → tables
     figures.py             functions decorated with `embedshift.figures.figure`
     section.py   PART      tables → a section of the report, with its template section.html.j2
+    index_parts.py         adds parts of an index to `embedshift.statistics.index_parts.PARTS`
     command.py             `Options` and `command` of a command, which `COMMANDS` lists without loading it
 """
 

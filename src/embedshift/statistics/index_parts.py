@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from embedshift.arrays import Floats
 from embedshift.errors import MissingExtra, UsageError
 from embedshift.registry import Registry
-from embedshift.registry.questions import find_questions
+from embedshift.registry.questions import import_parts
 from embedshift.statistics.vector_layouts import LAYOUTS, ONE, TILES
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.statistics.whitening import ShiftMoments, Whitening, moments_of
@@ -95,7 +95,7 @@ class Part:
     shapes: Mapping[str, str] = field(default_factory=dict)
 
 
-PARTS: Registry[Part] = Registry("part of an index", find_questions)
+PARTS: Registry[Part] = Registry("part of an index", lambda: import_parts("index_parts"))
 
 
 def _map(fitted: Callable[[ShiftMoments], Whitening]) -> Callable[[Training, int], Arrays]:
