@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from embedshift.errors import UsageError
-from embedshift.statistics.vector_layouts import LAYOUTS, as_query, available, in_gallery, needs
+from embedshift.statistics.vector_layouts import as_query, in_gallery
 
 
 def unit(vector):
@@ -38,11 +37,3 @@ def test_means_are_of_unit_vectors_and_leave_out_what_is_missing(world):
         assert np.allclose(as_query(layout, whole, mirrored), both, atol=1e-6)
     assert in_gallery("mirror-query", whole, None) is whole
     assert as_query("tiles", whole, None) is whole
-
-
-def test_layouts_need_their_vectors():
-    assert available(["embedding"]) == ["one"]
-    assert available(["embedding", "tiles"]) == ["one", "tiles", "tiles-mean"]
-    assert available(["embedding", "tiles", "mirrored"]) == list(LAYOUTS)
-    with pytest.raises(UsageError, match="`layout` 'grid': choose one of one, tiles"):
-        needs("grid")

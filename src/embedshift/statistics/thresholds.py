@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from embedshift.arrays import GroupNumbers, Values
 from embedshift.errors import UsageError
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
-from embedshift.statistics.judged import Outcomes, pseudovalues
 from embedshift.statistics.sample import RESAMPLES, group_numbers, weights
 from embedshift.statistics.vectors import normalised
 
@@ -129,46 +128,6 @@ def threshold_at(scores: Values, rate: float, least: int) -> float:
         return float(scores.min())
     refused = -np.partition(-scores, allowed)[allowed]
     return float(scores[scores > refused].min(initial=np.inf))
-
-
-def left_out_thresholds(pairs: ScoredPairs, false_match_rate: float) -> tuple[GroupNumbers, Values]:
-    """Returns the group of each image with a direction, and the threshold without the pairs of each group."""
-    own = group_numbers(pairs.groups, pairs.images)
-    of_rows = own[np.cumsum(pairs.valid) - 1]
-    ends = of_rows[pairs.first], of_rows[pairs.second]
-    counts = np.add(*(np.bincount(end, minlength=own.max(initial=-1) + 1) for end in ends))
-    found = np.full(len(counts), np.nan)
-    top = 4 * allowed_pairs(false_match_rate, len(pairs.cosines)) + 200
-    for group, count in enumerate(counts.tolist()):
-        allowed = allowed_pairs(false_match_rate, len(pairs.cosines) - count)
-        for part in (slice(top), slice(None)):
-            others = pairs.cosines[part][(ends[0][part] != group) & (ends[1][part] != group)]
-            if len(others) > allowed:
-                found[group] = _least_above(others, allowed)
-                break
-    return own, found
-
-
-def matched(cosines: Values, pairs: ScoredPairs, false_match_rate: float) -> Outcomes:
-    """Returns which views `[n, draws, A]` reach the threshold of pairs of their originals, the first of which n are.
-
-    The threshold depends on all images: pseudovalues are of thresholds without each image, or group.
-    """
-    single, least = cosines.astype(np.float32), threshold(pairs, false_match_rate)
-    is_there = ~np.isnan(cosines)
-    hit = np.where(is_there, single >= np.float32(least), np.nan)
-    own, without = left_out_thresholds(pairs, false_match_rate)
-    groups = np.full(len(cosines), -1)
-    rows = np.flatnonzero(pairs.valid)
-    groups[rows[rows < len(groups)]] = own[rows < len(groups)]
-    lost = np.zeros_like(hit)
-    for group, other in enumerate(without.tolist()):
-        inside = groups == group
-        if np.isnan(other) or other == least or not inside.any():
-            continue
-        rise = np.where(is_there, (single >= np.float32(other)) - np.nan_to_num(hit), 0.0)
-        lost[inside] = rise[~inside].sum(axis=0) / inside.sum()
-    return Outcomes(hit, pseudovalues(hit, lost))
 
 
 def resampled_thresholds(pairs: ScoredPairs, false_match_rate: float, seed: int) -> Values:

@@ -4,12 +4,9 @@
 mean. `mirror-mean` averages an image and its mirror image, in gallery and query; `mirror-query` in the query alone.
 """
 
-from collections.abc import Container
-
 import numpy as np
 
 from embedshift.arrays import Floats
-from embedshift.errors import UsageError
 from embedshift.statistics.vectors import normalised
 
 ONE, TILES, TILES_MEAN, MIRROR_MEAN, MIRROR_QUERY = "one", "tiles", "tiles-mean", "mirror-mean", "mirror-query"
@@ -21,22 +18,6 @@ TILE_VECTORS, MIRRORED = "tiles", "mirrored"
 # Which of these a gallery needs, and which a query; the others need the embeddings alone.
 OF_GALLERY = {TILES: TILE_VECTORS, TILES_MEAN: TILE_VECTORS, MIRROR_MEAN: MIRRORED}
 OF_QUERIES = {MIRROR_MEAN: MIRRORED, MIRROR_QUERY: MIRRORED}
-
-
-def needs(layout: str) -> str | None:
-    """Returns the column that a study needs for a layout, beside the embeddings; None if it needs none.
-
-    Raises:
-        UsageError: There is no such layout.
-    """
-    if layout not in LAYOUTS:
-        raise UsageError(f"`layout` {layout!r:.40}: choose one of {', '.join(LAYOUTS)}")
-    return OF_GALLERY.get(layout) or OF_QUERIES.get(layout)
-
-
-def available(columns: Container[str]) -> list[str]:
-    """Returns the layouts for which rows with these columns have the vectors."""
-    return [layout for layout in LAYOUTS if (column := needs(layout)) is None or column in columns]
 
 
 def in_gallery(layout: str, whole: Floats, more: Floats | None) -> Floats:

@@ -20,16 +20,7 @@ from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.sources.vectors import VectorGrid, VectorSet
 from embedshift.statistics.retrieval import TIE, Gallery
-from embedshift.statistics.vector_layouts import (
-    OF_GALLERY,
-    OF_QUERIES,
-    ONE,
-    TILE_VECTORS,
-    TILES,
-    as_query,
-    in_gallery,
-    needs,
-)
+from embedshift.statistics.vector_layouts import OF_GALLERY, ONE, TILE_VECTORS, TILES, in_gallery
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.store.info import is_same_encoder
 from embedshift.store.naming import GALLERY
@@ -91,7 +82,7 @@ def _whole(vectors: Floats) -> Floats:
 
 def originals(reader: Reader, path: str = "", layout: str = ONE) -> Originals:
     """Returns the originals of a study, then the images of a gallery, with the vectors of a layout."""
-    refuse_without(reader, layout, needs(layout))
+    refuse_without(reader, layout)
     rows = reader.rows().filter(pl.col("view") == ORIGINAL)
     images = count = int(rows.select(pl.len()).collect().item())
     blocks, several = _blocks(rows, layout), several_of(reader, layout)
@@ -121,8 +112,9 @@ def originals(reader: Reader, path: str = "", layout: str = ONE) -> Originals:
     return Originals(pl.concat(names), Gallery.of(kept, groups), images)
 
 
-def refuse_without(reader: Reader, layout: str, needed: str | None) -> None:
+def refuse_without(reader: Reader, layout: str) -> None:
     """Refuses a layout whose columns a study lacks."""
+    needed = OF_GALLERY.get(layout)
     if needed is not None and needed not in reader.image_rows.columns:
         raise UsageError(f"{reader.folder}: `layout` {layout} needs a study that was run with `{needed}`")
 
@@ -132,17 +124,6 @@ def several_of(reader: Reader, layout: str) -> int:
     if layout != TILES:
         return 1
     return 1 + int(reader.info.config["tiles"])
-
-
-def query_columns(layout: str) -> list[str]:
-    """Returns the columns of rows from which `queries_of` makes queries."""
-    return ["embedding", *([OF_QUERIES[layout]] if layout in OF_QUERIES else [])]
-
-
-def queries_of(block: pl.DataFrame, layout: str) -> Floats:
-    """Returns one query per row of a block, `[rows, D]`."""
-    mirrored = block[OF_QUERIES[layout]].to_numpy() if layout in OF_QUERIES else None
-    return as_query(layout, block["embedding"].to_numpy(), mirrored)
 
 
 def gallery_columns(layout: str) -> list[str]:
@@ -172,7 +153,7 @@ def _gallery(reader: Reader, path: Path, layout: str) -> tuple[int, int, Blocks]
     other = Reader(path)
     if other.exists():
         _refuse_study(reader, other)
-        refuse_without(other, layout, OF_GALLERY.get(layout))
+        refuse_without(other, layout)
         rows = other.rows().filter(pl.col("view") == ORIGINAL)
         key = "" if other.info.source.get("numbered") else "image_id"
         key = "pixels" if reader.info.has_pixels and other.info.has_pixels else key
