@@ -73,13 +73,16 @@ class _Search:
         """Adds scores with a block `[q, b]`; −inf for what is no result."""
         self.better += _better(found, self.own)
         count = self.scores.shape[1]
+        # Ties with the last result come later, and are none; in a large gallery few vectors are above it.
+        columns = np.flatnonzero((found > self.scores[:, -1:]).any(axis=0))
+        found = found[:, columns]
         if found.shape[1] > count:
             chosen = np.argpartition(-found, count - 1, axis=1)[:, :count]
         else:
             chosen = np.tile(np.arange(found.shape[1]), (len(found), 1))
         values = np.take_along_axis(found, chosen, 1)
         scores = np.hstack([self.scores, values])
-        places = np.hstack([self.places, np.where(np.isneginf(values), -1, start + chosen)])
+        places = np.hstack([self.places, np.where(np.isneginf(values), -1, start + columns[chosen])])
         order = np.lexsort((places, -scores), axis=1)[:, :count]
         self.scores, self.places = (np.take_along_axis(each, order, 1) for each in (scores, places))
 
@@ -214,7 +217,9 @@ def _found(
             stands_for = index.stands_for(_moved_once(index, block, moved))
             level = index.level_of_base(stands_for)
             for each in searches[name]:
-                found = each.asked @ stands_for.T - level - each.level[:, None]
+                found = each.asked @ stands_for.T
+                if index.is_normalised:
+                    found = found - level - each.level[:, None]
                 found[:, is_none] = -np.inf
                 if start == 0:
                     found[gallery.mates] = -np.inf
