@@ -36,7 +36,7 @@ from embedshift.statistics.equivalence import RECALL
 from embedshift.statistics.index import SearchIndex
 from embedshift.statistics.index_parts import FLOAT32, parse
 from embedshift.statistics.intervals import clopper_pearson
-from embedshift.statistics.judged import Judged, Outcomes, Split, judge
+from embedshift.statistics.judged import BEYOND, Judged, Outcomes, Split, judge
 from embedshift.statistics.vectors import normalised_float32
 
 COMPOSITIONS = ("whiten+binary", "whiten+int8", "whiten+pca-1/4")
@@ -272,10 +272,10 @@ def measured(folder: Path, gallery: Path, indexes: Sequence[str] | None) -> None
         gain = with_ends(100 * value, 100 * low, 100 * high, 1, signed=True)
         matched = next(value for name, value in each.others.items() if name.startswith("matched@"))
         lost = f"{100 * each.lost:.1f}", each.worst if each.lost else "-"
+        needed = "-" if each.outcome == BEYOND or not each.images_needed else f"{each.images_needed:,}"
         print_row(
             each.name, f"{each.searched:,.0f}", with_ends(*each.recall, 3), gain,
-            "-" if matched is None else f"{matched:.3f}", *lost, each.outcome or "-",
-            f"{each.images_needed:,}" if each.images_needed else "-",
+            "-" if matched is None else f"{matched:.3f}", *lost, each.outcome or "-", needed,
         )  # fmt: skip
     print("", *found.sentences(), sep="\n")
 
