@@ -1,6 +1,7 @@
 """Which index is recommended: never one by luck, and of those that lose little the smallest."""
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import stats
 
@@ -188,6 +189,27 @@ def test_rows_say_what_is_recommended_of_its_index_and_what_the_outcome_of_a_cha
     of_change = rows.filter(index="binary", augmentation="crop").row(0, named=True)
     assert (of_change["value"], of_change["difference"]) == pytest.approx((0.8 - 90 / 400, -90 / 400))
     assert (of_change["bytes_searched"], of_change["gallery"], of_change["n"]) == (8, 1_000, 400)
+
+
+def test_so_many_images_as_are_said_to_be_needed_show_an_index_beside_twenty_others():
+    """One that loses nothing: 267 would do for it alone, and one fewer than needed are too few."""
+
+    def rows(count):
+        base = np.arange(count)[:, None] % 10 < [9, 8]
+        finds = {FLOAT32: base, **{name: lost(base, 90, 0) for name in TWENTY}, "int8": base}
+        found = rows_of({name: tried_of(name, each) for name, each in finds.items()}, NAMES, None, 0.01, 0)
+        return found.filter(pl.col("index") == "int8", pl.col("augmentation") != "all")
+
+    few = rows(200)
+    assert few["outcome"].to_list() == ["undecided"] * 2
+    needed = few["needed"][0]
+    assert few["needed"].to_list() == [needed] * 2
+    assert needed == pytest.approx(99 * stats.norm.isf(0.05 / 21) ** 2, abs=1)
+    assert rows(300)["outcome"].to_list() == [WITHIN] * 2, "alone"
+    assert rows(300)["needed"].to_list() == [needed] * 2, "not yet beside others"
+    assert not rows(needed - 1)["recommended"].any()
+    assert rows(needed)["recommended"].all()
+    assert rows(needed)["needed"].to_list() == [None] * 2
 
 
 def test_groups_of_equal_images_say_less():

@@ -26,8 +26,6 @@ from embedshift.statistics.sample import Estimates
 from embedshift.statistics.shift_ratios import t_interval
 
 RELATIVE_SHIFT, RECALL = "relative_shift", "recall@1"
-# The half-width in standard errors of an interval each of whose ends holds at 95 %.
-_Z = float(ndtri((1 + ONE_SIDED) / 2))
 
 
 @dataclass(frozen=True)
@@ -111,13 +109,13 @@ def of_interval(metric: str, value: float, low: float, high: float, groups: int,
     return Equivalence(metric, value, low, high, outcome, margins.within(metric), groups, needed)
 
 
-def of_recall(judged: Judged, margins: Margins, *, is_same: bool = False) -> Equivalence:
+def of_recall(judged: Judged, margins: Margins, *, is_same: bool = False, level: float = ONE_SIDED) -> Equivalence:
     """Judges the difference in recall of one number of a judged alternative; that of equal rows is certainly 0."""
     margin = margins.recall
     assert margin is not None
 
     def outcome_of(images: int | None = None) -> tuple[str, float, float]:
-        low, high = (0.0, 0.0) if is_same else (end.item() for end in judged.interval(ONE_SIDED, images))
+        low, high = (0.0, 0.0) if is_same else (end.item() for end in judged.interval(level, images))
         return verdict(low, high, margin, gains_count=False), low, high
 
     outcome, low, high = outcome_of()
@@ -125,8 +123,9 @@ def of_recall(judged: Judged, margins: Margins, *, is_same: bool = False) -> Equ
     if math.isnan(low):
         needed = LEAST_IMAGES
     elif outcome == UNDECIDED and abs(value + margin) > 1e-12:
+        z = float(ndtri((1 + level) / 2))
         needed = images_to_decide(
-            lambda images: outcome_of(images)[0] != UNDECIDED, judged.groups, _Z, is_certain=not value
+            lambda images: outcome_of(images)[0] != UNDECIDED, judged.groups, z, is_certain=not value
         )
     unit = "groups" if judged.is_grouped else "images"
     return Equivalence(RECALL, value, low, high, outcome, margins.within(RECALL), judged.groups, needed, unit, p)

@@ -179,7 +179,8 @@ class SearchIndex:
         is_there = unit.any(axis=1, keepdims=True)
         for named, arrays in zip(self.parts, self.arrays, strict=True):
             if named.part.place < CODE:
-                unit = np.asarray(named.part.encode(arrays, unit), np.float32) * is_there
+                unit = np.asarray(named.part.encode(arrays, unit), np.float32)
+                unit = unit if is_there.all() else unit * is_there
         return unit
 
     def stands_for(self, moved: Floats, *, rescored: bool = False) -> Floats:

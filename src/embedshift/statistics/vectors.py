@@ -52,7 +52,7 @@ def normalised_float32(vectors: Floats | Values) -> Floats:
     with np.errstate(invalid="ignore"):
         scaled = vectors / np.where(largest == 0, 1, largest)
         lengths = np.linalg.norm(scaled, axis=-1, keepdims=True)
-        return (scaled / np.where(lengths == 0, 1, lengths)).astype(np.float32)
+        return (scaled / np.where(lengths == 0, 1, lengths)).astype(np.float32, copy=False)
 
 
 @functools.cache

@@ -88,7 +88,8 @@ class _Kept:
 
     def scores(self, asked: Floats) -> Floats:
         """Returns the best score of each image for queries `[q, d]`, `[q, b]`."""
-        found = asked @ self.vectors.reshape(-1, self.vectors.shape[2]).T - self.level.ravel()
+        found = asked @ self.vectors.reshape(-1, self.vectors.shape[2]).T
+        found = found - self.level.ravel() if self.level.any() else found
         return found if self.level.shape[1] == 1 else found.reshape(len(asked), *self.level.shape).max(axis=2)
 
     def of_own(self, asked: Floats) -> Floats:
@@ -118,13 +119,16 @@ class _Search:
         """Adds scores with a block `[q, b]`; −inf for what is no result."""
         self.better += _better(found, self.own)
         count = self.scores.shape[1]
+        # Ties with the last result come later, and are none; in a large gallery few vectors are above it.
+        columns = np.flatnonzero((found > self.scores[:, -1:]).any(axis=0))
+        found = found[:, columns]
         if found.shape[1] > count:
             chosen = np.argpartition(-found, count - 1, axis=1)[:, :count]
         else:
             chosen = np.tile(np.arange(found.shape[1]), (len(found), 1))
         values = np.take_along_axis(found, chosen, 1)
         scores = np.hstack([self.scores, values])
-        places = np.hstack([self.places, np.where(np.isneginf(values), -1, start + chosen)])
+        places = np.hstack([self.places, np.where(np.isneginf(values), -1, start + columns[chosen])])
         order = np.lexsort((places, -scores), axis=1)[:, :count]
         self.scores, self.places = (np.take_along_axis(each, order, 1) for each in (scores, places))
 
@@ -284,7 +288,9 @@ def _found(
                 structures[name].add(kept.vectors[:, 0], start, is_none)
                 continue
             for each in searches[name]:
-                found = kept.scores(each.asked) - each.level[:, None]
+                found = kept.scores(each.asked)
+                if index.is_normalised:
+                    found = found - each.level[:, None]
                 found[:, is_none] = -np.inf
                 if start == 0:
                     found[gallery.mates] = -np.inf

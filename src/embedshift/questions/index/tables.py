@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,7 +132,7 @@ def rows_of(
     rows = [
         (name, *row, name == best)
         for name, found in tried.items()
-        for row in _rows(found, judged[name], [*augmentations, ALL], Margins(recall=margin), is_base=name == FLOAT32)
+        for row in _rows(found, judged[name], [*augmentations, ALL], Margins(recall=margin), level=level_of(judged))
     ]
     return pl.DataFrame(rows, SCHEMA, orient="row").fill_nan(None)
 
@@ -153,8 +153,9 @@ def tolerances(table: pl.DataFrame, families: Sequence[MeasuredFamily]) -> pl.Da
 
 
 def _rows(
-    found: Tried, judged: Mapping[str, Judged], augmentations: Sequence[str], margins: Margins, *, is_base: bool
+    found: Tried, judged: Mapping[str, Judged], augmentations: Sequence[str], margins: Margins, *, level: float
 ) -> Iterator[tuple[object, ...]]:
+    is_base = found.index.name == FLOAT32
     for metric, each in judged.items():
         none = [np.zeros_like(each.value)] * 3
         numbers = [each.value, *each.own_interval(), *(none if is_base else (each.difference, *each.interval()))]
@@ -163,19 +164,26 @@ def _rows(
             values = [float(number[place]) if n else np.nan for number in numbers]
             outcome, needed = None, None
             if metric == RECALL and n and not is_base:
-                outcome, needed = outcome_of(each.only(place), margins)
+                outcome, needed = outcome_of(each.only(place), margins, level)
             yield name, metric, found.searched, n, *found.sizes, *values, outcome, needed
 
 
-def outcome_of(judged: Judged, margins: Margins) -> tuple[str, int | None]:
-    """Returns what a difference in recall says of the margin, and about how many images would decide."""
+def outcome_of(judged: Judged, margins: Margins, level: float = ONE_SIDED) -> tuple[str, int | None]:
+    """Returns what a difference in recall says of the margin, and about how many images would decide.
+
+    The outcome has one-sided ends at 95 %, as a row alone. The images are those of a recommendation, at its level.
+    """
     assert margins.recall is not None
-    equivalence = of_recall(judged, margins)
-    if equivalence.outcome in (EQUIVALENT, NOT_WORSE):
-        return WITHIN, None
-    low, high = (end.item() for end in judged.interval())
-    outcome = decide((low, high), margins.recall)
-    return outcome, None if outcome == BEYOND else equivalence.needed
+    outcome, needed = WITHIN, of_recall(judged, margins, level=level).needed
+    if of_recall(judged, margins).outcome not in (EQUIVALENT, NOT_WORSE):
+        low, high = (end.item() for end in judged.interval())
+        outcome = decide((low, high), margins.recall)
+    return outcome, None if outcome == BEYOND else needed
+
+
+def level_of(tried: Collection[str]) -> float:
+    """Returns the level at which the best of several alternatives is within a margin (Bonferroni); one is float32."""
+    return 1 - (1 - ONE_SIDED) / max(1, len(tried) - 1)
 
 
 def finds_too_little(low: float, margin: float, gallery: int) -> bool:
@@ -194,8 +202,7 @@ def recommended(
     others = [name for name in judged if name != FLOAT32]
     if not others or finds_too_little(judged[FLOAT32].own_interval()[0][-1], margin, tried[FLOAT32].searched):
         return None
-    level = 1 - (1 - ONE_SIDED) / len(others)
-    within = []
+    level, within = level_of(judged), []
     for name in others:
         ends = zip(*judged[name].interval(level), judged[name].n, strict=True)
         if all(decide((low, high), margin) == WITHIN for low, high, n in [*ends][: len(augmentations)] if n):

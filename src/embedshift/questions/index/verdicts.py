@@ -41,7 +41,7 @@ class IndexVerdict:
         lost: The largest loss of recall@1, under the change `worst`.
         worst: The change that loses most.
         outcome: The worst outcome of any change: within, worse, beyond or undecided; "" for float32.
-        needed: Change → about how many images, or groups, would decide; None = no number would.
+        needed: Change → about how many images, or groups, would decide as a recommendation does; None = no number.
         others: Means of other metrics over all changes.
         recommended: Whether it is recommended.
     """
@@ -74,7 +74,7 @@ def verdicts(table: pl.DataFrame) -> list[IndexVerdict]:
             continue
         worst = changes.sort("difference", maintain_order=True).row(0, named=True)
         outcomes = set(changes["outcome"].drop_nulls())
-        undecided = changes.filter(pl.col("outcome").is_in([UNDECIDED, WORSE]))
+        undecided = changes.filter(pl.col("outcome").is_in([UNDECIDED, WORSE]) | pl.col("needed").is_not_null())
         recall = whole[RECALL]
         found.append(
             IndexVerdict(
