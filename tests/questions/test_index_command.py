@@ -59,7 +59,7 @@ def test_the_command_says_what_is_recommended_and_writes_it(study, tmp_path):
     found = json.loads(call("index", study.folder, "int8", "float16", *margin, "--out", file, "--json").stdout)
     assert found["recommended"] == "int8"
     assert found["sentences"][0].startswith(
-        "Recommended: int8, 32 bytes a vector to search in place of 128: within 20 p"
+        "Recommended: int8, 32 bytes an image to search in place of 128: within 20 p"
     )
     index = embedshift.SearchIndex.load(file)
     assert (index.name, index.dim) == ("int8", DIM)

@@ -26,7 +26,7 @@ class Choices:
 
 
 SENTENCE = "Which index may a store keep?"
-FIGURES = {"index": ("32", "Bytes of a vector and what a search misses")}
+FIGURES = {"index": ("32", "Bytes of an image and what a search misses")}
 QUESTIONS.add("index", Question(__name__, SENTENCE, order=18, choices=Choices, figures=FIGURES))
 
 COMMAND = (

@@ -1,4 +1,4 @@
-"""Figure 32: bytes of a vector against what a search misses, with the frontier."""
+"""Figure 32: bytes of an image against what a search misses, with the frontier."""
 
 from matplotlib.figure import Figure
 
@@ -40,7 +40,7 @@ def index(data: FigureInput, title: str) -> Figure:
     axes.set_xscale("log", base=2)
     axes.set_ylim(bottom=0)
     axes.grid(color=FAINT)
-    axes.set_xlabel("bytes of a vector that a search reads")
+    axes.set_xlabel("bytes of an image that a search reads")
     axes.set_ylabel("missed (1 − recall@1)")
     if order:
         drawn.legend(loc="outside right upper")

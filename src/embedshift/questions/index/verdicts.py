@@ -144,7 +144,7 @@ class IndexAnswer:
         base, others = self.verdicts[0], [each for each in self.verdicts if each.name != FLOAT32]
         points, best = self.margin_in_words, self.recommended
         if best is not None:
-            size = f"{best.searched:,.0f} bytes a vector to search in place of {base.searched:,.0f}"
+            size = f"{best.searched:,.0f} bytes an image to search in place of {base.searched:,.0f}"
             return f"Recommended: {best.name}, {size}: within {points} under every change; {_gain(best)}."
         if finds_too_little(base.recall[1], self.margin, self.gallery):
             return f"Nothing is recommended: float32 finds {fixed(base.recall[0], 3)}, so that no loss could show."
