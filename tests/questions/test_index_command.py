@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import embedshift
 from embedshift.cli import app
 from embedshift.errors import UsageError
+from support.command import untouched_logging
 from support.overlap import overlaps
 
 pytestmark = pytest.mark.slow
@@ -23,7 +24,8 @@ COLUMNS = (
 
 
 def call(*words):
-    done = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
+    with untouched_logging():
+        done = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done
 

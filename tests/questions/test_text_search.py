@@ -62,15 +62,13 @@ def test_ranks_by_a_slow_loop_with_ties_and_what_has_no_direction(step, groups):
     assert len(np.unique(found)) > 5
 
 
-def test_what_float32_cannot_tell_apart_is_told_apart():
+@pytest.mark.parametrize(("apart", "is_tie"), [(1e-8, True), (3e-6, False)])
+def test_cosines_within_a_millionth_are_ties(apart, is_tie):
     start, aside = np.eye(2, 64)
-    near = start + 5e-6 * np.arange(1, 31)[:, None] * aside  # cosines 1 - 1.25e-11 k^2
-    gallery = RNG.permutation(near)[:, None]
-    single = (gallery[:, 0] / np.linalg.norm(gallery[:, 0], axis=-1, keepdims=True)).astype(np.float32) @ start
-    assert len(np.unique(single)) == 1
-    found = ranks_of(np.tile(start, (30, 1)), np.arange(30), gallery, 8)
-    assert sorted(found.ravel()) == list(range(1, 31))
-    np.testing.assert_array_equal(found.ravel(), 1 + gallery[:, 0, 1].argsort().argsort())
+    order = RNG.permutation(30)
+    gallery = start + np.sqrt(2 * apart * order)[:, None] * aside  # cosines about 1 - apart * order
+    found = ranks_of(np.tile(start, (30, 1)), np.arange(30), gallery[:, None], 8)
+    np.testing.assert_array_equal(found.ravel(), np.full(30, 30) if is_tie else 1 + order)
 
 
 # The table, of a study that was measured.

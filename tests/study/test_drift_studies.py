@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import embedshift
 from embedshift.cli import app
 from embedshift.errors import UsageError
+from support.command import untouched_logging
 from support.models import pictures
 
 COLUMNS = (
@@ -43,7 +44,8 @@ def file(tmp_path_factory):
 
 
 def invoke(*words):
-    return CliRunner().invoke(app, ["drift", *map(str, words)], catch_exceptions=False)
+    with untouched_logging():
+        return CliRunner().invoke(app, ["drift", *map(str, words)], catch_exceptions=False)
 
 
 def test_days_of_a_file_are_batches_and_the_change_is_named(study, file):
