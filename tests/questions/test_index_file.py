@@ -8,7 +8,7 @@ import pytest
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.statistics.index import SearchIndex, fit_index
+from embedshift.statistics.index import SearchIndex, fitted_index
 from embedshift.statistics.index_parts import Training, default_indexes
 from embedshift.statistics.linear_map import LinearMap
 from embedshift.statistics.vectors import normalised_float32
@@ -31,7 +31,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", first_only(NAMES))
 def test_an_index_that_is_read_makes_what_the_written_one_makes(name, tmp_path):
-    made = fit_index(name, TRAINING)
+    made = fitted_index(name, TRAINING)
     made = SearchIndex(name, DIM, made.arrays, made.background, "0123abc", "cls", "9.9.9")
     made.save(tmp_path / "a.index")
     read = SearchIndex.load(tmp_path / "a.index")
@@ -68,12 +68,12 @@ def test_a_map_of_an_earlier_version_is_read(earlier, now, tmp_path):
 
 
 MANY = Training(normalised_float32(RNG.normal(size=(300, DIM))), np.zeros((300, 0, DIM), np.float32))
-CENTROIDS = fit_index("pq-4", MANY).arrays[0]["centroids"]
+CENTROIDS = fitted_index("pq-4", MANY).arrays[0]["centroids"]
 
 
 def contents(name="whiten+int8+normalised", training=TRAINING, **changed):
     """What a file holds; None = without."""
-    made = fit_index(name, training)
+    made = fitted_index(name, training)
     arrays = {f"{place}.{key}": each for place, part in enumerate(made.arrays) for key, each in part.items()}
     if made.background is not None:
         arrays["background"] = made.background
@@ -86,18 +86,18 @@ def written(**changed):
 
 
 def cut(path):
-    fit_index("whiten", TRAINING).save(path)
+    fitted_index("whiten", TRAINING).save(path)
     path.write_bytes(path.read_bytes()[:-100])
 
 
 def cut_in_the_middle(path):
-    fit_index("whiten", TRAINING).save(path)
+    fitted_index("whiten", TRAINING).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
 
 
 def flipped(path):
-    fit_index("whiten", TRAINING).save(path)
+    fitted_index("whiten", TRAINING).save(path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 255
     path.write_bytes(bytes(content))
@@ -190,9 +190,9 @@ def test_no_such_file_is_said(tmp_path):
 
 def test_an_index_of_a_structure_is_the_one_without_it(tmp_path):
     """The store builds it."""
-    plain = fit_index("whiten+int8", TRAINING)
+    plain = fitted_index("whiten+int8", TRAINING)
     for structure in ("hnsw", "ivf"):
-        made = fit_index(f"whiten+int8+{structure}", TRAINING)
+        made = fitted_index(f"whiten+int8+{structure}", TRAINING)
         made.save(tmp_path / "a.index")
         read = SearchIndex.load(tmp_path / "a.index")
         assert (read.name, read.structure) == (f"whiten+int8+{structure}", structure)
@@ -203,10 +203,10 @@ def test_an_index_of_a_structure_is_the_one_without_it(tmp_path):
 
 def test_a_map_of_a_file_is_part_of_an_index_by_its_own_name(tmp_path):
     """It is applied as it is, and what comes after is fitted to what it makes."""
-    first = fit_index("whiten+pca-1/4", TRAINING)
+    first = fitted_index("whiten+pca-1/4", TRAINING)
     first.save(tmp_path / "map.npz")
     other = Training(normalised_float32(RNG.normal(size=(50, DIM))), np.zeros((50, 0, DIM), np.float32))
-    index = fit_index(f"map:{tmp_path / 'map.npz'}+int8", other)
+    index = fitted_index(f"map:{tmp_path / 'map.npz'}+int8", other)
     assert (index.name, index.dim_kept) == ("whiten+pca-1/4+int8", 4)
     moved = first.base(other.originals)
     low, step = moved.min(axis=0), np.ptp(moved, axis=0) / 255
@@ -224,22 +224,22 @@ def test_a_map_of_a_file_is_part_of_an_index_by_its_own_name(tmp_path):
     ],
 )
 def test_a_file_that_is_no_map_alone_is_no_part(name, words, tmp_path):
-    fit_index(name, TRAINING).save(tmp_path / "a.npz")
+    fitted_index(name, TRAINING).save(tmp_path / "a.npz")
     with pytest.raises(UsageError, match=re.escape(f"{tmp_path / 'a.npz'}: {words}")):
-        fit_index(f"map:{tmp_path / 'a.npz'}+binary", TRAINING)
+        fitted_index(f"map:{tmp_path / 'a.npz'}+binary", TRAINING)
 
 
 def test_a_map_of_vectors_of_another_length_is_no_part(tmp_path):
-    fit_index("centred", TRAINING).save(tmp_path / "a.npz")
+    fitted_index("centred", TRAINING).save(tmp_path / "a.npz")
     wide = Training(np.ones((20, 20), np.float32), np.ones((20, 1, 20), np.float32))
     with pytest.raises(UsageError, match="for vectors of 16 numbers; these have 20"):
-        fit_index(f"map:{tmp_path / 'a.npz'}", wide)
+        fitted_index(f"map:{tmp_path / 'a.npz'}", wide)
     with pytest.raises(UsageError, match="no such file"):
-        fit_index("map:none.npz", TRAINING)
+        fitted_index("map:none.npz", TRAINING)
 
 
 def test_vectors_of_another_length_are_refused():
-    index = fit_index("int8", TRAINING)
+    index = fitted_index("int8", TRAINING)
     for shape in ((3, DIM + 1), (DIM,), (2, 3, DIM)):
         for function in (index.base, index.query):
             with pytest.raises(UsageError, match=rf"give vectors \[n, {DIM}\], as the index was fitted to; not"):
@@ -250,5 +250,5 @@ def test_an_index_does_not_replace_a_folder_or_a_file_of_a_study(tmp_path):
     (tmp_path / "study.json").write_text("{}")
     for name, words in (("study.json", "belongs to the study"), ("missing/a.index", "cannot be written")):
         with pytest.raises(UsageError, match=words):
-            fit_index("int8", TRAINING).save(tmp_path / name)
+            fitted_index("int8", TRAINING).save(tmp_path / name)
     assert (tmp_path / "study.json").read_text() == "{}"

@@ -11,7 +11,7 @@ from sentence_transformers.util.quantization import quantize_embeddings
 from sklearn.decomposition import PCA
 
 from embedshift.errors import MissingExtra, UsageError
-from embedshift.statistics.index import Fits, SearchIndex, fit_index
+from embedshift.statistics.index import Fits, SearchIndex, fitted_index
 from embedshift.statistics.index_parts import PARTS, Training, default_indexes, parse, uses_views
 from embedshift.statistics.vectors import normalised_float32
 
@@ -41,7 +41,7 @@ GIVEN = drawn(300, seed=1, spread=2.5)
 def test_int8_is_that_of_sentence_transformers_in_and_out_of_range():
     fitted_to = training()
     ranges = np.stack([fitted_to.originals.min(axis=0), fitted_to.originals.max(axis=0)])
-    made = fit_index("int8", fitted_to).base(GIVEN)
+    made = fitted_index("int8", fitted_to).base(GIVEN)
     np.testing.assert_array_equal(made, quantize_embeddings(GIVEN, "int8", ranges=ranges))
     assert made.dtype == np.int8
     assert {-128, 127} <= set(made.ravel().tolist())
@@ -54,29 +54,29 @@ def test_a_constant_dimension_is_that_of_sentence_transformers():
     constant = training()
     constant.originals[:, 2] = 0.25
     expected = quantize_embeddings(GIVEN, "int8", calibration_embeddings=constant.originals)
-    np.testing.assert_array_equal(fit_index("int8", constant).base(GIVEN), expected)
+    np.testing.assert_array_equal(fitted_index("int8", constant).base(GIVEN), expected)
 
 
 def test_int8_stands_for_the_middle_of_its_step():
-    index = fit_index("int8", training())
+    index = fitted_index("int8", training())
     low, high = training().originals.min(axis=0), training().originals.max(axis=0)
     away = np.abs(index.stands_for(GIVEN) - np.clip(GIVEN, low, high))
     assert (away <= (high - low) / 255 * 0.51 + 1e-7).all()
 
 
 def test_binary_is_that_of_sentence_transformers_and_queries_stay_as_they_are():
-    index = fit_index("binary", training())
+    index = fitted_index("binary", training())
     np.testing.assert_array_equal(index.base(GIVEN), quantize_embeddings(GIVEN, "ubinary"))
     np.testing.assert_allclose(index.query(GIVEN), GIVEN, atol=1e-6)
     expected = GIVEN[:9].astype(np.float64) @ np.where(GIVEN > 0, 1.0, -1.0).T
     np.testing.assert_allclose(index.scores(index.query(GIVEN[:9]), index.base(GIVEN)), expected, atol=1e-5)
     mean = training().originals.mean(axis=0)
-    centred = fit_index("centred+binary", training()).base(GIVEN)
+    centred = fitted_index("centred+binary", training()).base(GIVEN)
     np.testing.assert_array_equal(centred, quantize_embeddings(GIVEN - mean, "ubinary"))
 
 
 def test_binary_hamming_scores_are_dimensions_less_twice_the_hamming_distance():
-    index = fit_index("binary-hamming", training())
+    index = fitted_index("binary-hamming", training())
     bits, asked = index.base(GIVEN), GIVEN[:40] + 0.1
     scores = index.scores(index.query(asked), bits)
     differing = np.unpackbits(quantize_embeddings(normalised_float32(asked), "ubinary")[:, None] ^ bits, axis=2)
@@ -84,7 +84,7 @@ def test_binary_hamming_scores_are_dimensions_less_twice_the_hamming_distance():
 
 
 def test_binary_reads_the_bits_of_a_number_of_dimensions_that_is_no_multiple_of_eight():
-    index = fit_index("first-13+binary-hamming", training())
+    index = fitted_index("first-13+binary-hamming", training())
     stored = index.base(GIVEN)
     assert (stored.shape[1], index.bytes_searched) == (2, 2)
     own = index.scores(index.query(GIVEN), stored).diagonal()
@@ -100,7 +100,7 @@ def given_to_faiss(size):
 
 @pytest.mark.parametrize("size", [4, 12])
 def test_pq_has_the_codes_and_vectors_of_faiss(size):
-    quantizer, index = given_to_faiss(size), fit_index(f"pq-{size}", training(300))
+    quantizer, index = given_to_faiss(size), fitted_index(f"pq-{size}", training(300))
     codes, theirs = index.base(GIVEN), quantizer.compute_codes(GIVEN)
     np.testing.assert_array_equal(codes, theirs)
     assert (codes.dtype, codes.shape) == (np.uint8, (300, size))
@@ -109,38 +109,40 @@ def test_pq_has_the_codes_and_vectors_of_faiss(size):
 
 
 def test_pq_after_a_map_is_trained_on_mapped_vectors():
-    moved = fit_index("centred", training(300)).base(training(300).originals)
+    moved = fitted_index("centred", training(300)).base(training(300).originals)
     quantizer = faiss.ProductQuantizer(DIM, 6, 8)
     quantizer.cp.min_points_per_centroid = 1
     quantizer.train(moved)
-    given = fit_index("centred", training(300)).base(GIVEN)
-    np.testing.assert_array_equal(fit_index("centred+pq-6", training(300)).base(GIVEN), quantizer.compute_codes(given))
+    given = fitted_index("centred", training(300)).base(GIVEN)
+    np.testing.assert_array_equal(
+        fitted_index("centred+pq-6", training(300)).base(GIVEN), quantizer.compute_codes(given)
+    )
 
 
 def test_pq_needs_faiss_to_be_fitted_but_not_to_be_read(monkeypatch, tmp_path):
-    index = fit_index("pq-6", training(300))
+    index = fitted_index("pq-6", training(300))
     index.save(tmp_path / "a.npz")
     monkeypatch.setitem(sys.modules, "faiss", None)
     read = SearchIndex.load(tmp_path / "a.npz")
     np.testing.assert_array_equal(read.base(GIVEN), index.base(GIVEN))
     with pytest.raises(MissingExtra, match=r"the index part pq-N needs the extra 'search'"):
-        fit_index("pq-6", training(300))
+        fitted_index("pq-6", training(300))
 
 
 def test_float16_and_first_are_those_of_numpy():
-    np.testing.assert_array_equal(fit_index("float16", training()).base(GIVEN), GIVEN.astype(np.float16))
+    np.testing.assert_array_equal(fitted_index("float16", training()).base(GIVEN), GIVEN.astype(np.float16))
     first = GIVEN[:, :6].astype(np.float64)
     first /= np.linalg.norm(first, axis=1, keepdims=True)
     for name in ("first-6", "first-1/4"):
-        np.testing.assert_allclose(fit_index(name, training()).base(GIVEN), first, atol=1e-6)
+        np.testing.assert_allclose(fitted_index(name, training()).base(GIVEN), first, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["pca-5", "pca-1/4", "whiten+pca-7"])
 def test_pca_is_that_of_scikit_learn_up_to_the_sign(name):
-    index, size = fit_index(name, training()), 6 if "1/4" in name else int(name[-1])
+    index, size = fitted_index(name, training()), 6 if "1/4" in name else int(name[-1])
     start = (training().originals, GIVEN)
     if name.startswith("whiten"):
-        start = tuple(fit_index("whiten", training()).base(each) for each in start)
+        start = tuple(fitted_index("whiten", training()).base(each) for each in start)
     theirs = PCA(size, svd_solver="full").fit(start[0].astype(np.float64)).transform(start[1])
     theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
     ours = index.base(GIVEN)
@@ -163,7 +165,7 @@ def test_whiten_is_an_inverse_square_root_of_the_shifts_with_a_tenth_of_their_me
         root = scipy.linalg.sqrtm(np.linalg.inv(moment + 0.1 * np.trace(moment) / DIM * np.eye(DIM))).real
         moved = (GIVEN - fitted_to.originals.mean(axis=0, dtype=np.float64)) @ root
         moved /= np.linalg.norm(moved, axis=1, keepdims=True)
-        index = fit_index(name, fitted_to)
+        index = fitted_index(name, fitted_to)
         np.testing.assert_allclose(index.scores(index.query(GIVEN), index.base(GIVEN)), moved @ moved.T, atol=1e-4)
         white = index.arrays[0]["matrix"].T.astype(np.float64) @ moment @ index.arrays[0]["matrix"]
         assert np.ptp(np.linalg.eigvalsh(white)) < np.ptp(np.linalg.eigvalsh(moment / np.trace(moment) * DIM)) / 2
@@ -171,7 +173,7 @@ def test_whiten_is_an_inverse_square_root_of_the_shifts_with_a_tenth_of_their_me
 
 def test_a_view_that_is_missing_stays_so_after_a_map():
     fitted_to = training()
-    index = fit_index("whiten", fitted_to)
+    index = fitted_index("whiten", fitted_to)
     moved = fitted_to.mapped(index.moved)
     is_missing = ~moved.views.any(axis=2)
     assert is_missing.sum() == 4
@@ -195,16 +197,16 @@ def test_each_part_is_fitted_to_what_the_part_before_it_makes():
         for name in real:
             patch.setitem(PARTS._entries, name, recording(name))
         assert fits("whiten+pca-1/4+int8").dim_kept == 6
-    expected = fit_index("whiten", training()).base(training().originals)
+    expected = fitted_index("whiten", training()).base(training().originals)
     np.testing.assert_allclose(seen["pca-N"].originals, expected, atol=1e-6)
-    expected = fit_index("whiten+pca-1/4", training()).base(training().originals)
+    expected = fitted_index("whiten+pca-1/4", training()).base(training().originals)
     np.testing.assert_allclose(seen["int8"].originals, expected, atol=1e-6)
     assert seen["int8"].views.shape == (120, 3, 6)
 
 
 def test_levels_are_half_of_the_mean_of_the_ten_highest_scores_with_the_background():
-    index = fit_index("centred+normalised", training(240))
-    plain = fit_index("centred", training(240))
+    index = fitted_index("centred+normalised", training(240))
+    plain = fitted_index("centred", training(240))
     asked, stored = plain.query(GIVEN[:20] + 0.2).astype(np.float64), plain.base(GIVEN).astype(np.float64)
     background = plain.base(training(240).originals[:200]).astype(np.float64)
     levels = [
@@ -233,7 +235,7 @@ def test_bytes_of_a_vector_of_64_numbers(name, searched, stored):
 def test_a_store_keeps_as_many_bytes_as_it_says():
     names = ("float16", "int8", "binary", "int8+rescore", "float16+rescore", "binary+rescore", "pca-1/4+binary+rescore")
     for name in (*names, *default_indexes(DIM)):
-        index = fit_index(name, training())
+        index = fitted_index(name, training())
         assert index.base(GIVEN[:7]).nbytes == 7 * index.bytes_stored
 
 
@@ -278,8 +280,8 @@ def test_a_text_names_its_parts_and_sizes():
 
 def test_what_cannot_be_fitted_says_why():
     with pytest.raises(UsageError, match=r"'pca-20': pca-20 is fitted to 21 originals or more, and there are 12"):
-        fit_index("pca-20", Training(drawn(12), np.zeros((12, 0, DIM), np.float32)))
+        fitted_index("pca-20", Training(drawn(12), np.zeros((12, 0, DIM), np.float32)))
     with pytest.raises(UsageError, match=r"pq-6 is fitted to 256 originals or more, and there are 120"):
-        fit_index("pq-6", training())
+        fitted_index("pq-6", training())
     with pytest.raises(UsageError, match=r"'whiten\+int8': whiten is fitted to views of a second family of changes"):
-        fit_index("whiten+int8", Training(drawn(12), np.zeros((12, 1, DIM), np.float32)))
+        fitted_index("whiten+int8", Training(drawn(12), np.zeros((12, 1, DIM), np.float32)))

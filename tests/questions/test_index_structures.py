@@ -9,7 +9,7 @@ import pytest
 import embedshift
 from embedshift.errors import MissingExtra, UsageError
 from embedshift.questions.index.experiment import Vectors, experiment
-from embedshift.statistics.index import fit_index
+from embedshift.statistics.index import fitted_index
 from embedshift.statistics.index_parts import Training
 from embedshift.statistics.judged import Split
 from embedshift.statistics.vectors import normalised_float32
@@ -126,7 +126,7 @@ def made_of_others():
 @pytest.fixture
 def whitened(tmp_path):
     """A map that was fitted to other images and changes, and its file."""
-    made = fit_index("whiten", made_of_others())
+    made = fitted_index("whiten", made_of_others())
     made.save(tmp_path / "map.npz")
     return made, tmp_path / "map.npz"
 
@@ -140,7 +140,7 @@ def test_a_map_of_a_file_finds_what_the_code_finds_of_mapped_vectors(whitened):
         moved = (vectors.astype(np.float64) - made.arrays[0]["mean"]) @ made.arrays[0]["matrix"].astype(np.float64)
         return (moved / np.linalg.norm(moved, axis=-1, keepdims=True)).astype(np.float32)
 
-    fit_index("centred", made_of_others()).save(path.parent / "centred.npz")
+    fitted_index("centred", made_of_others()).save(path.parent / "centred.npz")
     names = [f"map:{path}+int8", "centred+int8", f"map:{path.parent / 'centred.npz'}+int8"]
     tried = found(names, given)
     assert [*tried] == ["float32", *names]

@@ -14,7 +14,7 @@ from embedshift.errors import UsageError
 from embedshift.questions.index import experiment as made
 from embedshift.questions.index.experiment import Vectors, experiment
 from embedshift.questions.index.tables import family_of, tolerances
-from embedshift.statistics.index import SearchIndex, all_vectors, fit_index
+from embedshift.statistics.index import SearchIndex, all_vectors, fitted_index
 from embedshift.statistics.index_parts import Training
 from embedshift.statistics.judged import Split
 from embedshift.statistics.vectors import normalised_float32
@@ -193,7 +193,7 @@ WHOLE = Training(normalised_float32(VECTORS[:, 0] + 0.1), np.zeros((40, 0, DIM),
 
 @pytest.mark.parametrize("name", ["tiles", "tiles+float16", "tiles+first-1/4+int8+normalised", "tiles+binary+rescore"])
 def test_tiles_keep_all_vectors_and_the_best_score_of_an_image_counts(name, tmp_path):
-    index = fit_index(name, WHOLE)
+    index = fitted_index(name, WHOLE)
     one = SearchIndex(name.removeprefix("tiles+").replace("tiles", "float32"), DIM, index.arrays[1:], index.background)
     stored, asked = index.base(VECTORS), index.query(ASKED)
     assert stored.shape[:2] == (40, 5)
@@ -216,7 +216,7 @@ def test_means_are_the_direction_of_the_sum_of_directions(tmp_path):
     for name, of_base, of_query in (
         ("tiles-mean", True, False), ("mirror-mean", True, True), ("mirror-query", False, True),
     ):  # fmt: skip
-        index = fit_index(name, WHOLE)
+        index = fitted_index(name, WHOLE)
         for function, is_mean in ((index.base, of_base), (index.query, of_query)):
             found = function(VECTORS if is_mean else ASKED)
             np.testing.assert_allclose(found, expected if is_mean else unit(ASKED), atol=1e-6)

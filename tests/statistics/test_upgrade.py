@@ -7,7 +7,6 @@ import pytest
 import scipy
 from sklearn.linear_model import Ridge
 
-from embedshift.questions.upgrade import numbers
 from embedshift.questions.upgrade.maps import (
     LOW_RANK,
     ORTHOGONAL,
@@ -35,6 +34,7 @@ from embedshift.questions.upgrade.numbers import (
     scores_of,
     thresholds,
 )
+from embedshift.statistics import retrieval
 from embedshift.statistics.judged import Outcomes, judge
 
 pytestmark = pytest.mark.slow
@@ -177,7 +177,7 @@ def test_deployments_are_those_of_slow_loops(deployment):
 
 @pytest.mark.parametrize("deployment", [OLD, BRIDGE, NEW])
 def test_a_gallery_of_old_vectors_is_searched_by_old_and_mapped_queries(deployment, monkeypatch):
-    monkeypatch.setattr(numbers, "BLOCK", 7)
+    monkeypatch.setattr(retrieval, "BLOCK", 7)
     both, rng = made(groups=np.arange(60), noise=2.0), np.random.default_rng(8)
     gallery = rng.normal(size=(50, both.old.shape[2]))
     gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)

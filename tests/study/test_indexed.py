@@ -7,7 +7,7 @@ import pytest
 
 import embedshift
 from embedshift.errors import UsageError
-from embedshift.statistics.index import fit_index
+from embedshift.statistics.index import fitted_index
 from embedshift.statistics.index_parts import Training
 from embedshift.statistics.whitening import Whitening, moments_of
 from embedshift.store.info import read_content, write_content
@@ -67,7 +67,7 @@ def test_a_search_through_a_map_is_that_of_the_mapped_vectors_and_writes_nothing
 
 def test_a_size_is_searched_in_its_own_dimensions(study, tmp_path):
     units, encoder = units_of(study).astype(np.float32), study.reader().info.encoder
-    fitted = fit_index("first-3+binary", Training(units[:, 0], units[:, 1:]))
+    fitted = fitted_index("first-3+binary", Training(units[:, 0], units[:, 1:]))
     vars(fitted)["encoder"], vars(fitted)["embedding"] = encoder.weights_hash, encoder.embedding or ""
     fitted.save(tmp_path / "three.npz")
     mapped = IndexedStudy(study.folder, tmp_path / "three.npz")
@@ -123,7 +123,7 @@ def test_what_does_not_fit_is_one_line(study, whiten, tmp_path):
     with pytest.raises(UsageError, match="stores no embeddings"):
         IndexedStudy(other.folder, whiten)
     units = units_of(study).astype(np.float32)
-    fit_index("binary", Training(units[:, 0], units[:, 1:])).save(tmp_path / "binary.npz")
+    fitted_index("binary", Training(units[:, 0], units[:, 1:])).save(tmp_path / "binary.npz")
     with pytest.raises(UsageError, match="binary has no map and no size, so that embeddings stay as they are"):
         IndexedStudy(study.folder, tmp_path / "binary.npz")
 

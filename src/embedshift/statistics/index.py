@@ -61,7 +61,7 @@ class SearchIndex:
         >>> rng = np.random.default_rng(0)
         >>> vectors = rng.normal(size=(50, 16)).astype(np.float32)
         >>> training = Training(normalised_float32(vectors), np.zeros((50, 0, 16), np.float32))
-        >>> index = fit_index("centred+binary", training)
+        >>> index = fitted_index("centred+binary", training)
         >>> stored, asked = index.base(vectors), index.query(vectors + 0.1)
         >>> stored.shape, stored.dtype.name, int((index.scores(asked, stored).argmax(axis=1) == np.arange(50)).sum())
         ((50, 2), 'uint8', 50)
@@ -259,7 +259,7 @@ class SearchIndex:
 
     @classmethod
     def load(cls, path: str | Path) -> "SearchIndex":
-        """Reads an index that `save` wrote, or a map of `embedshift whiten` of an earlier version.
+        """Reads an index that `save` wrote, or a map that an earlier version wrote (`embedshift whiten`).
 
         Raises:
             UsageError: The file cannot be read, or holds no index.
@@ -413,7 +413,7 @@ def _mapped(named: Named, arrays: Arrays, training: Training) -> Training:
     return training.mapped(lambda vectors: np.asarray(named.part.encode(arrays, vectors), np.float32))
 
 
-def fit_index(name: str, training: Training) -> SearchIndex:
+def fitted_index(name: str, training: Training) -> SearchIndex:
     """Fits an index; raises UsageError if there is too little to fit it to."""
     made = Fits(training)(name)
     if isinstance(made, str):
@@ -421,4 +421,4 @@ def fit_index(name: str, training: Training) -> SearchIndex:
     return made
 
 
-__all__ = ["Fits", "SearchIndex", "all_vectors", "fit_index", "is_fitted_to_views", "with_maps"]
+__all__ = ["Fits", "SearchIndex", "all_vectors", "fitted_index", "is_fitted_to_views", "with_maps"]

@@ -178,7 +178,7 @@ def _byte_each(dim: int, size: int) -> float:
 
 
 def faiss_library(feature: str) -> Any:
-    """Returns FAISS; raises MissingExtra where it is not installed."""
+    """Imports FAISS; raises MissingExtra if it is not installed."""
     try:
         return importlib.import_module("faiss")
     except ImportError as error:

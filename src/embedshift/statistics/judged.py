@@ -224,7 +224,7 @@ def _independent(sample: Estimates, spread: Values, most: Values) -> Values:
     return np.where(has_spread, np.minimum(alike, most) * student, float(groups))
 
 
-def decide(interval: tuple[float, float], margin: float) -> str:
+def decide(interval: Sequence[float], margin: float) -> str:
     """Returns what an interval of a difference says of a loss of `margin`: a loss is below 0.
 
     Example:
@@ -269,7 +269,7 @@ class Split:
 
     @property
     def is_possible(self) -> bool:
-        """Whether there are at least two folds, which takes four images, or groups."""
+        """Whether there are at least two folds, which needs four images or groups."""
         return bool(self.folds.any())
 
     def judged(self) -> list[NDArray[np.bool_]]:

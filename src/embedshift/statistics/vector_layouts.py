@@ -21,7 +21,7 @@ OF_QUERIES = {MIRROR_MEAN: MIRRORED, MIRROR_QUERY: MIRRORED}
 
 
 def in_gallery(layout: str, whole: Floats, more: Floats | None) -> Floats:
-    """Returns what a gallery keeps of n images: `[n, D]`, or of `tiles` all vectors, `[n, 1 + k, D]`.
+    """Returns the vectors that a gallery keeps of n images, `[n, D]`; with `tiles` all of an image, `[n, 1 + k, D]`.
 
     Args:
         layout: One of `LAYOUTS`.

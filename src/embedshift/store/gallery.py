@@ -89,15 +89,11 @@ def originals(reader: Reader, path: str = "", layout: str = ONE) -> Originals:
     if path:
         more, most, gallery = _gallery(reader, expanded(path), layout)
         count, several, blocks = count + more, max(several, most), itertools.chain(blocks, gallery)
-    given, dim = reader.info.encoder.dim, reader.dim
+    dim = reader.dim
     memory, filled, names = allocate((count, several, dim), reader.folder), 0, list[pl.Series]()
     for keys, vectors in blocks:
         names.append(keys["image_id"])
         if filled >= images:  # of the gallery
-            if vectors.shape[-1] != given:
-                raise UsageError(
-                    f"`gallery`: {path}: its vectors have {vectors.shape[-1]} numbers, those of this encoder {given}"
-                )
             names[-1] = GALLERY + names[-1]
             vectors = vectors if reader.index is None else reader.index.mapped(vectors)
         own = vectors[:, None] if vectors.ndim == 2 else vectors
@@ -158,12 +154,12 @@ def _gallery(reader: Reader, path: Path, layout: str) -> tuple[int, int, Blocks]
         key = "" if other.info.source.get("numbered") else "image_id"
         key = "pixels" if reader.info.has_pixels and other.info.has_pixels else key
         count = int(rows.select(pl.len()).collect().item())
-        return count, several_of(other, layout), _others(reader, _blocks(rows, layout), key, layout)
+        return count, several_of(other, layout), _others(reader, path, _blocks(rows, layout), key, layout)
     if path.is_dir():
         raise UsageError(f"`gallery`: {path}: no study in this folder")
     with _of_gallery():
         images, several, key, blocks = _of_file(path, layout, reader.folder)
-    return images, several, _others(reader, blocks, key, layout)
+    return images, several, _others(reader, path, blocks, key, layout)
 
 
 @contextlib.contextmanager
@@ -209,17 +205,18 @@ def _tiled(grid: VectorGrid, layout: str, folder: Path) -> Blocks:
         yield ids[first : first + ROWS].to_frame(), in_gallery(layout, block[:, 0], block[:, 1:])
 
 
-def _others(reader: Reader, gallery: Blocks, key: str, layout: str) -> Blocks:
+def _others(reader: Reader, path: Path, gallery: Blocks, key: str, layout: str) -> Blocks:
     """Yields the images of a gallery that the study lacks, known by direction, and by `key`, such as pixels."""
     raw = dataclasses.replace(reader, index=None)
     rows = raw.rows().filter(pl.col("view") == ORIGINAL)
     own = rows.select(key).collect()[key].drop_nulls().hash().to_numpy() if key else np.zeros(0, np.uint64)
-    directions = Directions.of((vectors for _, vectors in _blocks(rows, layout)), reader.info.encoder.dim)
+    dim = reader.info.encoder.dim
+    directions = Directions.of((vectors for _, vectors in _blocks(rows, layout)), dim)
     own, left_out = np.unique(own), 0
     for keys, vectors in gallery:
-        if vectors.shape[-1] != reader.info.encoder.dim:
-            yield keys, vectors
-            continue
+        if vectors.shape[-1] != dim:
+            numbers = f"{vectors.shape[-1]} numbers, those of this encoder {dim}"
+            raise UsageError(f"`gallery`: {path}: its vectors have {numbers}")
         is_own = directions.have(vectors)
         if key:
             is_own |= keys[key].is_not_null().to_numpy() & _are_among(keys[key].hash().to_numpy(), own)

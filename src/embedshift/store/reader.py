@@ -166,6 +166,12 @@ class Reader:
         if not self.info.has_vectors:
             raise UsageError(f"{self.folder}: stores no embeddings; run it with `store` all")
 
+    def refuse_foreign(self, index: SearchIndex, path: str | Path) -> None:
+        """Refuses an index that was fitted to the embeddings of another encoder; `path` names its file."""
+        own = self.info.encoder
+        if (own.dim, own.weights_hash, own.embedding or "") != (index.dim, index.encoder, index.embedding):
+            raise UsageError(f"{path}: fitted to embeddings of another encoder than {self.folder} has")
+
     def refuse_fewer(self, least: int) -> None:
         if (images := self.info.group_count) < least:
             unit = "groups of images" if self.info.groups else "images"
@@ -319,7 +325,7 @@ class Reader:
         return self.parts
 
     def measured_checksum(self) -> str:
-        """A checksum over all rows and sums; equal for two runs of one study."""
+        """Checksum over all rows and sums; two runs of one study have the same."""
         return measured_checksum(self.parts)
 
     @functools.cached_property

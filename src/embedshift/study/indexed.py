@@ -37,9 +37,7 @@ class IndexedStudy(Study):
         reader.refuse_without_vectors()
         if not reader.info.complete:
             raise reader.unfinished()
-        own, fitted = reader.info.encoder, self.search_index
-        if (own.dim, own.weights_hash, own.embedding or "") != (fitted.dim, fitted.encoder, fitted.embedding):
-            raise UsageError(f"{path}: fitted to embeddings of another encoder than {folder} has")
+        reader.refuse_foreign(self.search_index, path)
 
     def reader(self, *choices: Any) -> Reader:
         return replace(super().reader(*choices), index=self.search_index, made=self._made)

@@ -13,11 +13,10 @@ from embedshift.statistics.agreement import NEIGHBOURS_KEPT, neighbours_counted,
 from embedshift.statistics.index import Fits, SearchIndex, is_fitted_to_views
 from embedshift.statistics.index_parts import CODE, FLOAT32, VECTORS, Training, layout_of
 from embedshift.statistics.judged import Outcomes, Split
-from embedshift.statistics.retrieval import TIE
+from embedshift.statistics.retrieval import BLOCK, TIE
 from embedshift.statistics.thresholds import least_false_match_rate, threshold_at
 from embedshift.statistics.vector_layouts import ONE
 
-BLOCK = 8_192
 RECALLS = {"recall@1": 1, "recall@10": 10}
 MRR = "mrr"
 # Results of a search, candidates of `rescore`, and vectors of the gallery whose pairs give the threshold.

@@ -11,8 +11,7 @@ from embedshift.errors import UsageError
 from embedshift.questions.index.experiment import training_of
 from embedshift.questions.index.tables import listed
 from embedshift.questions.index.vectors import Source, refuse_without_vectors
-from embedshift.statistics import index as of_vectors
-from embedshift.statistics.index import SearchIndex
+from embedshift.statistics.index import SearchIndex, fitted_index
 from embedshift.statistics.index_parts import FLOAT32, MAP, SIZE, Arrays, layout_of
 from embedshift.statistics.linear_map import LinearMap
 from embedshift.statistics.vector_layouts import ONE
@@ -59,7 +58,7 @@ def fit_index(
     if isinstance(vectors, str):
         raise UsageError(f"index {name!r}: {vectors}")
     training = training_of(vectors, np.ones(len(vectors.originals), bool), range(len(vectors.names)))
-    fitted, encoder = of_vectors.fit_index(name, training), reader.info.encoder
+    fitted, encoder = fitted_index(name, training), reader.info.encoder
     embedding = encoder.embedding or ""
     fitted = replace(fitted, encoder=encoder.weights_hash, embedding=embedding, version=version("embedshift"))
     if onnx is not None:

@@ -21,18 +21,7 @@ from embedshift.report.next_steps import INDEX, KEEP_INDEX, Step
 from embedshift.statistics.equivalence import RECALL, Margins, of_recall
 from embedshift.statistics.index import SearchIndex, with_maps
 from embedshift.statistics.index_parts import FLOAT32, default_indexes, map_files, parse
-from embedshift.statistics.judged import (
-    BEYOND,
-    EQUIVALENT,
-    NOT_WORSE,
-    NUMBERS,
-    ONE_SIDED,
-    WITHIN,
-    Judged,
-    Split,
-    decide,
-    judge,
-)
+from embedshift.statistics.judged import BEYOND, NUMBERS, ONE_SIDED, WITHIN, Judged, Split, decide, judge
 from embedshift.statistics.strengths import MISSED, MISSED_CRITERION, MeasuredFamily, tolerances_from_curves
 from embedshift.store.reader import Reader
 from embedshift.store.table import Table, rules_of_gains, table_path
@@ -82,12 +71,9 @@ def chosen(reader: Reader) -> tuple[tuple[str, ...], str, float, float]:
 
 
 def _refuse_foreign_maps(reader: Reader, name: str) -> None:
-    encoder = reader.info.encoder
     for file in map_files(name):
-        fitted = SearchIndex.load(file)
-        own = (encoder.weights_hash, encoder.embedding or "")
-        if fitted.encoder and (fitted.encoder, fitted.embedding) != own:
-            raise UsageError(f"{file}: fitted to embeddings of another encoder than {reader.folder} has")
+        if (fitted := SearchIndex.load(file)).encoder:
+            reader.refuse_foreign(fitted, file)
 
 
 def family_of(reader: Reader) -> dict[str, str]:
@@ -174,11 +160,11 @@ def outcome_of(judged: Judged, margins: Margins, level: float = ONE_SIDED) -> tu
     The outcome has one-sided ends at 95 %, as a row alone. The images are those of a recommendation, at its level.
     """
     assert margins.recall is not None
-    outcome, needed = WITHIN, of_recall(judged, margins, level=level).needed
-    if of_recall(judged, margins).outcome not in (EQUIVALENT, NOT_WORSE):
-        low, high = (end.item() for end in judged.interval())
-        outcome = decide((low, high), margins.recall)
-    return outcome, None if outcome == BEYOND else needed
+    one_sided, pointwise = ([end.item() for end in ends] for ends in (judged.interval(ONE_SIDED), judged.interval()))
+    outcome = decide(one_sided, margins.recall)
+    if outcome != WITHIN:
+        outcome = decide(pointwise, margins.recall)
+    return outcome, None if outcome == BEYOND else of_recall(judged, margins, level=level).needed
 
 
 def level_of(tried: Collection[str]) -> float:

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -57,7 +57,6 @@ class Source:
 
     reader: Reader
     path: str = ""
-    _ids: pl.Series = field(init=False)
 
     @functools.cached_property
     def groups(self) -> GroupNumbers | None:
@@ -68,7 +67,7 @@ class Source:
         """The vectors of an index of one vector an image."""
         own, views = self._queries(ONE)
         groups = group_numbers(self.groups, self._count)
-        return Vectors(own, views, groups, self.reader.augmentations, self._others(own))
+        return Vectors(own, views, groups, self.reader.augmentations, self._others[1])
 
     def variant(self, layout: str) -> Vectors | str:
         """Returns the same images and views with the vectors of a part such as "tiles", or why there are none."""
@@ -100,19 +99,18 @@ class Source:
         views = np.stack([every[:, order.positions(name)] for name in self.reader.augmentations], axis=2)
         return every[:, order.views.index(ORIGINAL)], views
 
-    def _others(self, own: Floats) -> Floats:
-        """Returns unit vectors of the gallery without the study's own originals."""
-        self._ids = pl.Series([], dtype=pl.String)
+    @functools.cached_property
+    def _others(self) -> tuple[pl.Series, Floats]:
+        """The names and unit vectors of the gallery, without the study's own originals."""
         if not self.path:
-            return np.zeros((0, own.shape[1]), np.float32)
+            return pl.Series([], dtype=pl.String), np.zeros((0, self.reader.dim), np.float32)
         found = originals(self.reader, self.path)
-        self._ids = found.ids[found.images :]
-        return normalised_float32(np.asarray(found.gallery.vectors[found.images :]))
+        return found.ids[found.images :], normalised_float32(np.asarray(found.gallery.vectors[found.images :]))
 
     def _same(self, found: Originals) -> Floats:
         """Returns the vectors of the images of the plain gallery, in its order; 0 for one that is not there."""
         rows = {name: row for row, name in enumerate(found.ids[found.images :], start=found.images)}
-        places = np.array([rows.get(name, -1) for name in self._ids], np.int64)
+        places = np.array([rows.get(name, -1) for name in self._others[0]], np.int64)
         vectors = np.asarray(found.gallery.vectors[places])
         vectors[places < 0] = 0
         return vectors

@@ -182,7 +182,7 @@ def _compared(reader: Reader) -> int:
 
 @functools.lru_cache(maxsize=1)
 def near_copies(reader: Reader) -> dict[str, int]:
-    """Returns for each image that has near-copies their set: that of `groups` near, or in the table of pairs."""
+    """Returns the images that have near-copies, each with the number of its set, from `groups` near or the pairs."""
     if reader.image_rows.layout.images >= LISTED_FROM:
         pairs = reader.need("duplicates")
         return dict(pl.concat([pairs.select(pl.col(end).alias("id"), "group") for end in NAMES]).iter_rows())

@@ -18,7 +18,7 @@ from embedshift.statistics.agreement import NEIGHBOURS_KEPT, neighbours_of
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES
 from embedshift.statistics.judged import NUMBERS, Fold, Judged, Outcomes, judge, with_pseudovalues
 from embedshift.statistics.linear_map import LinearMap
-from embedshift.statistics.retrieval import BLOCK, TIE
+from embedshift.statistics.retrieval import Gallery, count_closer
 from embedshift.statistics.sample import RESAMPLES, weights
 from embedshift.statistics.thresholds import MATCHED, RATE, threshold_at
 from embedshift.statistics.vectors import normalised
@@ -82,7 +82,7 @@ class Scores:
 
     @functools.cached_property
     def calibrations(self) -> list[dict[str, tuple[float, float]]]:
-        """Mean and standard deviation of the scores of different originals by deployment: without each fold, of all."""
+        """Mean and standard deviation of scores of different originals: without each fold, then over all folds."""
         return [
             {
                 name: (float(part.mean()), float(part.std()))
@@ -108,6 +108,7 @@ class Scores:
 
 def scores_of(both: Both, mapped: Sequence[Floats], seed: int) -> Scores:
     more: dict[str, list[Values]] = {OLD: [], BRIDGE: []} if len(both.gallery) else {}
+    gallery = Gallery.of(both.gallery)
     found: dict[str, list[Values]] = {OLD: [], NEW: [], BRIDGE: []}
     there, apart, order = [], [], []
     rng = np.random.default_rng(seed)
@@ -120,19 +121,12 @@ def scores_of(both: Both, mapped: Sequence[Floats], seed: int) -> Scores:
             found[name].append(scores.reshape(len(images), -1, len(images)))
             if name in more:
                 own = np.einsum("mvm->mv", found[name][-1])
-                more[name].append(_reaching(flat, own.ravel(), both.gallery).reshape(own.shape))
+                reached = count_closer(flat, own.ravel(), gallery, np.full(own.size, -1))
+                more[name].append(reached.astype(np.float64).reshape(own.shape))
         there.append(both.there[images])
         apart.append(both.groups[images][:, None] != both.groups[images])
         order.append(rng.permutation(len(images)))
-    return Scores(found, there, apart, order, more, len(both.gallery))
-
-
-def _reaching(queries: Values, own: Values, gallery: Floats) -> Values:
-    """Returns how many unit vectors of a gallery reach a score of each query, block by block."""
-    single, count = queries.astype(np.float32), np.zeros(len(queries))
-    for start in range(0, len(gallery), BLOCK):
-        count += (single @ gallery[start : start + BLOCK].T >= own[:, None] - TIE).sum(axis=1)
-    return count
+    return Scores(found, there, apart, order, more, len(gallery))
 
 
 @dataclass(frozen=True)
@@ -299,10 +293,8 @@ def thresholds(both: Both, scores: Scores, cut: Cut, seed: int) -> pl.DataFrame:
 def _resampled(
     both: Both, scores: Scores, cut: Cut, deployment: str, kind: str, rate: float, seed: int
 ) -> Iterator[Values]:
-    """Yields carried thresholds of resamples of images, or groups; a pair counts by the product of its weights.
-
-    As the old one, each lies between the least match and the next lower cosine that was drawn.
-    """
+    """Yields carried thresholds of resamples of images, or groups, between two cosines as the old threshold lies."""
+    # A pair counts by the product of its weights.
     below = cut.place(scores, kind)[1]
     old, groups = cut.old(scores), [both.groups[images] for images in both.judged]
     chosen = slice(1) if kind == ORIGINALS else slice(1, None)

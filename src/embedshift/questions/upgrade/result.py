@@ -293,7 +293,7 @@ def upgrade(
     searched = round(float(np.mean([len(images) for images in both.judged]))) + len(both.gallery)
     verdict = verdict_of(found.recall, [*dict.fromkeys(both.names)], found.kind.name, margin, available, searched)
     curve = _curve_table(found.curve)
-    lines = tuple(sentences(verdict, found, curve, both.new.shape[2], cut, has_gallery=bool(gallery)))
+    lines = tuple(sentences(verdict, found, curve, both.new.shape[2], cut))
     return Upgrade(found.table, found.thresholds, curve, found.calibration, fitted, verdict, lines)
 
 
@@ -320,13 +320,11 @@ def _curve_table(curve: Mapping[int, Judged]) -> pl.DataFrame:
     return pl.DataFrame(rows, CURVE, orient="row").fill_nan(None)
 
 
-def sentences(
-    verdict: Verdict, found: Evaluated, curve: pl.DataFrame, dim: int, cut: Cut, *, has_gallery: bool = False
-) -> Iterator[str]:
-    """Yields the verdict, what re-encoding gives, what more images would, thresholds, and warnings."""
+def sentences(verdict: Verdict, found: Evaluated, curve: pl.DataFrame, dim: int, cut: Cut) -> Iterator[str]:
+    """Yields the verdict, the recall after re-encoding, the learning curve, carried thresholds and warnings."""
     yield verdict.sentence()
     means = found.table.filter(augmentation=ALL, metric="recall@1").rows_by_key("deployment", named=True, unique=True)
-    yield from _over_all(means, has_gallery=has_gallery)
+    yield from _over_all(means)
     if verdict.decision != AS_THEY_ARE:
         yield _more_images(curve, verdict.margin)
     for row in found.thresholds.drop_nulls("carried").filter(deployment=NEW).iter_rows(named=True):
@@ -352,10 +350,10 @@ def sentences(
         )
 
 
-def _over_all(means: Mapping[Any, Json], *, has_gallery: bool) -> Iterator[str]:
+def _over_all(means: Mapping[Any, Json]) -> Iterator[str]:
     old, bridge, half, new = (means[name]["value"] for name in (OLD, BRIDGE, [*MIXED][1], NEW))
     words = f"Over all changes old queries find {old:.3f} in the old index, new ones {bridge:.3f}"
-    if has_gallery:
+    if new is None:
         yield f"{words}. The gallery has no vectors of the new encoder: leave it out to see what re-encoding finds."
         return
     gain, low, high = (100 * means[NEW][name] for name in ("difference", "difference_low", "difference_high"))
