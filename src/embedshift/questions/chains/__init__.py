@@ -1,0 +1,1 @@
+"""What was done to a copy, one change after the other?"""
