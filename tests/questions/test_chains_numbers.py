@@ -12,7 +12,7 @@ from embedshift.questions.chains.numbers import (
     UNDECIDED,
     UNKNOWN,
     Moments,
-    dissect,
+    dissected_by,
     fingerprints_of,
     non_negative,
 )
@@ -76,7 +76,7 @@ def test_chains_are_named_and_false_names_are_rare(fingerprints):
     calls = dict.fromkeys((1, 2, 3), 0)
     for place, own in enumerate(sets):
         for rows in np.arange(40 * place, 40 * place + 40).reshape(2, 20):
-            named = dissect(fingerprints, copies[rows, place] - originals[rows]).named
+            named = dissected_by(fingerprints, copies[rows, place] - originals[rows]).named
             calls[len(own)] += 1
             right[len(own)] += set(named) == set(own)
             false += not set(named) <= set(own)
@@ -86,7 +86,7 @@ def test_chains_are_named_and_false_names_are_rare(fingerprints):
 
 def test_coefficients_are_near_one_and_within_their_intervals(fingerprints):
     originals, copies = world(60, 4, [(1, 4)])
-    found = dissect(fingerprints, copies[:, 0] - originals)
+    found = dissected_by(fingerprints, copies[:, 0] - originals)
     assert set(found.named) == {1, 4}
     assert found.remains == NOTHING
     for part in found.parts:
@@ -96,39 +96,39 @@ def test_coefficients_are_near_one_and_within_their_intervals(fingerprints):
 
 def test_an_unknown_change_and_no_change_have_no_name(fingerprints):
     originals, copies = world(400, 5, [(6,), ()])
-    named = [dissect(fingerprints, copies[k : k + 20, 0] - originals[k : k + 20]) for k in range(0, 400, 20)]
+    named = [dissected_by(fingerprints, copies[k : k + 20, 0] - originals[k : k + 20]) for k in range(0, 400, 20)]
     assert sum(bool(each.named) for each in named) <= 1
     assert {each.remains for each in named} <= {UNKNOWN, UNDECIDED, NOTHING}
     assert any(each.remains == UNKNOWN for each in named)
-    still = [dissect(fingerprints, copies[k : k + 20, 1] - originals[k : k + 20]) for k in range(0, 400, 20)]
+    still = [dissected_by(fingerprints, copies[k : k + 20, 1] - originals[k : k + 20]) for k in range(0, 400, 20)]
     assert not any(each.named for each in still)
 
 
 def test_random_equal_and_other_images_have_no_name(fingerprints):
     originals = world(60, 6, [(0,)])[0]
     rng = np.random.default_rng(7)
-    assert dissect(fingerprints, np.zeros((20, SIZE), np.float32)).remains == NOTHING
+    assert dissected_by(fingerprints, np.zeros((20, SIZE), np.float32)).remains == NOTHING
     for _ in range(20):
         random = normalised_float32(rng.normal(size=(20, SIZE))) - originals[:20]
         others = originals[rng.permutation(60)[:20]] - originals[rng.permutation(60)[:20]]
-        assert not dissect(fingerprints, random.astype(np.float32)).named
-        assert not dissect(fingerprints, others).named
+        assert not dissected_by(fingerprints, random.astype(np.float32)).named
+        assert not dissected_by(fingerprints, others).named
 
 
 def test_few_pairs_or_few_groups_are_not_judged(fingerprints):
     originals, copies = world(20, 8, [(0,)])
     shifts = copies[:, 0] - originals
-    assert dissect(fingerprints, shifts[:4]).remains == FEW
-    assert dissect(fingerprints, shifts, np.arange(20) % 4).remains == FEW
+    assert dissected_by(fingerprints, shifts[:4]).remains == FEW
+    assert dissected_by(fingerprints, shifts, np.arange(20) % 4).remains == FEW
     few = fingerprints_of(NAMES, *world(30, 0, [(k,) for k in range(6)]))
-    assert dissect(few, shifts).remains == FEW
+    assert dissected_by(few, shifts).remains == FEW
 
 
 def test_equal_changes_are_rivals_and_neither_is_named():
     originals, copies = world(200, 0, [(0,), (0,), (1,)])
     twins = fingerprints_of(("a", "again", "b"), originals, copies)
     others, changed = world(20, 9, [(0, 1)])
-    found = dissect(twins, changed[:, 0] - others)
+    found = dissected_by(twins, changed[:, 0] - others)
     assert found.named == [2]
     (part,) = (each for each in found.parts if each.change != 2)
     assert {part.change, *part.rivals} == {0, 1}

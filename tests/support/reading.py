@@ -33,7 +33,7 @@ SHORT = {
 PARSED = ("app", "demo")
 # Commands whose first arguments are studies, and those that may end with 3: a rule is broken, or is not decided.
 OF_ONE = ("report", "search", "verify", "card", "power", "explain", "index")
-OF_STUDIES = (*OF_ONE, "compare", "check", "upgrade", "drift")
+OF_STUDIES = (*OF_ONE, "compare", "check", "upgrade", "drift", "dissect")
 MAY_BREAK = ("check", "parity")
 # Files that options name, and what stands in them.
 FILES = {

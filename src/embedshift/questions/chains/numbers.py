@@ -8,8 +8,8 @@ again in resamples of the reference and of the pairs.
 """
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -242,12 +242,16 @@ class Dissected:
         parts: The changes that explain the mean shift, the largest first.
         unexplained: The fraction of the squared mean shift that all of them leave; NaN if the mean shift is noise.
         remains: `NOTHING`, `UNKNOWN`, `UNDECIDED` (no shift beyond noise, or no change is significant) or `FEW`.
+        others: The coefficient of each further change with a fingerprint, if it were added.
+        arrows: Products of the parts, each with its coefficient, and last of the mean shift, `[k + 1, k + 1]`.
     """
 
     pairs: int
     parts: tuple[Part, ...]
     unexplained: float
     remains: str
+    others: Mapping[int, Number] = field(default_factory=dict)
+    arrows: Values = field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
     def named(self) -> list[int]:
@@ -310,6 +314,14 @@ class _Fit:
             del kept[int(lost.argmin())]
         return kept
 
+    def arrows(self, chosen: Sequence[int]) -> Values:
+        """Returns the products of chosen changes times their coefficients, and last of the mean shift."""
+        scale = self.solved(chosen)[0][0] if chosen else np.zeros(0)
+        made = np.full((len(chosen) + 1,) * 2, max(float(self.square[0]), 0.0))
+        made[:-1, :-1] = self.gram[0][np.ix_(chosen, chosen)] * np.outer(scale, scale)
+        made[-1, :-1] = made[:-1, -1] = self.products[0][[*chosen]] * scale
+        return made
+
     def rivals(self, change: int, chosen: Sequence[int]) -> tuple[int, ...]:
         """Returns the changes that explain as much in the place of a chosen one, within noise."""
         others = [each for each in self.seen.tolist() if each not in chosen]
@@ -327,7 +339,7 @@ def is_once(coefficient: Any) -> Any:
     return (coefficient > WINDOW[0]) & (coefficient < WINDOW[1])
 
 
-def dissect(
+def dissected_by(
     fingerprints: Fingerprints, shifts: Floats, groups: GroupNumbers | None = None, *, seed: int = 0
 ) -> Dissected:
     """Explains the mean shift of pairs by fingerprints, and names those that nothing else explains as well.
@@ -357,7 +369,8 @@ def dissect(
     parts.sort(key=lambda part: -part.coefficient.value * fingerprints.lengths[part.change])
     is_named = any(part.is_named for part in parts)
     remains = NOTHING if is_named else UNKNOWN if is_moved and not is_explained else UNDECIDED
-    return Dissected(count, tuple(parts), unexplained, remains)
+    others = {each: interval(fit.solved([*chosen, each])[0][:, -1]) for each in fit.seen.tolist() if each not in chosen}
+    return Dissected(count, tuple(parts), unexplained, remains, others, fit.arrows([part.change for part in parts]))
 
 
 def interval(values: Values) -> Number:
