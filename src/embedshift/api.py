@@ -52,6 +52,7 @@ def run(
     longest: int = DEFAULTS.longest,
     families: Sequence[str] = DEFAULTS.families, levels: int | None = None,
     frost_textures: str | Path | None = None,
+    chains: str | Path | int | None = None,
     metrics: Sequence[str | OwnMetric] | Mapping[str, OwnMetric | None] = DEFAULTS.metrics,
     embedding: str | None = None,
     mean: tuple[float, float, float] | None = None,
@@ -99,6 +100,8 @@ def run(
         families: Measure only these families or augmentations of the suite; empty = all, or the standard families.
         levels: Of "strength": the number of levels of each family, from 1; None = five.
         frost_textures: Of "corruptions": a folder with images of frost; without it, "frost" is left out.
+        chains: Also measure chains of these augmentations: a YAML file with a list of names for each, or how many pairs
+            of different families to draw by the seed; see `embedshift docs chains`.
         metrics: Metrics to add: names, or "attention" or "rollout" for all optional ones that need these; and functions
             of your own, in this list or as a mapping of name → function (None = the metric of that name). The name of
             the first parameter decides what a function gets: `(views, original)` pixels, uint8 `[V, S, S, 3]` and
@@ -176,6 +179,7 @@ def run(
     if isinstance(groups, Mapping):
         del given["groups"]
     given |= {name: path_text(name, given[name]) for name in ("frost_textures", "groups") if name in given}
+    given |= {} if chains is None else {"chains": str(chains)}
     encoder, folder = encoder_object(model, given), output_path(out)
     with shown_progress(progress) as (on_start, step):
         reader = run_study(

@@ -50,7 +50,7 @@ LONGEST = 1024
 # Name of the encoder in the extra `offline`.
 BUNDLED = "dinov2-small-offline"
 # Name of the augmentations of a study of pairs, and settings that select from suites of augmentations.
-PAIRS, DRAWING_SETTINGS = "pairs", ("families", "levels", "frost_textures")
+PAIRS, DRAWING_SETTINGS = "pairs", ("families", "levels", "frost_textures", "chains")
 # Suite of a study of originals alone, sufficient to find duplicates.
 NO_AUGMENTATIONS = "none"
 # Name of the augmentations of a study of vectors, which reads no image.
@@ -93,6 +93,9 @@ class StudyConfig:
     families: tuple[str, ...] = setting((), "Families or augmentations of the suite, with commas. Default: all.")
     levels: Annotated[int, Ge(1), Le(1000)] | None = setting(None, "Levels per family of strength. Default: 5.")
     frost_textures: str | None = setting(None, "Folder of frost textures, for corruption frost.", rare=True)
+    chains: str | None = setting(
+        None, "Also chains of these augmentations: a YAML file of lists, or how many pairs to draw, such as 30."
+    )
     metrics: tuple[str, ...] = setting(
         (), "Metrics in addition to the six default ones, with commas; yours: python:module:function."
     )

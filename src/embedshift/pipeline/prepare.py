@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from embedshift.augmentations import Suite, Variant, load_suite, with_purified
+from embedshift.augmentations.chains import with_chains
 from embedshift.augmentations.variant import check_purifiers
 from embedshift.config import SUITE_SETTINGS, Precision, StudyConfig
 from embedshift.encoders import Encoder, check_name
@@ -72,7 +73,7 @@ def prepared(
 ) -> Iterator[StudyContext]:
     config = _with_views_file(config)
     import_own(config.metrics)
-    suite = suite or find_suite(config)
+    suite = with_chains(suite or find_suite(config), config.chains, config.seed)
     if encoder is None:
         check_name(config.model)
     opened, samples, order = list_images(config, out, source)

@@ -21,13 +21,13 @@ class Command:
         package: The import name of its folder: `__name__` of its `__init__.py`.
         sentence: Its line of `embedshift --help`.
         panel: One of `PANELS`, or a panel of its own.
-        method: The function of its `result.py` that is also a method of `Study`; "" = none.
+        methods: Functions of its `result.py` that are also methods of `Study`.
     """
 
     package: str
     sentence: str
     panel: str = "Decide"
-    method: str = ""
+    methods: tuple[str, ...] = ()
 
     def part(self, name: str) -> ModuleType:
         """Imports one of its files.

@@ -72,8 +72,7 @@ def regrouped(reader: Reader, choice: Choice | None) -> Reader | None:
     """Returns a reader with other groups, recorded when its tables are written; None if the study has these already."""
     if choice is None:
         return None
-    if not reader.info.complete:
-        raise reader.unfinished()
+    reader.refuse_unfinished()
     if not reader.info.has_vectors:
         raise UsageError(f"{reader.folder}: run with `store` metrics, which takes `groups` only when it is run")
     groups = choose(reader, choice)

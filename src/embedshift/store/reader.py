@@ -162,6 +162,10 @@ class Reader:
     def unfinished(self) -> UsageError:
         return UsageError(f"{self.folder}: not finished; let its run end, or run the same command again first")
 
+    def refuse_unfinished(self) -> None:
+        if not self.info.complete:
+            raise self.unfinished()
+
     def refuse_without_vectors(self) -> None:
         if not self.info.has_vectors:
             raise UsageError(f"{self.folder}: stores no embeddings; run it with `store` all")

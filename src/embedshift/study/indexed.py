@@ -35,8 +35,7 @@ class IndexedStudy(Study):
         self.search_index, self._made = load_map(path), dict[str, pl.DataFrame]()
         reader = load(folder).reader()
         reader.refuse_without_vectors()
-        if not reader.info.complete:
-            raise reader.unfinished()
+        reader.refuse_unfinished()
         reader.refuse_foreign(self.search_index, path)
 
     def reader(self, *choices: Any) -> Reader:

@@ -59,8 +59,7 @@ def table_made_again(reader: Reader, name: str, choices: object, settings: Mappi
         raise UsageError(f"the table {name!r} has no settings")
     if entry.table.settings is None or not is_asked:
         return entry.table.make(chosen)
-    if not reader.info.complete:
-        raise reader.unfinished()
+    reader.refuse_unfinished()
     names = tables_after(chosen, entry.question)
     if not all(_is_kept(chosen, table) for table in names):
         chosen = update_tables(chosen, names)
@@ -106,7 +105,7 @@ def reason_for_absence(reader: Reader, name: str) -> str:
 
 def command_methods() -> dict[str, Command]:
     """Returns the commands that are methods of a study, by the names of these methods."""
-    return {command.method: command for name in COMMANDS if (command := COMMANDS[name]).method}
+    return {method: COMMANDS[name] for name in COMMANDS for method in COMMANDS[name].methods}
 
 
 class Study(Shown, Exports):

@@ -1,6 +1,9 @@
-"""Which changes, one after the other, made a copy?"""
+"""What does a chain of changes do to the embedding, and which changes made a copy?"""
 
-from embedshift.registry import COMMANDS, Command
+from embedshift.registry import COMMANDS, QUESTIONS, Command, Question
+
+FIGURES = {"chains": ("31", "Chains of changes: measured shifts against the sums of their parts")}
+QUESTIONS.add("chains", Question(__name__, "Do the shifts of changes add up in a chain?", order=46, figures=FIGURES))
 
 SENTENCE = "Say which changes made copies, from the vectors of originals and copies: one change, or several in a chain."
-COMMANDS.add("dissect", Command(__name__, SENTENCE, panel="Guard", method="dissect"))
+COMMANDS.add("dissect", Command(__name__, SENTENCE, panel="Look inside", methods=("dissect", "predict")))

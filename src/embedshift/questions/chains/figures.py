@@ -1,4 +1,4 @@
-"""Arrows of changes laid end to end beside the mean shift that they explain."""
+"""Figure 31: measured chains against their sums; and arrows of changes laid end to end, of `dissect`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,8 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from embedshift.arrays import Values
+from embedshift.augmentations.chains import THEN
 from embedshift.figures import style
-from embedshift.figures.style import INK, MUTED, PALETTE, new_figure, verbatim
+from embedshift.figures.base import FigureInput, figure, has_table
+from embedshift.figures.style import FAINT, INK, MUTED, PALETTE, new_figure, verbatim
 
 # Batches that are drawn, and of them in a row.
 MOST, COLUMNS = 12, 3
@@ -60,3 +62,21 @@ def _draw(axes: Axes, name: str, parts: Sequence[str], arrows: Values) -> None:
     axes.margins(0.12)
     axes.set_title(verbatim(name), loc="left", fontsize=8)
     axes.legend(loc="upper left", bbox_to_anchor=(0, 0), ncols=2, fontsize=7, frameon=False, borderpad=0)
+
+
+@figure("chains", section=True, is_available=has_table("chains"))
+def chains(data: FigureInput, title: str) -> Figure:
+    table = data.need("chains").drop_nulls("predicted").sort("relative_shift", maintain_order=True)
+    words = "grey: the parts added up · colour: the chain itself, with its 95 % interval"
+    drawn = new_figure(data.caption(words), 7.5, 1.4 + 0.22 * len(table), title)
+    axes = drawn.subplots()
+    places = np.arange(len(table))
+    shifts = table.select("relative_shift", "relative_shift_low", "relative_shift_high").to_numpy()
+    value, low, high = np.where(np.isnan(shifts), shifts[:, :1], shifts).T
+    axes.hlines(places, value, table["predicted"], color=FAINT, linewidth=3)
+    axes.plot(table["predicted"], places, "|", color=MUTED, markersize=9)
+    axes.errorbar(value, places, xerr=[value - low, high - value], fmt="o", color=PALETTE[0], markersize=4, linewidth=1)
+    axes.set_yticks(places, [verbatim(name.replace(THEN, " → ")) for name in table["chain"]])
+    axes.set_xlim(left=0)
+    axes.set_xlabel("relative shift")
+    return drawn

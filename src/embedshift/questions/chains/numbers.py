@@ -131,13 +131,17 @@ class Fingerprints:
         return replace(self, names=names, moments=moments, seen=self.seen[own])
 
 
+def whitening_of(originals: Floats) -> Whitening:
+    """Returns the map that whitens originals, as if D more had the same variance in all directions."""
+    count, size = originals.shape
+    return space_of(originals, least=size / (size + count))
+
+
 def fingerprints_of(
     names: Sequence[str], originals: Floats, views: Floats, groups: GroupNumbers | None = None, *, seed: int = 0
 ) -> Fingerprints:
     """Measures the fingerprints of changes from unit vectors of originals `[n, D]` and views `[n, C, D]`."""
-    count, size = originals.shape
-    # As if D more images had the same variance in all directions.
-    space = space_of(originals, least=size / (size + count))
+    space = whitening_of(originals)
     shifts: Floats = ((views - originals[:, None]) @ space.matrix).astype(np.float32)
     moments = Moments.of(shifts, groups, seed=seed)
     squares = np.einsum("rcc->rc", moments.products)

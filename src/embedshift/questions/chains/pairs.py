@@ -59,8 +59,7 @@ def batches_of(given: Any, reader: Reader, columns: Mapping[str, str] | None = N
         other = Reader(expanded(given))
         if not other.exists():
             raise UsageError(f"{given}: no study in this folder; measure its images and copies with `pairs` first")
-        if not other.info.complete:
-            raise other.unfinished()
+        other.refuse_unfinished()
         if not is_same_encoder(reader.info, other.info):
             words = f"of another encoder, {other.info.encoder.name}; give pairs of the study's, or their vectors"
             raise UsageError(f"{other.folder}: {words}")

@@ -23,16 +23,15 @@ from embedshift.questions.chains.numbers import (
     Number,
     Part,
     dissected_by,
-    fingerprints_of,
     single_scores,
 )
 from embedshift.questions.chains.pairs import Pairs, batches_of
+from embedshift.questions.chains.prediction import Prediction, predict
+from embedshift.questions.chains.reference import Reference
 from embedshift.report.numbers import MISSING, fixed, listed, with_ends
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import estimates_from_values
-from embedshift.statistics.vectors import normalised_float32
-from embedshift.store.embeddings import vectors_of
-from embedshift.store.reader import Reader
+from embedshift.statistics.summary import COSINE
 from embedshift.study.result import Grid, Picture, Result
 from embedshift.study.shown import escaped
 
@@ -198,27 +197,6 @@ class Dissection(Result):
         yield "Intervals: 95 %, over resamples of pairs and of the study's images. All rows are in the table here."
 
 
-def reference_of(reader: Reader) -> tuple[Fingerprints, Floats]:
-    """Measures the fingerprints of a study's changes; also returns its originals at length 1, `[n, D]`.
-
-    Raises:
-        UsageError: The study is not finished, stores no embeddings, or has no changes or too few images.
-    """
-    if not reader.info.complete:
-        raise reader.unfinished()
-    reader.refuse_without_vectors()
-    if not reader.augmentations:
-        raise UsageError(f"{reader.folder}: has no changes to name; run it with `augmentations` everyday")
-    reader.refuse_fewer(LEAST_REFERENCE)
-    originals, views = vectors_of(reader)
-    images = normalised_float32(originals[: len(views)])
-    changed = normalised_float32(views).mean(axis=2)
-    there = np.isfinite(changed).all(axis=(1, 2)) & np.isfinite(images).all(axis=1)
-    groups = reader.first_groups(len(views))
-    own = None if groups is None else groups[there]
-    return fingerprints_of(reader.augmentations, images[there], changed[there], own, seed=reader.info.seed), images
-
-
 def dissect(study: "Study", pairs: Any, *, columns: Mapping[str, str] | None = None) -> Dissection:
     """Names the changes that made copies, from the vectors of originals and copies: `embedshift docs chains`.
 
@@ -245,12 +223,13 @@ def dissect(study: "Study", pairs: Any, *, columns: Mapping[str, str] | None = N
         ['blur', 'dark']
     """
     reader = study.reader()
-    fingerprints, originals = reference_of(reader)
-    count = len(originals)
-    apart = 1 - (count**2 * np.square(originals.mean(axis=0, dtype=np.float64)).sum() - count) / count / (count - 1)
-    if apart < 1e-9:
+    reader.refuse_unfinished()
+    reference = Reference.of(reader)
+    fingerprints = reference.fingerprints(reference.singles)
+    baselines = reader.need("summary").filter(metric=COSINE)["baseline"].drop_nulls()
+    if not len(baselines) or 1 - baselines[0] < 1e-9:
         raise UsageError(f"{reader.folder}: all originals have the same vector; give other images")
-    known = {*map(_direction, originals)}
+    known = {*map(_direction, reference.images)}
     found, shifts = dict[str, Dissected](), dict[str, Number]()
     singles = dict[str, list[tuple[str, str | None]]]()
     for each in batches_of(pairs, reader, columns):
@@ -258,7 +237,7 @@ def dissect(study: "Study", pairs: Any, *, columns: Mapping[str, str] | None = N
             words = "%s: %d of %d originals are also in the study; changes seem easier to tell than in other images"
             log.warning(words, each.batch, own, len(each.ids))
         found[each.batch] = dissected_by(fingerprints, each.shifts, each.groups, seed=reader.info.seed)
-        shifts[each.batch] = _relative_shift(each, float(apart), reader.info.seed)
+        shifts[each.batch] = _relative_shift(each, 1 - baselines[0], reader.info.seed)
         singles[each.batch] = [*zip(each.ids, _single_names(fingerprints, each), strict=True)]
     return Dissection(fingerprints, found, shifts, singles)
 
@@ -283,3 +262,6 @@ def _single_names(fingerprints: Fingerprints, pairs: Pairs) -> Iterator[str | No
     best, scores = single_scores(products, squares, fingerprints.lengths, fingerprints.seen)
     for change, score in zip(best, scores, strict=True):
         yield fingerprints.names[change] if score >= fingerprints.single_limit else None
+
+
+__all__ = ["Dissection", "Prediction", "dissect", "predict"]

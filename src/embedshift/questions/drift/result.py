@@ -341,8 +341,7 @@ def drift_of(reader: Reader) -> Drift:
     Raises:
         UsageError: The study is not finished, stores no embeddings, has no changes or fewer than 20 images, or groups.
     """
-    if not reader.info.complete:
-        raise reader.unfinished()
+    reader.refuse_unfinished()
     reader.refuse_without_vectors()
     if not reader.augmentations:
         raise UsageError(f"{reader.folder}: has no changes to name; run it with `augmentations` everyday")

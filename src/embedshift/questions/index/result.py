@@ -50,8 +50,7 @@ def fit_index(
         raise UsageError(f"{out}: named for the index and for `onnx`; name two files")
     reader = as_study(study).reader()
     reader.refuse_without_vectors()
-    if not reader.info.complete:
-        raise reader.unfinished()
+    reader.refuse_unfinished()
     refuse_without_vectors(reader, name)
     source = Source(reader)
     vectors = source.plain if (layout := layout_of(name)) == ONE else source.variant(layout)
