@@ -42,10 +42,8 @@ def sentences(table: pl.DataFrame) -> Iterator[str]:
         yield _of_all(words, rows, of_length)
     fewer = [row["recall"] - row["recall_predicted"] for row in rows]
     kept = sum(each >= 0 for each in fewer)
-    found = (
-        f"A search with a chain finds at least as many images as with the predicted vectors in {kept} of {len(rows)}"
-    )
-    yield f"{found}; at most {100 * max(0.0, -min(fewer)):.1f} points fewer."
+    words = "A search with a chain finds at least as many images as with the predicted vectors"
+    yield f"{words} in {kept} of {len(rows)} chains; at most {100 * max(0.0, -min(fewer)):.1f} points fewer."
     yield from _of_orders(rows)
 
 

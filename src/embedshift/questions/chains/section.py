@@ -28,7 +28,8 @@ def section(page: PageInput) -> Section | None:
 
 def _cells(row: Row) -> list[str]:
     def number(name: str, places: int) -> str:
-        return with_ends(*(row[f"{name}{end}"] for end in ("", "_low", "_high")), places)
+        value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+        return with_ends(value, low, high, places)
 
     order = [row[f"order_effect{end}"] for end in ("", "_low", "_high")]
     return [
