@@ -22,6 +22,7 @@ PAGE = (ROOT / "docs" / "reference" / "tables.md").read_text().partition("## Que
 SQUARE = ("pairwise", "directions", "directions_of_images")
 # Tables that no made study has, by what they are made of.
 DECLARED = {
+    "chains": QUESTIONS["chains"].part("tables").SCHEMA,
     "head_words": heads.WORDS_SCHEMA,
     "head_tokens": heads.TOKENS_SCHEMA,
     "index": QUESTIONS["index"].part("tables").SCHEMA,

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 from PIL import Image
 
-from embedshift import cli
+from embedshift import cli, from_vectors
 from embedshift.config import BUNDLED
 from support.command import Done
 from support.models import TinyNet
@@ -110,6 +112,8 @@ class Reader:
 
     def _prepare(self, name: str, arguments: list[str]) -> None:
         """Makes what the command reads, and removes what another line of the page left where it writes."""
+        if name == "dissect":
+            self._needs_chains(arguments[0])
         if name in OF_STUDIES:
             for each in _leading(arguments):
                 self._needs_study(each)
@@ -140,6 +144,20 @@ class Reader:
     def _needs_study(self, name: str) -> None:
         if not (self.folder / name).exists() and "." not in name:
             shutil.copytree(self.studies[self.large], self.folder / name)
+
+    def _needs_chains(self, name: str) -> None:
+        """A study of vectors with measured chains, and vectors of pairs."""
+        changes, rng = ("messenger", "crop_90", "scan", "greyscale", "mirror"), np.random.default_rng(0)
+        images = rng.normal(size=(60, 8)) + 2
+        towards = dict(zip(changes, 2 * np.eye(8), strict=False))
+        views = {each: images + towards[each] for each in changes}
+        views |= {f"{one}_then_{two}": views[one] + towards[two] for one, two in itertools.permutations(changes, 2)}
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        from_vectors(images, views, out=self.folder / name)
+        ids = [f"image {place}" for place in range(60)] * 2
+        rows = {"image_id": ids, "view": ["original"] * 60 + ["copy"] * 60}
+        vectors = np.concatenate([images, views["scan"]]).tolist()
+        pl.DataFrame(rows | {"vector": vectors}).write_parquet(self.folder / "pairs.parquet")
 
 
 def studies_to_read(folder: Path) -> dict[bool, Path]:
