@@ -26,8 +26,9 @@ def predicted(originals: Floats, changed: Floats) -> Floats:
     Example:
         >>> original, blur, dark = np.eye(3, dtype=np.float32)
         >>> moved = [original + 0.75 * each for each in (blur, dark)]
-        >>> (predicted(original[None], np.array(moved)[None, :, None])[0, 0] ** 2).round(2).tolist()
-        [0.47, 0.26, 0.26]
+        >>> found = predicted(original[None], np.array(moved)[None, :, None])[0, 0]
+        >>> [round(each.item(), 2) for each in found]
+        [0.69, 0.51, 0.51]
     """
     start = originals[:, None]
     return normalised_float32(start + (changed - start[:, None]).sum(axis=1))
@@ -107,7 +108,7 @@ def of_a_new_one(values: Values) -> tuple[float, float]:
 
     Example:
         >>> [round(end, 2) for end in of_a_new_one(np.linspace(-1, 1, 39))]
-        [-0.99, 0.99]
+        [-1.0, 1.0]
     """
     count = len(values)
     if count < LEAST_CHAINS:
