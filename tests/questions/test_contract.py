@@ -46,6 +46,8 @@ TABLES = {
     "search": ("augmentation metric", "n value ci_low ci_high"),
     "search_ranks": ("image_id view draw", "rank cosine other other_cosine knn_overlap"),
     "search_neighbours": ("image_id other", "cosine"),
+    "at_risk": ("image_id", "missed worst rank margin nearest"),
+    "content": ("augmentation property", "correlation limit significant"),
     "gallery_sizes": ("augmentation images kind", "recall ci_low ci_high"),
     "hubs": ("augmentation side", "largest skewness"),
     "thresholds": ("false_match_rate", "threshold ci_low ci_high"),
@@ -80,7 +82,8 @@ OF_VECTORS = {
 }  # fmt: skip
 # Question → its section of the page, and its answer on the first screen.
 SECTIONS = {
-    "attention": "looks", "claims": "claims", "direction": "direction", "examples": "gallery", "geometry": "geometry",
+    "at_risk": "at-risk", "attention": "looks", "claims": "claims", "direction": "direction", "examples": "gallery",
+    "geometry": "geometry",
     "heads": "heads", "layers": "layers", "maps": "maps", "profile": "summary", "search": "search",
     "strength": "strength", "text": "text", "variance": "variance", "worst_case": "worst",
 }  # fmt: skip

@@ -136,7 +136,7 @@ def rank_correlations(scores: Floats, numbers: Values, second: NDArray[np.bool_]
         for pattern, present in enumerate(patterns.T):
             columns, weight = np.flatnonzero(which.ravel() == pattern), int(present.sum()) - 3
             if weight > 0:
-                ranks, others = (_unit_ranks(part[half][present]) for part in (scores, numbers[:, columns]))
+                ranks, others = (unit_ranks(part[half][present]) for part in (scores, numbers[:, columns]))
                 total[:, columns] += weight * np.arctanh(np.clip(ranks.T @ others, -1 + 1e-7, 1 - 1e-7))
                 weights[columns] += weight
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -165,7 +165,8 @@ def group_means(values: ArrayLike, groups: GroupNumbers | None) -> Values:
         return np.asarray((left @ np.where(there, rows, 0.0)) / (left @ there))
 
 
-def _unit_ranks(values: ArrayLike) -> Floats:
+def unit_ranks(values: ArrayLike) -> Floats:
+    """Returns the ranks of each column less their mean, of length 1, so that products are Spearman's correlations."""
     ranks = rankdata(values, axis=0)
     ranks -= ranks.mean(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
