@@ -77,7 +77,7 @@ SQUARE = {"pairwise", "directions", "directions_of_images"}
 ELSEWHERE = {"chains", "index", "meaning", "power", "worst", "purify"}
 # They take vectors. `geometry` is there without them, but for alignment alone.
 OF_VECTORS = {
-    "search", "search_ranks", "search_neighbours", "gallery_sizes", "hubs", "thresholds", "matches", "roc",
+    "at_risk", "search", "search_ranks", "search_neighbours", "gallery_sizes", "hubs", "thresholds", "matches", "roc",
     "duplicates", "text_search",
 }  # fmt: skip
 # Question → its section of the page, and its answer on the first screen.
@@ -188,7 +188,9 @@ def test_every_table_is_there_with_its_columns_and_one_row_for_each_key(study, f
         table = found[name]
         assert sorted(table.columns) == sorted([*keys.split(), *others.split()]), name
         assert not table.select(keys.split()).is_duplicated().any(), name
-        assert table.height or name in ("duplicates", "thresholds", "matches"), name  # twelve images have none
+        assert table.height or name in ("content", "duplicates", "thresholds", "matches"), (
+            name
+        )  # twelve images have none
     for name in SQUARE:
         assert found[name].columns == ["augmentation", *FAMILIES], name
         assert found[name]["augmentation"].to_list() == FAMILIES, name
