@@ -85,8 +85,8 @@ def run(
             list with one path or URL a line.
         out: The study's folder; it is created where it is missing.
         model: The name of a registered encoder, a Hugging Face Hub id, a local folder, a name of open_clip or timm
-            ("timm:vit_small_patch16_224"), "onnx:PATH", "st:NAME", "python:package.module:function", or any object
-            that satisfies `Encoder` or `ImageEncoder`.
+            ("timm:vit_small_patch16_224"), "onnx:PATH", "st:NAME", "hash:phash",
+            "python:package.module:function", or any object that satisfies `Encoder` or `ImageEncoder`.
         augmentations: The name of a registered suite, a YAML file of pipelines, or a dict of name → albumentations
             transform or callable `(image uint8 [H, W, 3], rng) -> uint8 [H, W, 3]`.
         pairs: Ready-made variants of the images, measured in place of augmentations: folders or archives, or a mapping

@@ -52,11 +52,13 @@ LIBRARIES: dict[str, Load] = {
     "timm": _lazily("libraries", "load_timm"),
     "onnx": _lazily("onnx_graph", "load_onnx"),
     "st": _lazily("sentences", "load_sentences"),
+    "hash": _lazily("hashes", "load_hash"),
     "python": _lazily("images", "load_python"),
 }
 OTHERS = {
     "onnx:PATH": "an ONNX graph, or its folder (extra 'onnx'): its output image_embeds, pooler_output, or another",
     "st:NAME": "a model of sentence-transformers for images and texts (extra 'st'): its embedding",
+    "hash:NAME": "a perceptual hash, phash, dhash or whash (extra 'hash'), or pdq (package pdqhash): its bits as ±1",
     "python:module:function": "your own function: images in, vectors out",
 }
 # Library → function(name, device, precision).
@@ -84,7 +86,7 @@ def load_encoder(
     Args:
         model: "dinov2-small-offline", a Hub id such as "openai/clip-vit-base-patch32", a folder, or a name of open_clip
             or timm such as "timm:vit_small_patch16_224.augreg_in21k_ft_in1k" or "open_clip:local-dir:folder", or
-            "onnx:PATH", "st:NAME" or "python:package.module:function".
+            "onnx:PATH", "st:NAME", "hash:phash" or "python:package.module:function".
         device: "auto" = CUDA, else MPS, else CPU; or any torch device.
         precision: "float32", "bfloat16", "float16", or "auto". "auto" measures briefly which of them is the fastest on
             this device among those whose embeddings are close to float32; the encoder's `precision` says which it is.
@@ -111,9 +113,9 @@ def load_encoder(
     given = {name: value for name, value in (("mean", mean), ("std", std)) if value is not None}
     if given and library != "onnx":
         raise UsageError(f"`{next(iter(given))}`: {model} has its own; it is for onnx: graphs without preprocessing")
-    if library in ("onnx", "st", "python") and precision not in ("float32", "auto"):
+    if library in ("onnx", "st", "hash", "python") and precision not in ("float32", "auto"):
         raise UsageError(f"`precision` {precision}: {model} has its own; leave it out")
-    if library in ("st", "python") and embedding is not None:
+    if library in ("st", "hash", "python") and embedding is not None:
         raise UsageError(f"`embedding` {embedding}: {model} gives only one; leave it out")
     return LIBRARIES[library](name, **settings, **given) if library else ENCODERS[model](**settings)
 
