@@ -43,6 +43,7 @@ from embedshift.statistics.vectors import normalised_float32
 
 SIZES, RATES = (67, 133, 400, 2_000), (0.05, 0.02)
 GALLERIES, BANK, SEARCHED, DIM = 20, 12_000, 200, 16
+CLEAN = "calibrated with originals, asked with "
 KINDS = ("vectors", "groups", "binary codes", "hashes")
 
 
@@ -225,11 +226,10 @@ class Trial:
         yield "each change by its own, mean", float(np.mean(rates)), float("nan")
         at = [is_match(column, max(each)).mean() for column in fresh[:, 1:].T]
         yield "worst, mean over changes", float(np.mean(at)), self.found(score, max(each))
-        hardest = names[int(np.argmax(each))]
         clean = threshold(best[:, 0], wrong)
-        for name in dict.fromkeys(("collage" if "collage" in names else hardest,)):
-            place = 1 + names.index(name)
-            yield f"calibrated clean, asked with {name}", is_match(fresh[:, place], clean).mean(), float("nan")
+        for place, name in enumerate(names, start=1):
+            found = float(is_match(self.own[score, :, place], clean).mean())
+            yield CLEAN + name, is_match(fresh[:, place], clean).mean(), found
 
 
 def splits(first: tuple[list[str], Floats], second: tuple[list[str], Floats], count: int) -> None:
@@ -247,8 +247,10 @@ def splits(first: tuple[list[str], Floats], second: tuple[list[str], Floats], co
                 images, judged = pairs[number % len(pairs)]
                 for name, rate, found in Trial(images, np.random.default_rng(number), judged).rows(names, wrong):
                     rows.setdefault(name, []).append((rate, found))
-            for name, values in rows.items():
-                rates, found = np.array(values).T
+            worst = max((name for name in rows if name.startswith(CLEAN)), key=lambda name: np.mean(rows[name], 0)[0])
+            shown_rows = [name for name in rows if not name.startswith(CLEAN) or name in (worst, CLEAN + "collage")]
+            for name in shown_rows:
+                rates, found = np.array(rows[name]).T
                 low, high = np.quantile(rates, (0.05, 0.95))
                 shown = "-" if np.isnan(found).all() else f"{found.mean():.3f}"
                 print_row(words, f"{wrong:g}", name, f"{rates.mean():.4f} ({low:.3f} to {high:.3f})",

@@ -125,6 +125,21 @@ def test_no_original_of_a_calibration_query_is_in_the_gallery_and_groups_stay_to
     assert grouped["threshold"][0] < 0.9
 
 
+def test_with_too_few_groups_the_kept_tables_are_empty_and_all_others_are_made(tmp_path, caplog):
+    study = made(tmp_path / "study", *vectors(90))
+    study.threshold(wrong_queries=0.1)
+    groups = {f"{place:03d}": str(place % 12) for place in range(90)}
+    with caplog.at_level(logging.WARNING):
+        study.regroup(groups)
+    assert "no thresholds: `wrong_queries` 0.1 needs 9 calibration queries, and" in caplog.text
+    assert study.table("threshold").is_empty()
+    with pytest.raises(UsageError, match="has 4, a third of its 12 groups of images; measure 27"):
+        study.threshold()
+    assert 'id="threshold"' not in study.report(figures=[]).read_text()
+    study.regroup("none")
+    assert study.threshold().height == 4
+
+
 def test_near_copies_are_matches_and_left_out_in_a_line(tmp_path):
     originals, views = vectors(120)
     rng = np.random.default_rng(9)

@@ -9,18 +9,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from embedshift.arrays import Floats, GroupNumbers, Values
-from embedshift.errors import UsageError
-from embedshift.questions.threshold.numbers import (
-    MOST_CALIBRATION,
-    Parts,
-    best_scores,
-    calibration_groups,
-    chosen_score,
-    needed,
-    own_scores,
-    scores_of,
-)
-from embedshift.questions.threshold.settings import Asked, asked_of, settings_of
+from embedshift.questions.threshold.numbers import Parts, best_scores, chosen_score, own_scores, scores_of
+from embedshift.questions.threshold.settings import asked_of, settings_of
 from embedshift.statistics.index import SearchIndex
 from embedshift.statistics.retrieval import Gallery, Positions
 from embedshift.statistics.sample import group_numbers
@@ -70,7 +60,7 @@ class _Source:
 
 
 def calibrated(reader: Reader) -> Calibration:
-    """Returns the scores of a study; raises UsageError where its images are too few."""
+    """Returns the scores of a study."""
     return _calibrated(_Source(reader.listing, reader.index, tuple(settings_of(reader).items()), reader))
 
 
@@ -79,7 +69,6 @@ def _calibrated(source_of: _Source) -> Calibration:
     reader = source_of.reader
     asked, seed = asked_of(reader), reader.info.seed
     groups = group_numbers(reader.groups, reader.image_rows.layout.images)
-    refuse_fewer(reader, asked, int(groups.max(initial=-1)) + 1)
     source, parts = originals(reader, asked.gallery), Parts.of(groups, seed)
     labels = _with_near_copies(groups, near_copies(reader), source.ids[: source.images].to_list())
     more = len(source.ids) - source.images
@@ -109,21 +98,6 @@ def _calibrated(source_of: _Source) -> Calibration:
         best[:, judged],
         int((gallery.lengths > 0).sum()),
         int(np.isin(labels[parts.searched], labels[parts.calibration]).sum()),
-    )
-
-
-def refuse_fewer(reader: Reader, asked: Asked, groups: int) -> None:
-    """Refuses a study whose queries are too few for a threshold, with the number that would do."""
-    have, least = calibration_groups(groups), needed(asked.wrong, asked.confidence)
-    if have >= max(1, least):
-        return
-    unit = "groups of images" if reader.groups is not None else "images"
-    sure = "" if asked.confidence is None else f" with `confidence` {asked.confidence:g}"
-    words = f"`{asked.rule}` {asked.wrong:g}{sure} needs {least:,} calibration queries"
-    if least > MOST_CALIBRATION:
-        raise UsageError(f"{words}, and at most {MOST_CALIBRATION:,} are made; give a larger number")
-    raise UsageError(
-        f"{words}, and {reader.folder} has {have:,}, a third of its {groups:,} {unit}; measure {3 * least:,}"
     )
 
 

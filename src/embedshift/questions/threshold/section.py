@@ -22,7 +22,7 @@ def answer(page: PageInput) -> Answer | None:
 
 def _content(page: PageInput) -> Json | None:
     table, curve = page.reader.table("threshold"), page.reader.table(CURVE)
-    if table is None or curve is None:
+    if table is None or curve is None or table.is_empty():
         return None
     first, *others = sentences(table, curve)
     return {"first": first, "others": others}

@@ -7,6 +7,7 @@ from pathlib import Path
 from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.questions.threshold import Choices
+from embedshift.questions.threshold.numbers import MOST_CALIBRATION, calibration_groups, needed
 from embedshift.store.files import file_state
 from embedshift.store.reader import Reader
 
@@ -51,9 +52,25 @@ def asked_of(reader: Reader) -> Asked:
     return Asked(rule, wrong, given.confidence, place)
 
 
+def lacks(reader: Reader) -> str:
+    """Returns why a study has too few images for what is asked, with the number that would do; "" = it has enough."""
+    asked, groups = asked_of(reader), reader.info.group_count
+    have, least = calibration_groups(groups), needed(asked.wrong, asked.confidence)
+    if have >= max(1, least):
+        return ""
+    sure = "" if asked.confidence is None else f" with `confidence` {asked.confidence:g}"
+    words = f"`{asked.rule}` {asked.wrong:g}{sure} needs {least:,} calibration queries"
+    if least > MOST_CALIBRATION:
+        return f"{words}, and at most {MOST_CALIBRATION:,} are made; give a larger number"
+    unit = "groups of images" if reader.groups is not None else "images"
+    return f"{words}, and {reader.folder} has {have:,}, a third of its {groups:,} {unit}; measure {3 * least:,}"
+
+
 def settings_of(reader: Reader) -> Mapping[str, str]:
-    """Returns the sources of the tables beside the shards."""
+    """Returns the sources of the tables beside the shards; raises UsageError where a call asks for too much."""
     asked = asked_of(reader)
+    if reader.choice(Choices) != Choices() and (problem := lacks(reader)):
+        raise UsageError(problem)
     return {
         "version": VERSION,
         "groups": reader.info.groups_digest,

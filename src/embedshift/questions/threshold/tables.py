@@ -10,7 +10,15 @@ from embedshift.arrays import Values
 from embedshift.questions.threshold import Choices
 from embedshift.questions.threshold.calibration import Calibration, calibrated
 from embedshift.questions.threshold.numbers import is_match, score_name, threshold
-from embedshift.questions.threshold.settings import TABLE, WRONG_QUERIES, Asked, asked_of, is_as_kept, settings_of
+from embedshift.questions.threshold.settings import (
+    TABLE,
+    WRONG_QUERIES,
+    Asked,
+    asked_of,
+    is_as_kept,
+    lacks,
+    settings_of,
+)
 from embedshift.statistics.intervals import proportion_interval
 from embedshift.statistics.judged import ROUNDING, means_of
 from embedshift.statistics.retrieval import TIE
@@ -36,6 +44,9 @@ def table_of(reader: Reader) -> pl.DataFrame:
     asked, names = asked_of(reader), reader.augmentations
     if is_as_kept(reader) and reader.kept_settings(TABLE).get("gallery", asked.gallery) != asked.gallery:
         log.warning("%s: `gallery` of its table `threshold` has moved or is gone; made without", reader.folder)
+    if problem := lacks(reader):  # other groups were chosen since
+        log.warning("no thresholds: %s", problem)
+        return pl.DataFrame(schema=SCHEMA)
     found = calibrated(reader)
     best, mixed = found.best[found.chosen], found.mixed(found.chosen)
     if asked.rule == WRONG_QUERIES:
@@ -56,6 +67,8 @@ def table_of(reader: Reader) -> pl.DataFrame:
 
 
 def curve(reader: Reader) -> pl.DataFrame:
+    if lacks(reader):
+        return pl.DataFrame(schema=CURVE_SCHEMA)
     found, asked = calibrated(reader), asked_of(reader)
     return pl.concat([curve_of_score(found, score, asked) for score in range(len(found.scores))])
 
