@@ -226,6 +226,10 @@ class Trial:
         yield "each change by its own, mean", float(np.mean(rates)), float("nan")
         at = [is_match(column, max(each)).mean() for column in fresh[:, 1:].T]
         yield "worst, mean over changes", float(np.mean(at)), self.found(score, max(each))
+        if "collage" in names:
+            place = names.index("collage")
+            found = float(is_match(self.own[score, :, 1 + place], each[place]).mean())
+            yield "collage by its own", rates[place], found
         clean = threshold(best[:, 0], wrong)
         for place, name in enumerate(names, start=1):
             found = float(is_match(self.own[score, :, place], clean).mean())
