@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,11 @@ from embedshift.cli import app
 from embedshift.errors import UsageError
 from embedshift.questions.threshold.numbers import Parts, flagged, p_values
 from embedshift.questions.threshold.result import lines_of
+from embedshift.statistics.index import fitted_index
+from embedshift.statistics.index_parts import Training
 from embedshift.statistics.intervals import clopper_pearson
+from embedshift.store.info import read_content, write_content
+from embedshift.study.indexed import IndexedStudy
 from support import studies
 from support.command import untouched_logging
 from support.overlap import overlaps
@@ -220,6 +225,27 @@ def test_through_the_map_of_an_index(study, tmp_path):
     exec(found["apply"], names)
     assert names["is_match"].shape == (20, 30)
     assert str(np.load(tmp_path / "t.npz")["index"]) == "whiten"
+
+
+def test_a_study_that_is_older_than_the_question_has_thresholds_too(study, tmp_path):
+    copy = studies.copied(study, tmp_path / "study")
+    content = read_content(copy.folder)
+    del content["questions"]["threshold"]
+    write_content(copy.folder, content)
+    embedshift.fit_index(study, "whiten", out=tmp_path / "index.npz")
+    for index in ((), ("--index", tmp_path / "index.npz")):
+        words = call("threshold", copy.folder, "--wrong-queries", 0.1, *index, "--out", tmp_path / "t.npz").stdout
+        assert "at most 10 % of new queries" in words
+        assert float(np.load(tmp_path / "t.npz")["asked"]) == 0.1
+
+
+def test_through_an_index_a_study_without_views_is_one_line(tmp_path):
+    alone = studies.measured(studies.pictures(4), studies.checkpoint("dinov2"), augmentations="none", workers=0)
+    encoder, unit = alone.reader().info.encoder, np.eye(4, alone.reader().dim, dtype=np.float32)
+    fitted = fitted_index("centred", Training(unit, unit[:, None][:, :0]))
+    replace(fitted, encoder=encoder.weights_hash, embedding=encoder.embedding or "").save(tmp_path / "index.npz")
+    with pytest.raises(UsageError, match="no threshold here: it needs augmentations"):
+        IndexedStudy(alone.folder, tmp_path / "index.npz").table("threshold", measured=True)
 
 
 def test_what_is_said_of_flags(study):
