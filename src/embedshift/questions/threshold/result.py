@@ -37,7 +37,7 @@ OF_QUERIES = ('is_match = scores > data["threshold"] + 1e-6  # [queries, stored]
 OF_FLAGS = (
     "best = scores.max(axis=1, keepdims=True) - 1e-6  # a millionth is a tie",
     'p = (1 + (data["best"] >= best).sum(axis=1)) / (len(data["best"]) + 1)',
-    'passing = np.sort(p) <= data["asked"] * np.arange(1, len(p) + 1) / len(p)',
+    'passing = np.sort(p) <= data["asked"] * np.arange(1, len(p) + 1) / len(p) + 1e-12',
     "flagged = p <= np.sort(p)[passing].max(initial=0)  # each with the image scores.argmax(axis=1)",
 )
 
