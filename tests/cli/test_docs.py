@@ -21,7 +21,7 @@ from support.project import ROOT
 
 NAMES = (
     "run|report|compare|check|list|demo|attack|card|app|search|verify|views|vectors|docs|parity|lock|upgrade|"
-    "drift|index|dissect"
+    "drift|index|dissect|threshold"
 )
 COMMAND = re.compile(rf"\bembedshift ((?:{NAMES}) [^`\n]+)")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -33,6 +33,10 @@ SENTENCES = (
     "No duplicates",
     "a does not pass",
     "No index",
+    "A match has",
+    "Calibrated with",
+    "Score: ",
+    "is_match = ",
     "Searched: ",
     "Written: ",
     "Written: ",
@@ -76,6 +80,7 @@ COMMANDS = [
     ("check", "a"),
     ("verify", "a"),
     ("index", "a", "int8", "--out", "index.npz"),
+    ("threshold", "a", "--wrong-queries", "0.2", "--out", "threshold.npz"),
 ]
 
 
@@ -85,7 +90,7 @@ def test_80_characters_hold_every_table(printed, arguments):
     assert len(text.splitlines()) > 5
     assert [line for line in text.splitlines() if len(line) > 80 and not line.startswith(SENTENCES)] == []
     assert ("…" in text) == (arguments[0] == "verify"), "nothing is cut; verify counts its other files"
-    assert arguments[0] in ("verify", "index") or "brightness_contrast" in text, "no name is broken"
+    assert arguments[0] in ("verify", "index", "threshold") or "brightness_contrast" in text, "no name is broken"
 
 
 def test_no_interval_of_a_comparison_is_broken(printed):

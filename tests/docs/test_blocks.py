@@ -23,7 +23,9 @@ WITH_CODE = [page for page in PAGES if any(each.is_code and each.reason is None 
 def marks_of(page):
     """A page that measures a study, plans, tries codes or loads encoders takes seconds: `make test-all` reads them."""
     code = "\n".join(block.text for block in blocks(page.read_text()) if block.is_code and block.reason is None)
-    takes_seconds = re.search(r"^embedshift (?:run|attack|power|index|app) |embedshift\.run\(", code, re.MULTILINE)
+    takes_seconds = re.search(
+        r"^embedshift (?:run|attack|power|index|threshold|app) |embedshift\.run\(", code, re.MULTILINE
+    )
     return [pytest.mark.matrix] * bool(takes_seconds)
 
 

@@ -31,6 +31,8 @@ DECLARED = {
     "meaning": meaning.SCHEMA,
     "power": power.SCHEMA,
     "text_search": text.SCHEMA,
+    "threshold": QUESTIONS["threshold"].part("tables").SCHEMA,
+    "threshold_curve": QUESTIONS["threshold"].part("tables").CURVE_SCHEMA,
     "zero_shot": text.CLASSES_SCHEMA,
     "variance": variance.SCHEMA,
     "worst": worst.WORST_SCHEMA,

@@ -19,8 +19,8 @@ from support.report_fixtures import LONG
 
 pytestmark = pytest.mark.slow
 
-# Those of strength, maps, power, indexes, directions and details of heads are drawn elsewhere.
-ELSEWHERE = ("strength", "maps", "chains", "index", "meaning", "power")
+# Those of strength, maps, power, chains, indexes, thresholds, directions and details of heads are drawn elsewhere.
+ELSEWHERE = ("strength", "maps", "chains", "index", "meaning", "power", "threshold")
 OF_ANY_STUDY = [name for name in FIGURES if FIGURES[name].question not in ELSEWHERE and name != "head_tokens"]
 ASKED = {"layers": 3, "heads": (3, 4), "text": True, "looks": True}
 LARGE = {"encoder": "some/quite-long-" * 6, "layers": 24, "heads": (24, 16)}

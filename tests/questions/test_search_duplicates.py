@@ -148,7 +148,7 @@ def cosine(one, other):
 def test_misses_are_those_of_a_slow_loop_and_of_a_search_with_near_groups(with_copies, tmp_path, cli):
     reader = with_copies.reader()
     rows = {(row["image_id"], row["view"]): np.array(row["embedding"]) for row in reader.rows().collect().to_dicts()}
-    ids, sets = reader.ordered_ids(), near.near_copies(reader)
+    ids, sets = reader.ordered_ids(), grouping.near_copies(reader)
     labels = [sets.get(image, image) for image in ids]
     slow = {}
     for view in ("mild", "strong"):
@@ -218,8 +218,8 @@ def test_an_image_without_a_direction_is_no_duplicate(study):
 
 
 def test_in_a_large_study_the_listed_pairs_are_taken(with_copies, monkeypatch):
-    monkeypatch.setattr(near, "LISTED_FROM", 10)
-    label = near.near_copies(with_copies.reader())
+    monkeypatch.setattr(grouping, "LISTED_FROM", 10)
+    label = grouping.near_copies(with_copies.reader())
     pairs = with_copies.duplicates()
     groups = {image: group for end in ("image_id", "other") for image, group in pairs.select(end, "group").iter_rows()}
     assert {*label} == {*groups}

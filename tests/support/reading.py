@@ -34,7 +34,7 @@ SHORT = {
 # Commands that serve, or take long: their arguments are parsed, and tests of their own run them.
 PARSED = ("app", "demo")
 # Commands whose first arguments are studies, and those that may end with 3: a rule is broken, or is not decided.
-OF_ONE = ("report", "search", "verify", "card", "power", "explain", "index")
+OF_ONE = ("report", "search", "verify", "card", "power", "explain", "index", "threshold")
 OF_STUDIES = (*OF_ONE, "compare", "check", "upgrade", "drift", "dissect")
 MAY_BREAK = ("check", "parity")
 # Files that options name, and what stands in them.
@@ -60,7 +60,8 @@ class Reader:
 
     def read(self, block: Block, page: str) -> None:
         """Does what a block says; AssertionError, or its own error, where it does not work."""
-        self.large = self.large or "--false-match-rate" in block.text
+        many = ("--false-match-rate", "embedshift threshold")  # take more images
+        self.large = self.large or any(words in block.text for words in many)
         if block.language in PYTHON:
             self._python(block, page)
         elif block.language in SHELL:

@@ -1,9 +1,11 @@
 """Chooses the groups of a study's images, finds near-duplicates, and counts exact copies."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from embedshift.arrays import Floats, GroupNumbers, mapped
@@ -20,6 +22,10 @@ log = logging.getLogger(__name__)
 
 # Maximum pairs of different images that may be joined.
 EXPECTED_FALSE = 0.01
+# Columns of a table of pairs that hold names of images.
+NAMES = ("image_id", "other")
+# Images from which on near-copies are those of the table of pairs; of fewer all pairs are compared again.
+LISTED_FROM = 2_001
 # Independent images, whatever groups the folder holds.
 INDEPENDENT = Groups(NONE, (), ())
 
@@ -51,6 +57,21 @@ def near_groups(reader: Reader) -> GroupNumbers:
         tail = fit_tail(space, groups, seed=reader.info.seed)
         groups = groups if tail is None else _connected(reader, space, tail.threshold(EXPECTED_FALSE), groups)
     return groups
+
+
+@functools.lru_cache(maxsize=1)
+def near_copies(reader: Reader) -> dict[str, int]:
+    """Returns the images that have near-copies, each with the number of its set, from `groups` near or the pairs."""
+    if reader.image_rows.layout.images >= LISTED_FROM:
+        pairs = reader.need("duplicates")
+        return dict(pl.concat([pairs.select(pl.col(end).alias("id"), "group") for end in NAMES]).iter_rows())
+    groups = near_groups(reader)
+    has_copies = np.bincount(groups)[groups] > 1
+    return {
+        image_id: int(group)
+        for image_id, group, has in zip(reader.ordered_ids(), groups, has_copies, strict=True)
+        if has
+    }
 
 
 def _connected(reader: Reader, vectors: Floats, least: float, groups: GroupNumbers | None) -> GroupNumbers:

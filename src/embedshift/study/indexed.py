@@ -13,7 +13,7 @@ from embedshift.store.groups import Choice
 from embedshift.store.reader import Reader
 from embedshift.store.table import installed_tables, tables_of
 from embedshift.store.tables import make_tables
-from embedshift.study.study import Study, load
+from embedshift.study.study import Study, load, reason_for_absence
 
 
 def load_map(path: str | Path) -> SearchIndex:
@@ -52,7 +52,12 @@ class IndexedStudy(Study):
                 raise UsageError(f"{self.folder}: no table '{name}' with a map")
             question = entry.question
             chosen = choices if question.choices is None or choices is not None else question.choices(**settings)
-            self._made |= make_tables(self.reader(chosen), {table.name for table in tables_of([question])})
+            reader = self.reader(chosen)
+            if not entry.table.is_available(reader):
+                raise UsageError(f"{self.folder}: {reason_for_absence(reader, name)}")
+            self._made |= make_tables(reader, {table.name for table in tables_of([question])})
+            if name not in reader.table_names:  # the study is older than the question
+                self._made[name] = entry.table.make(reader)
         return self._made[name]
 
 

@@ -12,13 +12,14 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config import BUNDLED, Json
 from embedshift.questions.search.matching import AUC, MRR, OVERLAP, RECALLS
 from embedshift.questions.search.settings import settings
-from embedshift.questions.search.tables import NAMES, counts_copies, misses_in_words, near_copies
+from embedshift.questions.search.tables import counts_copies, misses_in_words
 from embedshift.report.numbers import fixed, in_percent
 from embedshift.report.section import Answer, PageInput, Part, Section
 from embedshift.report.thumbnails import thumbnails
 from embedshift.statistics.agreement import NEIGHBOURS
 from embedshift.statistics.duplicates import images_in, rule_in_words
 from embedshift.statistics.strengths import LEAST_SAFE, ONE_LEVEL
+from embedshift.store.grouping import NAMES, near_copies
 from embedshift.store.reader import Reader
 
 # Groups of duplicates that are shown, images of each, and views on the first screen that another image comes before.

@@ -34,7 +34,7 @@ from embedshift.statistics.thresholds import thresholds as thresholds_of
 from embedshift.statistics.vectors import normalised, normalised_float32
 from embedshift.statistics.whitening import shift_map
 from embedshift.store.gallery import originals
-from embedshift.store.grouping import near_groups
+from embedshift.store.grouping import NAMES, near_copies
 from embedshift.store.reader import Reader
 from embedshift.store.table import Rules, Table
 
@@ -100,11 +100,7 @@ REQUIRES = "stored embeddings: run it with `store` all"
 PAIRED, MOST_PAIRED = QUERIES, IN_MEMORY
 # Tables that need no views.
 OF_ORIGINALS = ("thresholds", "duplicates")
-# Columns that hold names of images.
-NAMES = ("image_id", "other")
 KEY = ("image_id", "view", "draw")
-# Images from which on near-copies are those of the table of pairs; of fewer all pairs are compared again.
-LISTED_FROM = 2_001
 
 
 @functools.lru_cache(maxsize=1)
@@ -178,21 +174,6 @@ def cosines(reader: Reader, count: int | None = None) -> Mapping[str, Values]:
 
 def _compared(reader: Reader) -> int:
     return min(settings(reader).queries or PAIRED, PAIRED)
-
-
-@functools.lru_cache(maxsize=1)
-def near_copies(reader: Reader) -> dict[str, int]:
-    """Returns the images that have near-copies, each with the number of its set, from `groups` near or the pairs."""
-    if reader.image_rows.layout.images >= LISTED_FROM:
-        pairs = reader.need("duplicates")
-        return dict(pl.concat([pairs.select(pl.col(end).alias("id"), "group") for end in NAMES]).iter_rows())
-    groups = near_groups(reader)
-    has_copies = np.bincount(groups)[groups] > 1
-    return {
-        image_id: int(group)
-        for image_id, group, has in zip(reader.ordered_ids(), groups, has_copies, strict=True)
-        if has
-    }
 
 
 @functools.lru_cache(maxsize=1)
