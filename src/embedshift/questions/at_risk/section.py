@@ -79,7 +79,7 @@ def _moved(content: pl.DataFrame) -> Iterator[Mapping[str, str]]:
 
 
 TERMS = {
-    "margin of an image": "Cosine of a view with its own original less that with the best other image: below 0 = missed.",
+    "margin of an image": "Cosine of a view with its own original less that with the best other: below 0 = missed.",
     "joint limit": "The size that the largest of all rank correlations reaches by chance in 5 % of studies.",
 }
 CORRECTED = {
