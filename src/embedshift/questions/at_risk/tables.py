@@ -24,10 +24,10 @@ LEAST, SHUFFLED = 20, 1_999
 
 def at_risk(reader: Reader) -> pl.DataFrame:
     """Returns a row for each image: the changes under which another image comes first, and the worst of all."""
-    margin = pl.col("cosine") - pl.col("other_cosine")
-    ranks = reader.need("search_ranks").drop_nulls("rank").with_columns(margin=margin)
-    if ranks.is_empty():
+    found, nearest = reader.table("search_ranks"), _nearest(reader)
+    if found is None or nearest is None or found["rank"].drop_nulls().is_empty():
         return pl.DataFrame(schema=AT_RISK)
+    ranks = found.drop_nulls("rank").with_columns(margin=pl.col("cosine") - pl.col("other_cosine"))
     worst = ranks.sort("rank", "margin", descending=[True, False], nulls_last=True, maintain_order=True)
     by_image = worst.group_by("image_id", maintain_order=True).agg(
         missed=pl.col("view").filter(pl.col("rank") > 1).n_unique(),
@@ -35,15 +35,19 @@ def at_risk(reader: Reader) -> pl.DataFrame:
         rank=pl.col("rank").first(),
         margin=pl.col("margin").first(),
     )
-    table = by_image.join(_nearest(reader).select("image_id", nearest="other"), on="image_id", how="left")
+    table = by_image.join(nearest.select("image_id", nearest="other"), on="image_id", how="left")
     ordered = table.sort("missed", "margin", "image_id", descending=[True, False, False], nulls_last=True)
     return ordered.select(pl.col(name).cast(kind) for name, kind in AT_RISK.items())
 
 
-def _nearest(reader: Reader) -> pl.DataFrame:
-    """Returns the nearest other image of each original, and its cosine."""
-    table = reader.need("search_neighbours")
-    return table.sort("cosine", descending=True, maintain_order=True).unique("image_id", keep="first")
+def _nearest(reader: Reader) -> pl.DataFrame | None:
+    """Returns the nearest other image of each original, and its cosine; None in a study without a search."""
+    table = reader.table("search_neighbours")
+    return (
+        None
+        if table is None
+        else table.sort("cosine", descending=True, maintain_order=True).unique("image_id", keep="first")
+    )
 
 
 def content(reader: Reader) -> pl.DataFrame:
@@ -64,9 +68,9 @@ def _measured(reader: Reader) -> tuple[list[str], Values, Values]:
     rows = reader.image_rows.head(IN_MEMORY).frame
     names = [*reader.identity_of("meaning").get("properties", ())]
     originals = rows.filter(pl.col("view") == ORIGINAL).select("image_id", *names).collect()
-    if reader.info.has_vectors:
-        near = _nearest(reader).select("image_id", (1 - pl.col("cosine")).alias(NEAREST))
-        originals = originals.join(near, on="image_id", how="left", maintain_order="left")
+    if (nearest := _nearest(reader)) is not None:
+        distances = nearest.select("image_id", (1 - pl.col("cosine")).alias(NEAREST))
+        originals = originals.join(distances, on="image_id", how="left", maintain_order="left")
     moved = rows.filter(pl.col("view") != ORIGINAL).group_by("image_id", "view", maintain_order=True)
     by_view = moved.agg(shift=1 - pl.col(COSINE).mean()).collect().pivot("view", index="image_id", values="shift")
     both = originals.select("image_id").join(by_view, on="image_id", how="left", maintain_order="left")
