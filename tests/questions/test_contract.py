@@ -75,6 +75,8 @@ TABLES = {
 SQUARE = {"pairwise", "directions", "directions_of_images"}
 # Their own files make them: on request, and of a study of an attack.
 ELSEWHERE = {"chains", "index", "meaning", "power", "threshold", "threshold_curve", "worst", "purify"}
+# Figures of this study that tests/figures/test_figures_layout.py does not draw: it has all others.
+HERE_ALONE = [*(name for name in FIGURES if FIGURES[name].question == "maps"), "head_tokens"]
 # They take vectors. `geometry` is there without them, but for alignment alone.
 OF_VECTORS = {
     "at_risk", "search", "search_ranks", "search_neighbours", "gallery_sizes", "hubs", "thresholds", "matches", "roc",
@@ -154,7 +156,7 @@ def study():
 
 @pytest.fixture(scope="module")
 def reported(study):
-    return studies.reported(study, formats=["svg"])
+    return studies.reported(study, figures=HERE_ALONE, formats=["svg"])
 
 
 @pytest.fixture(scope="module")
@@ -199,8 +201,18 @@ def test_every_table_is_there_with_its_columns_and_one_row_for_each_key(study, f
         assert (study.folder / "tables" / f"{name}.csv").is_file() != is_per_image, name
 
 
-def test_every_figure_is_drawn(reported, families):
-    written = {path.name for each in (reported, families) for path in (each.folder / "figures").iterdir()}
+def drawn(*reports):
+    return {path.name for each in reports for path in (each.folder / "figures").iterdir()}
+
+
+def test_figures_that_no_other_study_has_are_drawn(reported, families):
+    strength = [name for name in FIGURES if FIGURES[name].question == "strength"]
+    assert drawn(reported, families) == {f"fig{FIGURES[name].number}_{name}.svg" for name in (*HERE_ALONE, *strength)}
+
+
+@pytest.mark.matrix
+def test_every_figure_is_drawn(study, families):
+    written = drawn(studies.reported(study, formats=["svg"]), families)
     declared = {f"fig{number}_{name}.svg" for each in questions() for name, (number, _) in each.figures.items()}
     names = ("28_power", "29_meaning", "30_threshold", "31_chains", "32_index")
     elsewhere = {f"fig{name}.svg" for name in names}  # as above

@@ -63,7 +63,8 @@ class Loop:
             self.root = np.linalg.inv(np.linalg.cholesky(second + ridge * np.eye(DIM))).T
         seen = np.array([self.moved(each) for each in self.originals])
         self.low, self.step = seen.min(axis=0), (seen.max(axis=0) - seen.min(axis=0)) / 255
-        self.background = [self.moved(each) for each in self.originals[:200]]
+        self.background = np.array([self.moved(each) for each in self.originals[:200]])
+        self.sides = {}
 
     def moved(self, vector):
         return unit((vector - self.mean) @ self.root)
@@ -73,15 +74,19 @@ class Loop:
             return (np.clip(np.floor((moved - self.low) / self.step), 0, 255) + 0.5) * self.step + self.low
         return np.where(moved > 0, 1.0, -1.0) if "binary" in self.parts else moved
 
+    def side(self, vector, last, asked):
+        """A query or what is kept, and the mean of its ten highest scores with the background; made once for each."""
+        key = vector.tobytes(), last, asked
+        if key not in self.sides:
+            moved = self.moved(vector)
+            mine = moved if asked else self.kept(moved, last)
+            others = self.kept(self.background, last) if asked else self.background
+            self.sides[key] = mine, sum(sorted((others @ mine).tolist())[-10:]) / min(10, len(others))
+        return self.sides[key]
+
     def score(self, query, vector, last=False):
-        asked, kept = self.moved(query), self.kept(self.moved(vector), last)
-        if "normalised" not in self.parts:
-            return float(asked @ kept)
-        highest = [
-            sorted(float(asked @ self.kept(each, last)) for each in self.background)[-10:],
-            sorted(float(each @ kept) for each in self.background)[-10:],
-        ]
-        return float(asked @ kept) - np.mean(highest[0]) / 2 - np.mean(highest[1]) / 2
+        (asked, high), (kept, kept_high) = self.side(query, last, True), self.side(vector, last, False)
+        return float(asked @ kept) - ((high + kept_high) / 2 if "normalised" in self.parts else 0)
 
 
 def searched(loop, query, own, others, candidates):

@@ -43,6 +43,21 @@ def call(site: Path | None, *arguments: object) -> subprocess.CompletedProcess[s
     return python(site, "from embedshift.cli import main; main()", *arguments)
 
 
+# Several commands in one process: what each prints, and which commands' modules the first had imported.
+ONE_BY_ONE = """
+import contextlib, io, json, sys
+from embedshift.cli import main
+shown, loaded = [], None
+for arguments in json.loads(sys.argv[1]):
+    sys.argv[1:] = arguments
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+        main()
+    shown.append(out.getvalue())
+    loaded = [name for name in sys.modules if name.endswith(".command")] if loaded is None else loaded
+print(json.dumps([*shown, loaded]))
+"""
+
+
 def python(site: Path | None, code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     path = [str(SOURCES.parent), *([] if site is None else [str(site)])]
     return subprocess.run(
@@ -163,22 +178,20 @@ def test_the_report_is_made_again_with_it_and_does_without_where_it_is_gone(site
     assert "no attribute 'jumps'" in python(None, code, out).stderr
 
 
-def test_its_command_is_listed_under_its_panel_and_loaded_where_it_runs(site, made):
-    shown = call(site, "--help").stdout
-    panel = shown.partition("Look inside")[2].partition("─ Files and help")[0]
-    assert "Print what every block adds to the shift." in panel
-    assert "Print what every block adds to the shift." not in call(None, "--help").stdout
+def test_its_command_is_listed_under_its_panel_and_loaded_where_it_runs(site, made, cli):
     rows = pl.read_csv(made[0] / "tables" / "jumps.csv")["jump"].to_list()
-    least = sorted(rows)[len(rows) // 2]
-    done = call(site, "jumps", made[0], "--least", least, "--json")
-    assert sorted(row["jump"] for row in json.loads(done.stdout)["jumps"]) == [
-        row for row in sorted(rows) if row >= least
-    ]
-    assert f"{max(rows):.3f}" in call(site, "jumps", made[0]).stdout
-    assert "--least" in call(site, "jumps", "--help").stdout
-    code = "import sys; sys.argv[1:] = ['--help']; from embedshift.cli import app; app(standalone_mode=False);"
-    done = python(site, f"{code} print([name for name in sys.modules if name.endswith('.command')])")
-    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+    least, study = sorted(rows)[len(rows) // 2], str(made[0])
+    commands = ["--help"], ["jumps", study, "--least", str(least), "--json"], ["jumps", study], ["jumps", "--help"]
+    done = python(site, ONE_BY_ONE, json.dumps(commands))
+    assert done.returncode == 0, done.stderr
+    listed, as_json, table, of_command, loaded = json.loads(done.stdout)
+    panel = listed.partition("Look inside")[2].partition("─ Files and help")[0]
+    assert "Print what every block adds to the shift." in panel
+    assert "Print what every block adds to the shift." not in cli("--help").out
+    assert sorted(row["jump"] for row in json.loads(as_json)["jumps"]) == [row for row in sorted(rows) if row >= least]
+    assert f"{max(rows):.3f}" in table
+    assert "--least" in of_command
+    assert loaded == []
 
 
 @pytest.mark.matrix

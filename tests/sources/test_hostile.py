@@ -68,7 +68,8 @@ def wrong(kind, read, sample):
 
 
 def test_a_study_of_all_of_them_measures_or_lists_each(kinds, folder, tmp_path):
-    study = embedshift.run(folder, out=tmp_path / "study", model=Brightness(), workers=2, shard_size=16)
+    settings = {"families": ["noise"], "workers": 2, "shard_size": 16}
+    study = embedshift.run(folder, out=tmp_path / "study", model=Brightness(), **settings)
     rows = study.rows().collect()
     measured = set(rows["image_id"])
     failed = {image_id: (stage, words) for image_id, stage, words, _ in study.failures().rows()}

@@ -269,7 +269,7 @@ def test_images_that_made_a_fingerprint_add_nothing_to_its_product():
 @pytest.mark.parametrize("hit", first_only([30, 60]))
 def test_simulated_power_is_how_often_batches_are_named(hit):
     simulated, measured = [], []
-    for seed in range(30):
+    for seed in range(15):
         own = World(seed, strength=0.2)
         reference = own.reference(200)
         simulated.append(named_part(reference, 0, hit / 200, 200))
