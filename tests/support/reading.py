@@ -125,6 +125,8 @@ class Reader:
                 self._needs_images(value)
             elif option in ("--labels", "--words"):
                 (self.folder / value).write_text(FILES[value])
+            elif option == "--between":
+                self._needs_parts(arguments[0], value.split(","))
             elif option == "--out" and name == "run":
                 shutil.rmtree(value, ignore_errors=True)
             elif option == "--rules" and not Path(value).exists() and "--init" not in arguments:
@@ -145,6 +147,14 @@ class Reader:
     def _needs_study(self, name: str) -> None:
         if not (self.folder / name).exists() and "." not in name:
             shutil.copytree(self.studies[self.large], self.folder / name)
+
+    def _needs_parts(self, name: str, parts: list[str]) -> None:
+        """A study of vectors in two folders, one of them in both."""
+        rows = np.random.default_rng(0).normal(size=(60, 16))
+        rows[-1] = rows[0]
+        ids = [f"{parts[place >= 30]}/{place}" for place in range(60)]
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        from_vectors(rows, {"jpeg": rows + 0.1}, out=self.folder / name, ids=ids)
 
     def _needs_chains(self, name: str) -> None:
         """A study of vectors with measured chains, and vectors of pairs."""

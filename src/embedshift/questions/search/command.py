@@ -32,12 +32,14 @@ class Options(GroupedOptions):
         None, "List likely duplicates until so many of them are expected to be false. Default: 1.", rare=True
     )
     beside: str = setting("", "Compare every augmentation with this one, image by image: how many more are found.")
+    between: str = setting("", "List likely copies between two folders or groups: train,test.")
     memory: float | None = setting(None, "Gigabytes for FAISS' index of a large gallery. Default: 4.", rare=True)
 
 
 def command(options: Options) -> "Output":
     """Tests whether a search finds the original of each view, and lists likely duplicates."""
     from embedshift.questions.search.grids import beside, printed
+    from embedshift.questions.search.result import between, printed_between
     from embedshift.statistics.duplicates import EXPECTED_FALSE
     from embedshift.study import load
     from embedshift.study.indexed import IndexedStudy
@@ -59,4 +61,8 @@ def command(options: Options) -> "Output":
     content |= {name: study.table(name).to_dicts() for name in TABLES if name in study.table_names}
     if options.beside:
         content["beside"] = beside(study, options.beside).to_dicts()
+    if options.between:
+        pairs = between(study, options.between)
+        content["between"] = pairs.to_dicts()
+        return Output(content, [*printed_between(pairs, options.between)])
     return Output(content, [*printed(study, options.beside)])
