@@ -12,6 +12,8 @@ import embedshift
 from embedshift.cli import app
 from embedshift.errors import UsageError
 from support.command import untouched_logging
+from support.mean_colour import MeanColour
+from support.models import pictures
 from support.overlap import overlaps
 
 pytestmark = pytest.mark.slow
@@ -96,6 +98,13 @@ def test_a_name_that_is_no_index_is_one_line(study, name, words):
     with pytest.raises(UsageError, match=words) as error:
         study.index([name])
     assert "\n" not in str(error.value)
+
+
+def test_a_study_of_originals_alone_fits_no_index(tmp_path):
+    images = pictures(tmp_path / "images", 9)
+    study = embedshift.run(images, out=tmp_path / "study", model=MeanColour(), augmentations="none", workers=0)
+    with pytest.raises(UsageError, match="has no changes, and an index is fitted to views"):
+        embedshift.fit_index(study, "int8", out=tmp_path / "index.npz")
 
 
 def test_the_figure_has_no_words_over_one_another_and_the_page_a_section(study, tmp_path):

@@ -52,6 +52,8 @@ def fit_index(
     reader.refuse_without_vectors()
     reader.refuse_unfinished()
     refuse_without_vectors(reader, name)
+    if not reader.augmentations:
+        raise UsageError(f"{reader.folder}: has no changes, and an index is fitted to views; run it with some")
     source = Source(reader)
     vectors = source.plain if (layout := layout_of(name)) == ONE else source.variant(layout)
     if isinstance(vectors, str):
