@@ -90,7 +90,9 @@ def test_no_flipped_bit_is_called_intact_and_none_changes_a_number(tmp_path):
     study.report(figures=["l2_density"], formats=["svg"])
     truth = {name: study.table(name) for name in study.table_names}
     places = flips(study.folder, 40, seed=30)
-    assert {path.name for path, *_ in places} >= {"study.json", "part-00002.parquet", "report.html", "summary.csv"}
+    names = {path.name for path, *_ in places}
+    assert names >= {"study.json", "part-00002.parquet", "report.html"}
+    assert any(name.endswith(".csv") for name in names)
     assert list(wrong(study, places, truth)) == []
     assert not study.verify().damaged
 

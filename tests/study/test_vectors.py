@@ -27,7 +27,8 @@ from support.mean_colour import MeanColour
 pytestmark = pytest.mark.slow
 
 # Made from the means of all metrics, of which a study of vectors has fewer.
-OF_ALL_METRICS = {"ranking", "claims"}
+# Of what images show, too: their properties.
+OF_ALL_METRICS = {"ranking", "claims", "content"}
 
 
 @pytest.fixture(scope="module")

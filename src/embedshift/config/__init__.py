@@ -94,7 +94,7 @@ class StudyConfig:
     levels: Annotated[int, Ge(1), Le(1000)] | None = setting(None, "Levels per family of strength. Default: 5.")
     frost_textures: str | None = setting(None, "Folder of frost textures, for corruption frost.", rare=True)
     chains: str | None = setting(
-        None, "Also chains of these augmentations: a YAML file of lists, or how many pairs to draw, such as 30."
+        None, "Also chains of augmentations: a YAML file of lists, or how many pairs to draw: 30.", rare=True
     )
     metrics: tuple[str, ...] = setting(
         (), "Metrics in addition to the six default ones, with commas; yours: python:module:function."

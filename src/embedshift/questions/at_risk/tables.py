@@ -74,7 +74,10 @@ def _measured(reader: Reader) -> tuple[list[str], Values, Values]:
     moved = rows.filter(pl.col("view") != ORIGINAL).group_by("image_id", "view", maintain_order=True)
     by_view = moved.agg(shift=1 - pl.col(COSINE).mean()).collect().pivot("view", index="image_id", values="shift")
     both = originals.select("image_id").join(by_view, on="image_id", how="left", maintain_order="left")
-    shifts = both.select(pl.col(reader.augmentations).fill_null(np.nan)).to_numpy().astype(np.float64)
+    # Column by column: Polars reads a name such as "^blur$" as a pattern.
+    shifts = np.column_stack(
+        [both[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in reader.augmentations]
+    )
     values = originals.drop("image_id").select(pl.all().cast(pl.Float64).fill_null(np.nan))
     groups = reader.first_groups(len(shifts))
     numbers, shifts = group_means(values.to_numpy().reshape(len(shifts), -1), groups), group_means(shifts, groups)
