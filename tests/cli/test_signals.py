@@ -179,8 +179,7 @@ def test_a_forked_process_ends_as_ever_and_its_parent_goes_on():
 
 
 @pytest.mark.parametrize(
-    "name",
-    first_only(["pixels.measure:patch_similarity", "pixels.measure:edge_preservation", "strength.measure:rms"]),
+    "name", first_only(["pixels.measure:patch_similarity", "pixels.measure:edge_preservation", "strength.measure:rms"])
 )
 def test_a_signal_during_a_metric_does_not_end_the_process(name):
     """OpenCV's `norm` of two arrays does: it tries one array first, and is not prepared for a signal meanwhile."""
