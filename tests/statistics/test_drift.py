@@ -266,10 +266,10 @@ def test_images_that_made_a_fingerprint_add_nothing_to_its_product():
     assert abs(np.mean(fractions)) < 3 * np.std(fractions) / np.sqrt(20)
 
 
-@pytest.mark.parametrize("hit", first_only([30, 60]))
-def test_simulated_power_is_how_often_batches_are_named(hit):
+@pytest.mark.parametrize(("hit", "batches"), first_only([(60, 15), (30, 30)]))
+def test_simulated_power_is_how_often_batches_are_named(hit, batches):
     simulated, measured = [], []
-    for seed in range(15):
+    for seed in range(batches):
         own = World(seed, strength=0.2)
         reference = own.reference(200)
         simulated.append(named_part(reference, 0, hit / 200, 200))
