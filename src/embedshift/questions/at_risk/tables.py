@@ -71,13 +71,10 @@ def _measured(reader: Reader) -> tuple[list[str], Values, Values]:
     if (nearest := _nearest(reader)) is not None:
         distances = nearest.select("image_id", (1 - pl.col("cosine")).alias(NEAREST))
         originals = originals.join(distances, on="image_id", how="left", maintain_order="left")
-    moved = rows.filter(pl.col("view") != ORIGINAL).group_by("image_id", "view", maintain_order=True)
-    by_view = moved.agg(shift=1 - pl.col(COSINE).mean()).collect().pivot("view", index="image_id", values="shift")
-    both = originals.select("image_id").join(by_view, on="image_id", how="left", maintain_order="left")
-    # Column by column: Polars reads a name such as "^blur$" as a pattern.
-    shifts = np.column_stack(
-        [both[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in reader.augmentations]
-    )
+    # Image by image, and each by augmentation, as the rows are.
+    by_view = rows.filter(pl.col("view") != ORIGINAL).group_by("image_id", "view", maintain_order=True)
+    moved = by_view.agg(shift=1 - pl.col(COSINE).mean()).collect()["shift"].cast(pl.Float64).fill_null(np.nan)
+    shifts = moved.to_numpy().reshape(len(originals), -1)
     values = originals.drop("image_id").select(pl.all().cast(pl.Float64).fill_null(np.nan))
     groups = reader.first_groups(len(shifts))
     numbers, shifts = group_means(values.to_numpy().reshape(len(shifts), -1), groups), group_means(shifts, groups)
