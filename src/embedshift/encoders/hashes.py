@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.metadata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +16,8 @@ from embedshift.encoders.libraries import library
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import unknown_name
 
-# Name → its function in ImageHash. All have 64 bits.
-OF_IMAGEHASH: Mapping[str, str] = {"phash": "phash", "dhash": "dhash", "whash": "whash"}
+# Functions of ImageHash, of 64 bits each.
+OF_IMAGEHASH = ("phash", "dhash", "whash")
 PDQ = "pdq"
 
 
@@ -25,7 +25,7 @@ def load_hash(name: str, *, size: int | None = None, **_settings: Any) -> Encode
     """Loads "hash:phash", "hash:dhash", "hash:whash" (ImageHash) or "hash:pdq" (pdqhash, 256 bits)."""
     if name not in (*OF_IMAGEHASH, PDQ):
         raise UsageError(f"hash: {unknown_name('hash', name, (*OF_IMAGEHASH, PDQ))}")
-    package, bits = ("pdqhash", _pdq()) if name == PDQ else ("ImageHash", _of_imagehash(OF_IMAGEHASH[name]))
+    package, bits = ("pdqhash", _pdq()) if name == PDQ else ("ImageHash", _of_imagehash(name))
 
     def encode(images: Sequence[Image.Image]) -> Floats:
         return np.array([np.where(bits(image), 1, -1) for image in images], np.float32)

@@ -161,6 +161,15 @@ def webp(image: Pixels, quality: int) -> bytes:
     return buffer.getvalue()
 
 
+def panel(title: str, image: str, pixels: Pixels, side: int, quality: int) -> Json:
+    """Returns a small image for the macro `panels`: its title, its `data:` address, and a text in its place."""
+    return {
+        "title": title,
+        "address": address(webp(shrink(pixels, side), quality), "image/webp"),
+        "alt": f"{title}: {image}",
+    }
+
+
 def heat(attention: Floats) -> Pixels:
     """Returns an attention map as a layer of warm colours: the more attention, the more opaque."""
     low, high = float(attention.min()), float(attention.max())

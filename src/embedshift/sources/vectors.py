@@ -103,7 +103,7 @@ class VectorSet:
             else:
                 if columns:
                     log.warning("%s: an array has no columns; `columns` is not used for it", name)
-                table, slices = _array(name, _mapped(name) if is_file else _as_array(given), ids, groups)
+                table, slices = _array(name, mapped_npy(name) if is_file else _as_array(given), ids, groups)
                 return cls(name, keys_of(table, view), slices, ids is None)
             if groups is not None:
                 raise UsageError(
@@ -377,8 +377,9 @@ def _array(
     return pa.table(texts), lambda: (opened()[start : start + step] for start in range(0, shape[0], step))
 
 
-def _mapped(name: str) -> Callable[[], Any]:
-    open_file(Path(name)).close()  # refuses what is no file, for which a reader would wait
+def mapped_npy(name: str) -> Callable[[], Any]:
+    """Returns a function that maps an npy file; refuses what is no file."""
+    open_file(Path(name)).close()  # a reader would wait for what is no file
     return functools.partial(np.load, name, mmap_mode="r", allow_pickle=False)
 
 

@@ -78,8 +78,8 @@ def components(
         waiting.append(pairs)
         count += len(pairs[0])
         if count > len(directions):
-            labels, waiting, count = _joined(labels, waiting), [], 0
-    return np.asarray(_joined(labels, waiting), np.intp)
+            labels, waiting, count = joined(labels, waiting), [], 0
+    return np.asarray(joined(labels, waiting), np.intp)
 
 
 def _connecting(directions: Floats, least: float, near: NearPairs | None) -> Iterator[tuple[Positions, Positions]]:
@@ -97,7 +97,8 @@ def _connecting(directions: Floats, least: float, near: NearPairs | None) -> Ite
         release_memory(directions, len(directions))
 
 
-def _joined(labels: GroupNumbers, pairs: Sequence[tuple[Positions, Positions]]) -> GroupNumbers:
+def joined(labels: GroupNumbers, pairs: Sequence[tuple[Positions, Positions]]) -> GroupNumbers:
+    """Returns group numbers of images, `[n]`, in which the groups of both ends of each pair are one."""
     if not pairs:
         return labels
     ends = tuple(labels[np.concatenate(end)] for end in zip(*pairs, strict=True))

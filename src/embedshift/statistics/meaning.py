@@ -87,7 +87,7 @@ class Directions:
 
 
 def judged_scores(originals: Floats, vectors: Values, second: NDArray[np.bool_]) -> Floats:
-    """Returns places along directions, fitted to the half that an image is not in, mean 0 and sd 1, `[n, F]`."""
+    """Projects images on directions fitted to the other half, `[n, F]`; each half has mean 0 and variance 1."""
     scores = np.empty((len(originals), vectors.shape[1]), np.float32)
     for half, fitted in ((~second, vectors[1]), (second, vectors[0])):
         places = originals[half] @ fitted.T.astype(np.float32)

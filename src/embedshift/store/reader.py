@@ -25,7 +25,7 @@ from embedshift.statistics.strengths import MeasuredFamily, families_of
 from embedshift.store.forked import refuse_fork
 from embedshift.store.groups import FILE as GROUPS
 from embedshift.store.groups import NONE, Groups, stored_groups
-from embedshift.store.info import FILE, StudyInfo
+from embedshift.store.info import FILE, StudyInfo, is_same_encoder
 from embedshift.store.listing import Listing, measured_checksum
 from embedshift.store.naming import ImageNaming
 from embedshift.store.shards import ShardFile, ShardRecord, failures_table
@@ -165,6 +165,15 @@ class Reader:
     def refuse_unfinished(self) -> None:
         if not self.info.complete:
             raise self.unfinished()
+
+    def refuse_without_changes(self) -> None:
+        if not self.augmentations:
+            raise UsageError(f"{self.folder}: has no changes to name; run it with `augmentations` everyday")
+
+    def refuse_another_encoder(self, other: "Reader", instead: str) -> None:
+        """Refuses a study of another encoder; `instead` says what to give."""
+        if not is_same_encoder(self.info, other.info):
+            raise UsageError(f"{other.folder}: of another encoder, {other.info.encoder.name}; {instead}")
 
     def refuse_without_vectors(self) -> None:
         if not self.info.has_vectors:

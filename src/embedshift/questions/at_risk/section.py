@@ -7,7 +7,7 @@ import polars as pl
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.report.numbers import fixed, listed
-from embedshift.report.section import PageInput, Part, Section, address, shrink, webp
+from embedshift.report.section import PageInput, Part, Section, panel
 from embedshift.store.reader import Reader
 from embedshift.store.redraw import iter_redrawn
 from embedshift.store.table import Row
@@ -55,15 +55,7 @@ def _pictures(reader: Reader, rows: Sequence[Row]) -> Iterator[Json]:
         if nearest is not None:
             panels["nearest other image"] = nearest.views[ORIGINAL]
         name = reader.naming.image(row["image_id"])
-        places = [
-            {
-                "title": title,
-                "address": address(webp(shrink(pixels, SIDE), 55), "image/webp"),
-                "alt": f"{title}: {name}",
-            }
-            for title, pixels in panels.items()
-        ]
-        yield {"image_id": name, "places": places}
+        yield {"image_id": name, "places": [panel(title, name, view, SIDE, 55) for title, view in panels.items()]}
 
 
 def _moved(content: pl.DataFrame) -> Iterator[Mapping[str, str]]:

@@ -1,7 +1,5 @@
 """The tables `at_risk` and `content`: which images a search misses, and which kinds of images move under a change."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import polars as pl
 
@@ -41,13 +39,11 @@ def at_risk(reader: Reader) -> pl.DataFrame:
 
 
 def _nearest(reader: Reader) -> pl.DataFrame | None:
-    """Returns the nearest other image of each original, and its cosine; None in a study without a search."""
+    """Finds the nearest other image of each original; None if the study has no search."""
     table = reader.table("search_neighbours")
-    return (
-        None
-        if table is None
-        else table.sort("cosine", descending=True, maintain_order=True).unique("image_id", keep="first")
-    )
+    if table is None:
+        return None
+    return table.sort("cosine", descending=True, maintain_order=True).unique("image_id", keep="first")
 
 
 def content(reader: Reader) -> pl.DataFrame:
@@ -85,7 +81,7 @@ def _measured(reader: Reader) -> tuple[list[str], Values, Values]:
 
 
 def related(shifts: Values, numbers: Values, seed: int) -> tuple[Values, float]:
-    """Returns Spearman's correlations of shifts `[n, A]` and numbers `[n, P]`, and their joint limit.
+    """Correlates shifts `[n, A]` with properties `[n, P]` by Spearman's ρ, `[A, P]`, and finds their joint limit.
 
     The limit is what the largest of all correlations reaches in 5 % of studies whose images are shuffled (max-T of
     Westfall and Young 1993).
@@ -102,10 +98,6 @@ def _has_search(reader: Reader) -> bool:
     return bool(reader.info.has_vectors and reader.augmentations)
 
 
-DOCS: Mapping[str, str] = {
-    "at_risk": "One row per image, first those that a search misses under most changes: worst change, rank and margin.",
-    "content": "Rank correlation of each change's shift with properties of the originals, with a joint limit.",
-}
 TABLES: tuple[Table[Reader], ...] = (
     Table(
         "at_risk",
@@ -115,7 +107,7 @@ TABLES: tuple[Table[Reader], ...] = (
         requires="stored embeddings: run it with `store` all",
         per_image=True,
         names=("image_id", "nearest"),
-        doc=DOCS["at_risk"],
+        doc="One row per image, first those that a search misses under most changes: worst change, rank and margin.",
     ),
     Table(
         "content",
@@ -123,6 +115,6 @@ TABLES: tuple[Table[Reader], ...] = (
         reads=("search_neighbours",),
         is_available=lambda reader: reader.augmentations,
         requires="augmentations",
-        doc=DOCS["content"],
+        doc="Rank correlation of each change's shift with properties of the originals, with a joint limit.",
     ),
 )

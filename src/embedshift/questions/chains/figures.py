@@ -26,7 +26,7 @@ def places_of(products: Values) -> Values:
 
 
 def draw_arrows(batches: Mapping[str, tuple[Sequence[str], Values]]) -> Figure:
-    """Draws for each batch its mean shift, its parts laid end to end, and the remainder.
+    """Draws the mean shift of each batch, the shifts of its parts end to end, and the remainder.
 
     Args:
         batches: Name → names of parts, and the products of their arrows and, last, of the mean shift, `[k + 1, k + 1]`.

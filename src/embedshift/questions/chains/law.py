@@ -1,10 +1,12 @@
 """Do the shifts of changes add up in a chain? Sentences from the table `chains`: holds, does not, undecided."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import polars as pl
 
+from embedshift.questions.chains.tables import ENDS
 from embedshift.report.numbers import fixed, listed, significant
 
 # Cosine without noise from which on the direction of a chain is that of the sum of its parts.
@@ -14,12 +16,12 @@ Row = Mapping[str, Any]
 
 
 def of_direction(row: Row) -> str:
-    """Returns whether the mean shift of a chain has the direction of the sum of its parts."""
+    """Judges whether the mean shift of a chain has the direction of the sum of its parts."""
     return _verdict(row["agreement_low"], row["agreement_high"], ALIKE)
 
 
 def of_length(row: Row) -> str:
-    """Returns whether a chain moves the embedding at most as far as the sum of its parts."""
+    """Judges whether the shift of a chain is at most as long as the sum of the shifts of its parts."""
     if row["ratio_low"] is None:
         return UNDECIDED
     return _verdict(-row["ratio_high"], -row["ratio_low"], -1.0)
@@ -37,7 +39,7 @@ def sentences(table: pl.DataFrame) -> Iterator[str]:
     yield _of_all("The mean shift of a chain has the direction of the sum of its parts", rows, of_direction)
     ratios = [row["ratio"] for row in rows if row["ratio"] is not None]
     if ratios:
-        middle, least, most = (fixed(each, 2) for each in (_median(ratios), min(ratios), max(ratios)))
+        middle, least, most = (fixed(each, 2) for each in (median(ratios), min(ratios), max(ratios)))
         words = f"A chain moves the embedding at most as far as that sum (median {middle} of it, {least} to {most})"
         yield _of_all(words, rows, of_length)
     fewer = [row["recall"] - row["recall_predicted"] for row in rows]
@@ -54,10 +56,6 @@ def _of_all(words: str, rows: Sequence[Row], verdict: Callable[[Row], str]) -> s
     return f"{words}: {counts}, undecided for {len(found[UNDECIDED])}."
 
 
-def _median(values: Sequence[float]) -> float:
-    return float(pl.Series(values).median())  # type: ignore[arg-type]
-
-
 def _of_orders(rows: Sequence[Row]) -> Iterator[str]:
     both = [row for row in rows if (row["order_effect"] or 0) > 0]
     apart = [row for row in both if row["order_effect_low"] is not None and row["order_effect_low"] > 0]
@@ -66,6 +64,6 @@ def _of_orders(rows: Sequence[Row]) -> Iterator[str]:
     words = f"The order matters in {len(apart)} of {len(both)} pairs of changes that were measured in both"
     if apart:
         most = max(apart, key=lambda row: row["order_effect"])
-        effect = significant(*(most[f"order_effect{end}"] for end in ("", "_low", "_high")))
+        effect = significant(*(most[f"order_effect{end}"] for end in ENDS))
         words += f", most in {most['chain']}: {effect} in relative shift against the other order"
     yield f"{words}."

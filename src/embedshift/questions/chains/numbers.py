@@ -52,6 +52,9 @@ class Number(NamedTuple):
     high: float
 
 
+NO_NUMBER = Number(np.nan, np.nan, np.nan)
+
+
 @dataclass(frozen=True, eq=False)
 class Moments:
     """Weighted means of shifts `[n, C, D]`, and their products without those of an image with itself.
@@ -131,18 +134,21 @@ class Fingerprints:
         return replace(self, names=names, moments=moments, seen=self.seen[own])
 
 
-def whitening_of(originals: Floats) -> Whitening:
-    """Returns the map that whitens originals, as if D more had the same variance in all directions."""
+def whitened_shifts(originals: Floats, views: Floats) -> tuple[Whitening, Floats]:
+    """Returns the map that whitens unit originals `[n, D]`, and the mapped shifts of views `[n, C, D]`.
+
+    The map is fitted as if D more originals had the same variance in all directions.
+    """
     count, size = originals.shape
-    return space_of(originals, least=size / (size + count))
+    space = space_of(originals, least=size / (size + count))
+    return space, ((views - originals[:, None]) @ space.matrix).astype(np.float32)
 
 
 def fingerprints_of(
     names: Sequence[str], originals: Floats, views: Floats, groups: GroupNumbers | None = None, *, seed: int = 0
 ) -> Fingerprints:
     """Measures the fingerprints of changes from unit vectors of originals `[n, D]` and views `[n, C, D]`."""
-    space = whitening_of(originals)
-    shifts: Floats = ((views - originals[:, None]) @ space.matrix).astype(np.float32)
+    space, shifts = whitened_shifts(originals, views)
     moments = Moments.of(shifts, groups, seed=seed)
     squares = np.einsum("rcc->rc", moments.products)
     limit = float(stdtrit(max(moments.independent - 1, 1), 1 - ALPHA))

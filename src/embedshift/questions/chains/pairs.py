@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, GroupNumbers
-from embedshift.config.safe_files import expanded, open_file
+from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
-from embedshift.sources.vectors import VectorGrid, VectorSet
+from embedshift.sources.vectors import VectorGrid, VectorSet, mapped_npy
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.store.embeddings import grid_of
-from embedshift.store.info import is_same_encoder
 from embedshift.store.reader import Reader
 from embedshift.study.study import Study
 
@@ -60,9 +59,7 @@ def batches_of(given: Any, reader: Reader, columns: Mapping[str, str] | None = N
         if not other.exists():
             raise UsageError(f"{given}: no study in this folder; measure its images and copies with `pairs` first")
         other.refuse_unfinished()
-        if not is_same_encoder(reader.info, other.info):
-            words = f"of another encoder, {other.info.encoder.name}; give pairs of the study's, or their vectors"
-            raise UsageError(f"{other.folder}: {words}")
+        reader.refuse_another_encoder(other, "give pairs of the study's, or their vectors")
         grid, groups = grid_of(other), other.groups
     else:
         grid, groups = _opened(given, columns).grid(), None
@@ -80,9 +77,7 @@ def _opened(given: Any, columns: Mapping[str, str] | None) -> VectorSet:
     if is_file and Path(name).suffix.lower() != ".npy":
         return VectorSet.open(given, columns=columns or {}, used=(BATCH,))
     try:
-        if is_file:
-            open_file(Path(name)).close()
-        array = np.load(name, mmap_mode="r", allow_pickle=False) if is_file else given
+        array = mapped_npy(name)() if is_file else given
     except (OSError, ValueError) as error:
         raise UsageError(f"{name}: cannot be read ({error}); give numbers [pairs, 2, length of a vector]") from error
     shape: tuple[int, ...] = getattr(array, "shape", ())

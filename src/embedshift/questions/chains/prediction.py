@@ -9,7 +9,7 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.questions.chains.numbers import Number
-from embedshift.questions.chains.reference import measured_chains
+from embedshift.questions.chains.reference import singles_of
 from embedshift.questions.chains.sums import LEAST_CHAINS, of_a_new_one
 from embedshift.questions.chains.tables import Sums
 from embedshift.registry import unknown_name
@@ -25,7 +25,6 @@ SCHEMA = pl.Schema(
     | dict.fromkeys(("sum", "relative_shift", "relative_shift_low", "relative_shift_high"), float)
     | {"recall": float, "recall_low": float, "chains": int}
 )
-HEADINGS = ("chain", "shifts added up", "relative shift", "95 % interval", "recall@1 at least", "measured chains")
 
 
 class Prediction(Result):
@@ -110,8 +109,7 @@ def predict(study: "Study", parts: Sequence[str]) -> Prediction:
     """
     reader = study.reader()
     reader.refuse_unfinished()
-    chosen, chains = [parts] if isinstance(parts, str) else [*parts], measured_chains(reader)
-    singles = [name for name in reader.augmentations if name not in chains]
+    chosen, singles = [parts] if isinstance(parts, str) else [*parts], singles_of(reader)
     if len(chosen) < 2:
         raise UsageError("predict: give two augmentations or more, such as messenger,screenshot")
     if unknown := [part for part in chosen if part not in singles]:
@@ -122,7 +120,7 @@ def predict(study: "Study", parts: Sequence[str]) -> Prediction:
         words = f"an interval needs {LEAST_CHAINS} measured chains; run it with `chains` 30 into a new folder"
         raise UsageError(f"{reader.folder}: has {len(known)} of them: {words}")
     total, recall = (float(each.mean()) for each in sums.expected(chosen))
-    total /= sums.apart
+    total /= sums.reference.apart
     logs = np.log(known["ratio"].to_numpy())
     low, high = of_a_new_one(logs)
     shift = Number(*(total * float(np.exp(end)) for end in (logs.mean(), low, high)))

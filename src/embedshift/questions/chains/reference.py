@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from embedshift.arrays import Floats, GroupNumbers
 from embedshift.augmentations.chains import chains_of
-from embedshift.errors import UsageError
-from embedshift.questions.chains.numbers import LEAST_REFERENCE, Fingerprints, Moments, fingerprints_of, whitening_of
+from embedshift.questions.chains.numbers import LEAST_REFERENCE, Fingerprints, Moments, fingerprints_of, whitened_shifts
+from embedshift.statistics.summary import COSINE
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.store.embeddings import vectors_of
 from embedshift.store.reader import Reader
@@ -20,6 +20,12 @@ def measured_chains(reader: Reader) -> dict[str, tuple[str, ...]]:
     """Returns the chains of a study, each with its parts in their order."""
     described = reader.info.identity.get("augmentations", {})
     return chains_of({name: described.get(name, {}) for name in reader.augmentations})
+
+
+def singles_of(reader: Reader) -> list[str]:
+    """Returns the augmentations of a study that are no chains."""
+    chains = measured_chains(reader)
+    return [name for name in reader.augmentations if name not in chains]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +50,7 @@ class Reference:
             UsageError: The study stores no embeddings, or has no changes.
         """
         reader.refuse_without_vectors()
-        if not reader.augmentations:
-            raise UsageError(f"{reader.folder}: has no changes to name; run it with `augmentations` everyday")
+        reader.refuse_without_changes()
         return cls(reader, *map(normalised_float32, vectors_of(reader)))
 
     @functools.cached_property
@@ -59,6 +64,12 @@ class Reference:
         """Which of these images are not independent; None = all are."""
         groups = self.reader.first_groups(len(self.views))
         return None if groups is None else groups[self.there]
+
+    @functools.cached_property
+    def apart(self) -> float:
+        """Mean 1 - cos of different originals; NaN if it is not known."""
+        baselines = self.reader.need("summary").filter(metric=COSINE)["baseline"].drop_nulls()
+        return 1 - float(baselines[0]) if len(baselines) else np.nan
 
     @property
     def images(self) -> Floats:
@@ -78,12 +89,10 @@ class Reference:
 
     def moments(self, names: Sequence[str]) -> Moments:
         """Returns the moments of the whitened mean shifts of some augmentations."""
-        views, images = self.changed(names).mean(axis=2), self.images
-        shifts = (views - images[:, None]) @ whitening_of(images).matrix
-        return Moments.of(shifts.astype(np.float32), self.groups, seed=self.reader.info.seed)
+        shifts = whitened_shifts(self.images, self.changed(names).mean(axis=2))[1]
+        return Moments.of(shifts, self.groups, seed=self.reader.info.seed)
 
-    @functools.cached_property
+    @property
     def singles(self) -> list[str]:
         """The augmentations that are no chains."""
-        chains = measured_chains(self.reader)
-        return [name for name in self.reader.augmentations if name not in chains]
+        return singles_of(self.reader)

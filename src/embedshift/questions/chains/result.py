@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import Floats
 from embedshift.config import Json
 from embedshift.errors import UsageError
 from embedshift.questions.chains.numbers import (
     FEW,
     LEAST_PAIRS,
     LEAST_REFERENCE,
+    NO_NUMBER,
     NOTHING,
     UNDECIDED,
     UNKNOWN,
@@ -28,10 +28,11 @@ from embedshift.questions.chains.numbers import (
 from embedshift.questions.chains.pairs import Pairs, batches_of
 from embedshift.questions.chains.prediction import Prediction, predict
 from embedshift.questions.chains.reference import Reference
+from embedshift.questions.chains.sums import distances
 from embedshift.report.numbers import MISSING, fixed, listed, with_ends
 from embedshift.statistics.intervals import mean_interval
 from embedshift.statistics.sample import estimates_from_values
-from embedshift.statistics.summary import COSINE
+from embedshift.store.gallery import Directions
 from embedshift.study.result import Grid, Picture, Result
 from embedshift.study.shown import escaped
 
@@ -226,32 +227,26 @@ def dissect(study: "Study", pairs: Any, *, columns: Mapping[str, str] | None = N
     reader.refuse_unfinished()
     reference = Reference.of(reader)
     fingerprints = reference.fingerprints(reference.singles)
-    baselines = reader.need("summary").filter(metric=COSINE)["baseline"].drop_nulls()
-    if not len(baselines) or 1 - baselines[0] < 1e-9:
+    if not reference.apart >= 1e-9:
         raise UsageError(f"{reader.folder}: all originals have the same vector; give other images")
-    known = {*map(_direction, reference.images)}
+    known = Directions.of([reference.images], reader.dim)
     found, shifts = dict[str, Dissected](), dict[str, Number]()
     singles = dict[str, list[tuple[str, str | None]]]()
     for each in batches_of(pairs, reader, columns):
-        if own := sum(_direction(original) in known for original in each.originals):
+        if own := int(known.have(each.originals).sum()):
             words = "%s: %d of %d originals are also in the study; changes seem easier to tell than in other images"
             log.warning(words, each.batch, own, len(each.ids))
         found[each.batch] = dissected_by(fingerprints, each.shifts, each.groups, seed=reader.info.seed)
-        shifts[each.batch] = _relative_shift(each, 1 - baselines[0], reader.info.seed)
+        shifts[each.batch] = _relative_shift(each, reference.apart, reader.info.seed)
         singles[each.batch] = [*zip(each.ids, _single_names(fingerprints, each), strict=True)]
     return Dissection(fingerprints, found, shifts, singles)
 
 
-def _direction(unit: Floats) -> bytes:
-    """Returns a key that is equal for vectors of one direction but for rounding."""
-    return bytes((np.round(unit, 4) + 0.0).tobytes())
-
-
 def _relative_shift(pairs: Pairs, apart: float, seed: int) -> Number:
-    distances = np.square(pairs.shifts, dtype=np.float64).sum(axis=1)[:, None] / 2
-    if not len(distances):
-        return Number(np.nan, np.nan, np.nan)
-    sample = estimates_from_values(distances, np.unique(pairs.groups, return_inverse=True)[1])
+    if not len(pairs.ids):
+        return NO_NUMBER
+    moved = distances(pairs.originals, pairs.copies[:, None])[:, None]
+    sample = estimates_from_values(moved, np.unique(pairs.groups, return_inverse=True)[1])
     low, high = mean_interval(sample, seed=seed, low=0.0, high=2.0)
     return Number(*(float(each[0]) / apart for each in (sample.mean, low, high)))
 

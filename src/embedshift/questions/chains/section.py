@@ -1,6 +1,7 @@
 """The report's section on chains of changes."""
 
 from embedshift.questions.chains.law import of_direction, sentences
+from embedshift.questions.chains.tables import ENDS
 from embedshift.report.numbers import MISSING, fixed, significant, with_ends
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.store.table import Row
@@ -28,10 +29,10 @@ def section(page: PageInput) -> Section | None:
 
 def _cells(row: Row) -> list[str]:
     def number(name: str, places: int) -> str:
-        value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+        value, low, high = (row[f"{name}{end}"] for end in ENDS)
         return with_ends(value, low, high, places)
 
-    order = [row[f"order_effect{end}"] for end in ("", "_low", "_high")]
+    order = [row[f"order_effect{end}"] for end in ENDS]
     return [
         row["chain"],
         number("relative_shift", 3),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from embedshift.arrays import Floats, GroupNumbers, Values
-from embedshift.questions.chains.numbers import Moments, Number, interval
+from embedshift.questions.chains.numbers import NO_NUMBER, Moments, Number, interval
 from embedshift.statistics.intervals import CONFIDENCE, mean_interval
 from embedshift.statistics.retrieval import Gallery, Positions, count_closer
 from embedshift.statistics.sample import estimates_from_values
@@ -44,7 +44,7 @@ def ratio(measured: Values, expected: Values, groups: GroupNumbers | None, seed:
     sample = estimates_from_values(np.stack([measured, expected], axis=1), groups)
     over, under = sample.mean.tolist()
     if not under > 0:
-        return Number(np.nan, np.nan, np.nan)
+        return NO_NUMBER
     low, high = mean_interval(sample.combine([[1.0], [-over / under]]), seed=seed)
     return Number(over / under, max(0.0, (over + float(low[0])) / under), (over + float(high[0])) / under)
 
@@ -81,7 +81,7 @@ def direction(moments: Moments, chain: int, parts: Sequence[int]) -> Direction:
         ceiling = float(lengths[0] / noisy)
     cosine = float(product[0] / noisy)
     if not np.isfinite(agreement).mean() > CONFIDENCE:
-        return Direction(cosine, ceiling, Number(np.nan, np.nan, np.nan))
+        return Direction(cosine, ceiling, NO_NUMBER)
     return Direction(cosine, ceiling, interval(agreement[np.isfinite(agreement)]))
 
 

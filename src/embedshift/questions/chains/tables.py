@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from embedshift.arrays import Floats, Values
-from embedshift.questions.chains.numbers import Number
+from embedshift.questions.chains.numbers import NO_NUMBER
 from embedshift.questions.chains.reference import Reference, measured_chains
 from embedshift.questions.chains.sums import difference, direction, distances, found_first, predicted, ratio
 from embedshift.statistics.intervals import LEAST_IMAGES
@@ -17,7 +17,7 @@ from embedshift.store.gallery import originals
 from embedshift.store.reader import Reader
 from embedshift.store.table import Rules, Table
 
-MISSING, ENDS = Number(np.nan, np.nan, np.nan), ("", "_low", "_high")
+ENDS = ("", "_low", "_high")
 SCHEMA = pl.Schema(
     {"chain": str, "parts": str, "n": int}
     | dict.fromkeys(("relative_shift", "relative_shift_low", "relative_shift_high", "predicted"), float)
@@ -31,16 +31,8 @@ class Sums:
     """What the sums of the shifts of single changes say of chains, in the images of a study."""
 
     def __init__(self, reader: Reader) -> None:
-        self.reference, self.seed = Reference.of(reader), reader.info.seed
-        self.summary = reader.need("summary").filter(metric=COSINE).rows_by_key("augmentation", named=True, unique=True)
-        self.gallery = originals(reader).gallery
+        self.reference, self.gallery = Reference.of(reader), originals(reader).gallery
         self.right = np.flatnonzero(self.reference.there)
-
-    @property
-    def apart(self) -> float:
-        """Mean 1 - cos of different originals; NaN if it is not known."""
-        baseline = next(iter(self.summary.values()))["baseline"]
-        return np.nan if baseline is None else 1 - float(baseline)
 
     def measured(self, name: str) -> tuple[Values, Values]:
         """Returns 1 - cos of each image under an augmentation, and how often its views find it, `[k]` each."""
@@ -55,21 +47,24 @@ class Sums:
 
     def rows(self, chains: Mapping[str, Sequence[str]]) -> Iterator[tuple[Any, ...]]:
         """Yields a row of the table for each measured chain."""
-        groups, names = self.reference.groups, list(dict.fromkeys([*chains, *itertools.chain(*chains.values())]))
-        moments = self.reference.moments(names)
+        reader, groups, apart = self.reference.reader, self.reference.groups, self.reference.apart
+        summary = reader.need("summary").filter(metric=COSINE).rows_by_key("augmentation", named=True, unique=True)
+        names = list(dict.fromkeys([*chains, *itertools.chain(*chains.values())]))
+        moments, seed = self.reference.moments(names), reader.info.seed
         reverse = {(*parts,): name for name, parts in chains.items()}
+        every = {name: self.measured(name) for name in chains}
         for name, parts in chains.items():
-            (measured, recall), (expected, recall_expected) = self.measured(name), self.expected(parts)
+            (measured, recall), (expected, recall_expected) = every[name], self.expected(parts)
             found = direction(moments, names.index(name), [names.index(part) for part in parts])
-            other, order = reverse.get((*parts[::-1],)), MISSING
+            other, order = reverse.get((*parts[::-1],)), NO_NUMBER
             if other not in (None, name):
-                order = difference(measured, self.measured(other)[0], groups, self.seed)
-            shift = [self.summary[name][f"relative_shift{end}"] for end in ENDS]
-            numbers = (*ratio(measured, expected, groups, self.seed), found.cosine, found.ceiling, *found.agreement)
+                order = difference(measured, every[other][0], groups, seed)
+            shift = [summary[name][f"relative_shift{end}"] for end in ENDS]
+            numbers = (*ratio(measured, expected, groups, seed), found.cosine, found.ceiling, *found.agreement)
             recalls = float(recall.mean()), float(recall_expected.mean())
             yield (
-                name, ", ".join(parts), len(measured), *shift, float(expected.mean()) / self.apart, *numbers, *recalls,
-                *(each / self.apart for each in order),
+                name, ", ".join(parts), len(measured), *shift, float(expected.mean()) / apart, *numbers, *recalls,
+                *(each / apart for each in order),
             )  # fmt: skip
 
 
@@ -78,7 +73,7 @@ def chains(reader: Reader) -> pl.DataFrame:
     if not measured or not reader.info.has_vectors or reader.info.group_count < LEAST_IMAGES:
         return pl.DataFrame(schema=SCHEMA)
     sums = Sums(reader)
-    if not np.isfinite(sums.apart) or not len(sums.right):
+    if not np.isfinite(sums.reference.apart) or not len(sums.right):
         return pl.DataFrame(schema=SCHEMA)
     return pl.DataFrame([*sums.rows(measured)], SCHEMA, orient="row").fill_nan(None)
 

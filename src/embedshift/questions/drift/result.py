@@ -33,7 +33,6 @@ from embedshift.report.numbers import MISSING, about, at_places, with_ends
 from embedshift.sources.batches import BatchRows, rows_of
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.store.embeddings import vectors_of
-from embedshift.store.info import is_same_encoder
 from embedshift.store.reader import Reader
 from embedshift.study.result import Grid, Picture, Result
 from embedshift.study.shown import escaped
@@ -343,8 +342,7 @@ def drift_of(reader: Reader) -> Drift:
     """
     reader.refuse_unfinished()
     reader.refuse_without_vectors()
-    if not reader.augmentations:
-        raise UsageError(f"{reader.folder}: has no changes to name; run it with `augmentations` everyday")
+    reader.refuse_without_changes()
     reader.refuse_fewer(LEAST_REFERENCE)
     originals, views = vectors_of(reader)
     groups = reader.first_groups(len(views))
@@ -425,8 +423,6 @@ def _originals(reader: Reader, folder: str | Path, name: str) -> Iterator[BatchR
     if not other.exists():
         raise UsageError(f"{folder}: no study in this folder; with `images`, images in it are measured")
     other.refuse_without_vectors()
-    if not is_same_encoder(reader.info, other.info):
-        words = f"of another encoder, {other.info.encoder.name}; give vectors of the study's, or their file"
-        raise UsageError(f"{other.folder}: {words}")
+    reader.refuse_another_encoder(other, "give vectors of the study's, or their file")
     rows = other.rows().filter(pl.col("view") == ORIGINAL).select("image_id", "embedding").collect()
     yield BatchRows(name, rows["embedding"].to_numpy(), rows["image_id"].to_numpy(), other.groups)

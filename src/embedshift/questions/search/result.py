@@ -9,6 +9,7 @@ import polars as pl
 from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
 from embedshift.report.numbers import fixed
+from embedshift.store.grouping import NAMES
 from embedshift.store.groups import FILE, read_groups
 from embedshift.store.reader import Reader
 from embedshift.study.result import Grid
@@ -50,7 +51,7 @@ def between(study: "Study", parts: str | Sequence[str]) -> pl.DataFrame:
     reader = study.reader()
     sides = _sides(reader, names)
     counts = [sum(side == name for side in sides.values()) for name in names]
-    one, other = (pl.col(end).replace_strict(sides, default=None, return_dtype=pl.String) for end in SCHEMA.names()[:2])
+    one, other = (pl.col(end).replace_strict(sides, default=None, return_dtype=pl.String) for end in NAMES)
     pairs = study.table("duplicates").with_columns(one=one, two=other)
     is_between = (pl.col("one") != pl.col("two")).fill_null(value=False)
     is_turned = pl.col("one") == names[1]
@@ -62,7 +63,7 @@ def between(study: "Study", parts: str | Sequence[str]) -> pl.DataFrame:
         expected_false=pl.col("expected_false") * share,
     )
     known = _pixels(reader, {*found["image_id"], *found["other"]})
-    first, second = (pl.Series([known.get(each) for each in found[end]], dtype=pl.String) for end in SCHEMA.names()[:2])
+    first, second = (pl.Series([known.get(each) for each in found[end]], dtype=pl.String) for end in NAMES)
     table = found.with_columns(exact=(first == second).fill_null(value=False))
     ordered = table.sort("exact", "cosine", "image_id", "other", descending=[True, True, False, False])
     return ordered.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())

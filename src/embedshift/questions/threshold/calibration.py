@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.questions.threshold.numbers import Parts, best_scores, chosen_score, own_scores, scores_of
 from embedshift.questions.threshold.settings import asked_of, settings_of
+from embedshift.statistics.duplicates import joined
 from embedshift.statistics.index import SearchIndex
 from embedshift.statistics.retrieval import Gallery, Positions
 from embedshift.statistics.sample import group_numbers
@@ -103,13 +102,10 @@ def _calibrated(source_of: _Source) -> Calibration:
 
 def _with_near_copies(groups: GroupNumbers, label: Mapping[str, int], ids: list[str]) -> Positions:
     """Returns a number for each image, the same for images of a group and for near-copies."""
-    count, places = len(ids), np.array([place for place, name in enumerate(ids) if name in label], np.int64)
+    places = np.array([place for place, name in enumerate(ids) if name in label], np.int64)
     sets = np.array([label[ids[place]] for place in places], np.int64)
-    rows = np.concatenate([np.arange(count), places])
-    nodes = np.concatenate([count + groups, count + 1 + groups.max(initial=0) + sets])
-    size = int(nodes.max(initial=0)) + 1
-    graph = coo_array((np.ones(len(rows)), (rows, nodes)), (size, size))
-    return np.asarray(connected_components(graph, directed=False)[1][:count], np.int64)
+    first, own = np.unique(sets, return_index=True, return_inverse=True)[1:]
+    return np.asarray(joined(groups, [(places[first][own], places)]), np.int64)
 
 
 def _views(reader: Reader, images: Positions, rng: np.random.Generator) -> Floats:

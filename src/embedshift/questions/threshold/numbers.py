@@ -105,7 +105,7 @@ def _places(queries: Floats, own: Positions, gallery: Gallery, levels: Sequence[
 
 
 def own_scores(queries: Floats, originals: Floats, scores: Sequence[SearchIndex]) -> Values:
-    """Returns the score of each query with its own original, `[S, q]`, of unit vectors `[q, D]` each."""
+    """Returns the score of each query with its own original, `[S, q]`; both are unit vectors `[q, D]`."""
     cosines = (queries.astype(np.float64) * originals).sum(axis=1)
     there = queries.any(axis=1) & originals.any(axis=1)
     levels = [score.level_of_queries(queries) + score.level_of_base(originals) for score in scores]
@@ -131,18 +131,16 @@ def rank(count: int, wrong: float, confidence: float | None = None) -> int:
 
 
 def needed(wrong: float, confidence: float | None = None) -> int:
-    """Returns the least number of calibration queries that gives a threshold.
+    """Returns the smallest number of calibration queries for which there is a threshold.
 
     Example:
         >>> needed(0.05), [needed(wrong, 0.95) for wrong in (0.05, 0.02, 0.01)]
         (19, [59, 149, 299])
     """
     on_average = math.ceil(1 / wrong - 1 - 1e-9)
-    return (
-        on_average
-        if confidence is None
-        else max(on_average, math.ceil(math.log1p(-confidence) / math.log1p(-wrong) - 1e-9))
-    )
+    if confidence is None:
+        return on_average
+    return max(on_average, math.ceil(math.log1p(-confidence) / math.log1p(-wrong) - 1e-9))
 
 
 def needed_for_flags(wrong: float, having: float) -> int:
@@ -175,7 +173,7 @@ def p_values(scores: ArrayLike, best: ArrayLike) -> Values:
 
 
 def flagged(p: ArrayLike, wrong: float) -> NDArray[np.bool_]:
-    """Returns which of a batch of queries are flagged, by Benjamini and Hochberg.
+    """Selects the queries of a batch that the procedure of Benjamini and Hochberg flags, bool `[q]`.
 
     Example:
         >>> flagged([0.01, 0.2, 0.03, 0.5], 0.1).tolist()

@@ -10,7 +10,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.questions.worst_case import NATURAL
 from embedshift.report.numbers import at_places, decimals, fixed, with_interval
-from embedshift.report.section import PageInput, Part, Section, address, shrink, webp
+from embedshift.report.section import PageInput, Part, Section, panel
 from embedshift.sources.views_file import AttackRecord, read_attack_record
 from embedshift.statistics.summary import COSINE
 from embedshift.store.reader import Reader
@@ -99,11 +99,11 @@ def pictures(reader: Reader, variants: Sequence[str]) -> list[Json]:
             continue
         name, panels = reader.naming.image(image_id), list[Json]()
         for title, picture in _titled(image, shown):
-            data_address = address(webp(shrink(picture, SIDE), 60), "image/webp")
-            size += len(data_address)
+            shown_panel = panel(title, name, picture, SIDE, 60)
+            size += len(shown_panel["address"])
             if size > BYTES:
                 break
-            panels.append({"title": title, "address": data_address, "alt": f"{title}: {name}"})
+            panels.append(shown_panel)
         rows.append({"image_id": name, "places": panels})
     return rows
 
