@@ -194,7 +194,7 @@ def test_a_graph_without_preprocessing_gets_it_from_the_command(cli, tmp_path):
     assert cli("parity", graph, *ours, *settings).code == 0
     assert cli("parity", graph, *ours, *settings[:4], "--std", "0.2,0.3,1", "--quiet").code == 3
     assert "preprocessor_config.json" in cli("parity", graph, *ours).line
-    assert cli("lock", photos, "--model", graph, "--out", tmp_path / "a.lock", *settings).code == 0
+    assert cli("parity", graph, photos, "--lock", tmp_path / "a.lock", *settings).code == 0
     assert cli("parity", tmp_path / "a.lock", graph, *settings).code == 0
     assert "--mean is for onnx: graphs" in cli("parity", "dinov2-small-offline", *ours, *settings[2:]).line
 

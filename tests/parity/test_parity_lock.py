@@ -68,11 +68,14 @@ def test_it_holds_the_files_their_vectors_and_where_they_come_from(lock, folder,
 
 def test_more_than_32_images_are_drawn_and_take_less_than_5_mb(folder, tmp_path, cli):
     place = models.pictures(tmp_path / "photos", 34, width=40, height=30)
-    done = cli("lock", place, "--model", folder, "--out", tmp_path / "a.lock", "--quiet")
+    done = cli("parity", folder, place, "--lock", tmp_path / "a.lock", "--quiet")
     assert done.out.startswith(f"Written: {tmp_path / 'a.lock'}, 32 images, ")
     assert (tmp_path / "a.lock").stat().st_size < 5e6
     assert len(read_lock(tmp_path / "a.lock")[0]) == 32
     assert cli("parity", tmp_path / "a.lock", folder, "--quiet").code == 0
+    assert "give it after REFERENCE, or write a file by --lock" in cli("parity", folder).line
+    assert "`lock` is gone" not in (gone := cli("lock", place).line)
+    assert "embedshift parity --lock FILE" in gone
 
 
 def rewritten(lock, place, change, *, sign=True):

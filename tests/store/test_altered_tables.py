@@ -42,7 +42,7 @@ def test_a_table_that_was_altered_is_refused_until_a_report_writes_it_again(stud
     for use in (study.summary, lambda: embedshift.check(study, [RULE])):
         with pytest.raises(UsageError, match=f"summary.parquet: {NAMED}"):
             use()
-    done = cli("card", study.folder)
+    done = cli("report", study.folder, "--card", made.folder.parent / "card.md")
     assert (done.code, done.out, f"summary.parquet: {NAMED}" in done.line) == (2, "", True)
     assert contents(study) == before
     assert {finding.name for finding in study.verify().damaged} == {"tables/summary.parquet", "tables/ranking.csv"}

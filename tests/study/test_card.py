@@ -170,20 +170,19 @@ def test_the_command_of_a_study_of_vectors_is_taken_and_no_weights_are_named(tmp
 
 
 @pytest.mark.slow
-def test_the_command_prints_or_writes_it_over_no_file_of_a_study_and_waits_for_no_fifo(study, tmp_path, cli):
+def test_the_command_writes_it_over_no_file_of_a_study_and_waits_for_no_fifo(study, tmp_path, cli):
     before = {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()}
     (tmp_path / "link").symlink_to(study.folder / "study.json")
     os.mkfifo(tmp_path / "fifo")
 
     def written(path):
-        return cli("card", study.folder, "--out", path)
+        return cli("report", study.folder, "--card", path)
 
-    done = cli("card", study.folder)
-    assert (done.code, done.out) == (0, study.card())
     assert written(tmp_path / "card.md").out == f"Written: {tmp_path / 'card.md'}\n"
     assert (tmp_path / "card.md").read_text() == study.card()
     assert written(tmp_path).line.endswith("is a folder; name a file")
-    assert cli("card", tmp_path / "nowhere").code == 2
+    assert cli("report", tmp_path / "nowhere", "--card", tmp_path / "card.md").code == 2
+    assert "embedshift report --card FILE" in cli("card", study.folder).line
     for out in ("study.json", "failures.parquet", "report.html", "tables/summary.csv", "tables/new.md", "shards/a"):
         assert f"{out}: belongs to the study in " in written(study.folder / out).line
     assert "belongs to the study in " in written(tmp_path / "link").line

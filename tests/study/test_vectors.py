@@ -234,7 +234,7 @@ def test_what_reads_no_pixel_works(tmp_path, cli):
     done = cli("check", second.folder, *rules, "--against", first.folder)
     assert done.code in (0, 3), done.err
     assert cli("search", first.folder).code == 0
-    assert "relative shift" in cli("card", first.folder).out.lower()
+    assert "relative shift" in first.card().lower()
 
 
 @pytest.mark.matrix

@@ -34,7 +34,7 @@ SHORT = {
 # Commands that serve, or take long: their arguments are parsed, and tests of their own run them.
 PARSED = ("app", "demo")
 # Commands whose first arguments are studies, and those that may end with 3: a rule is broken, or is not decided.
-OF_ONE = ("report", "search", "verify", "card", "power", "explain", "index", "threshold")
+OF_ONE = ("report", "search", "verify", "power", "explain", "index", "threshold")
 OF_STUDIES = (*OF_ONE, "compare", "check", "upgrade", "drift", "dissect")
 MAY_BREAK = ("check", "parity")
 # Files that options name, and what stands in them.
@@ -125,13 +125,15 @@ class Reader:
                 self._needs_images(value)
             elif option in ("--labels", "--words"):
                 (self.folder / value).write_text(FILES[value])
+            elif option == "--lock":
+                self._needs_images(arguments[1])
             elif option == "--between":
                 self._needs_parts(arguments[0], value.split(","))
             elif option == "--out" and name == "run":
                 shutil.rmtree(value, ignore_errors=True)
             elif option == "--rules" and not Path(value).exists() and "--init" not in arguments:
                 assert self.call("check", arguments[0], "--init", "--rules", value).code == 0
-        if name in ("run", "attack", "views", "lock"):
+        if name in ("run", "attack", "views"):
             given = _leading([each for each in arguments if each != "--pairs"])
             for place, each in enumerate(given):
                 self._needs_images(each, changed=place > 0)

@@ -28,7 +28,7 @@ from embedshift.config.processes import (
 )
 from embedshift.config.safe_files import in_plain_words
 from embedshift.errors import EmbedshiftError, UsageError, foreign_code, reason
-from embedshift.registry import COMMANDS, PANELS, REPLACED, unknown_name
+from embedshift.registry import COMMANDS, PANELS, REPLACED, Command, unknown_name
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 # Options that went, and what takes their place.
@@ -48,10 +48,11 @@ class _Stub(TyperCommand):
 class _Group(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """Lists the commands panel by panel."""
-        commands: list[Any] = [self.get_command(ctx, name) for name in (*self.commands, *COMMANDS)]
-        panels = [*PANELS, *(command.rich_help_panel for command in commands)]
-        ordered = sorted(commands, key=lambda command: panels.index(command.rich_help_panel))
-        return [*dict.fromkeys(command.name for command in ordered)]
+        names = dict.fromkeys((*self.commands, *COMMANDS))
+        panels = {name: self.get_command(ctx, name).rich_help_panel for name in names}
+        order = [*PANELS, *panels.values()]
+        places = {name: COMMANDS[name].order if name in COMMANDS else Command.order for name in names}
+        return sorted(names, key=lambda name: (order.index(panels[name]), places[name]))
 
     def get_command(self, ctx: Any, name: str) -> Any:
         """Returns a command; one of a question is a stub."""

@@ -1,4 +1,4 @@
-"""The commands `embedshift parity` and `embedshift lock`: does another stack give the same vectors, and why not?"""
+"""The command `embedshift parity`: does another stack give the same vectors, and why not?"""
 
 import io
 import json
@@ -32,14 +32,20 @@ class GraphSettings:
 @app.command(rich_help_panel="Guard")
 @with_options(GraphSettings, ColumnNames)
 def parity(
-    reference: Annotated[str, typer.Argument(help="A model as for `run`, or a file of `embedshift lock`.")],
+    reference: Annotated[str, typer.Argument(help="A model as for `run`, or a file of --lock.")],
     served: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="The other stack: python:module:function, onnx:PATH, a model, or a Parquet or npy file of vectors."
         ),
-    ],
+    ] = None,
     images: ImagesOrNone = None,
+    lock: Annotated[
+        Path | None,
+        output(
+            "Write images and their vectors to NAME.lock, a reference for later: parity REFERENCE [IMAGES]... --lock."
+        ),
+    ] = None,
     tolerance: Annotated[float, typer.Option(help="The largest relative shift that passes.")] = 0.01,
     ids: Annotated[Path | None, typer.Option(help="File of the ids of the images, one per row of an npy file.")] = None,
     no_causes: Annotated[bool, typer.Option("--no-causes", help="Measure the distance only: seconds.")] = False,
@@ -56,6 +62,11 @@ def parity(
 
     log_lines(quiet)
     columns = taken_columns(settings)
+    if lock is not None:
+        _write_lock(reference, [*([served] if served else []), *(images or [])], lock, settings)
+        return
+    if served is None:
+        raise UsageError("no other stack to compare with: give it after REFERENCE, or write a file by --lock")
     for file in filter(None, (figure, junit, markdown)):  # before minutes of work
         refuse_output(file)
     if figure is not None and figure.suffix not in (".png", ".svg", ".pdf"):
@@ -84,25 +95,15 @@ def parity(
         raise typer.Exit(3)
 
 
-@app.command(rich_help_panel="Guard")
-@with_options(GraphSettings)
-def lock(
-    model: Annotated[str, typer.Option(help="The encoder, as for `run`.")],
-    out: Annotated[Path, output("File for the lock: NAME.lock.")],
-    images: ImagesOrNone = None,
-    quiet: Quiet = False,
-    **settings: Any,
-) -> None:
-    """Write images and their vectors to one file, a reference for `parity` on another machine or after an upgrade."""
+def _write_lock(model: str, images: list[str], out: Path, settings: Json) -> None:
     from embedshift.cli.terminal import repeating
     from embedshift.report.numbers import count
 
-    log_lines(quiet)
     with repeating(f"loading {model}"):
         from embedshift.stacks.images import write_lock
 
         [encoder] = _stacks(settings, model)
-        about = write_lock(images, encoder, out)
+        about = write_lock(images or None, encoder, out)
     say(f"Written: {out}, {count(len(about['ids']), 'image')}, {out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -22,7 +22,7 @@ from embedshift.cli.options import (
     require_images,
     with_options,
 )
-from embedshift.cli.outputs import open_in_browser, output_lines, say_all
+from embedshift.cli.outputs import open_in_browser, output_lines, say, say_all, write_text
 from embedshift.config import BUNDLED, Json, StudyConfig, make_config, read_config
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import COMMANDS, switch_kinds
@@ -37,6 +37,23 @@ def failure_limit(text: str) -> str:
     if re.fullmatch(r"[0-9]{1,18}|0?\.[0-9]{1,18}|[01]\.0*", text, re.ASCII) is None:
         raise UsageError(f"--max-failed {text:.40}: give a number of images such as 10, or a fraction such as 0.01")
     return text
+
+
+@app.command(rich_help_panel="Start")
+def demo(
+    out: Annotated[Path, output("Folder for the study.")] = Path("embedshift-demo"),
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the bundled encoder on pieces of sixteen photographs from scikit-image and scikit-learn."""
+    from embedshift.sources.demo import cut_photos
+
+    log_lines(quiet)
+    if out.is_dir() and any(out.iterdir()) and not (out / "photos" / "astronaut").is_dir():
+        raise UsageError(f"{out}: holds something else than a demo; choose another `out`")
+    # Pieces of one photograph are not independent.
+    settings: Json = {"images": [str(cut_photos(out / "photos"))], "model": BUNDLED, "groups": "folder"}
+    measure({"config": make_config(settings)}, out, quiet=quiet, as_json=as_json)
 
 
 @app.command(rich_help_panel="Start")
@@ -114,6 +131,9 @@ def report(
         Path | None, typer.Option(help="YAML file with rules, as of `check`: the page shows the verdict.")
     ] = None,
     against: Annotated[Path | None, typer.Option(help="Reference study of these rules.")] = None,
+    card: Annotated[
+        Path | None, output("Write a Markdown section for a model card to this file, and nothing else.")
+    ] = None,
     is_opened: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
     quiet: Quiet = False,
     **settings: Any,
@@ -127,6 +147,10 @@ def report(
         raise UsageError("--against is the reference of rules: give them by --rules FILE")
     log_lines(quiet)
     study = load(folder)
+    if card is not None:
+        write_text(card, study.card())
+        say(f"Written: {card}")
+        return
     if rules is not None:
         COMMANDS["check"].part("check").record_rules(study, rules, against, groups)
     study.report(
@@ -142,23 +166,6 @@ def report(
     say_all(output_lines(study.folder))
     if is_opened:
         open_in_browser((study.folder / "report.html").resolve().as_uri())
-
-
-@app.command(rich_help_panel="Start")
-def demo(
-    out: Annotated[Path, output("Folder for the study.")] = Path("embedshift-demo"),
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Measure the bundled encoder on pieces of sixteen photographs from scikit-image and scikit-learn."""
-    from embedshift.sources.demo import cut_photos
-
-    log_lines(quiet)
-    if out.is_dir() and any(out.iterdir()) and not (out / "photos" / "astronaut").is_dir():
-        raise UsageError(f"{out}: holds something else than a demo; choose another `out`")
-    # Pieces of one photograph are not independent.
-    settings: Json = {"images": [str(cut_photos(out / "photos"))], "model": BUNDLED, "groups": "folder"}
-    measure({"config": make_config(settings)}, out, quiet=quiet, as_json=as_json)
 
 
 def measure(

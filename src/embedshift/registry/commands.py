@@ -21,12 +21,14 @@ class Command:
         package: The import name of its folder: `__name__` of its `__init__.py`.
         sentence: Its line of `embedshift --help`.
         panel: One of `PANELS`, or a panel of its own.
+        order: Its position in the panel, in the order of work; commands of the core are at 20.
         methods: Functions of its `result.py` that are also methods of `Study`.
     """
 
     package: str
     sentence: str
     panel: str = "Decide"
+    order: int = 20
     methods: tuple[str, ...] = ()
 
     def part(self, name: str) -> ModuleType:

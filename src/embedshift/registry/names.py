@@ -9,7 +9,9 @@ from embedshift.errors import UsageError
 T = TypeVar("T")
 
 # Names of commands, tables and functions that went, and what takes their place.
-REPLACED = dict.fromkeys(("codes", "whiten", "whitening", "layouts", "layout_tolerance"), "`embedshift index`")
+REPLACED = dict.fromkeys(("codes", "whiten", "whitening", "layouts", "layout_tolerance"), "`embedshift index`") | {
+    "lock": "`embedshift parity --lock FILE`", "card": "`embedshift report --card FILE`",
+}  # fmt: skip
 
 
 class Registry(Generic[T]):

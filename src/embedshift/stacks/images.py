@@ -133,7 +133,9 @@ def read_lock(path: str | os.PathLike[str]) -> tuple[dict[str, bytes], Floats, J
     except UsageError:
         raise
     except Exception as error:
-        words = cause(error) if isinstance(error, OSError | EmbedshiftError) else "not a lock of `embedshift lock`"
+        words = (
+            cause(error) if isinstance(error, OSError | EmbedshiftError) else "not a lock of `embedshift parity --lock`"
+        )
         raise UsageError(f"{path}: {words}") from error
 
 

@@ -6,4 +6,4 @@ FIGURES = {"chains": ("31", "Chains of changes: measured shifts against the sums
 QUESTIONS.add("chains", Question(__name__, "Do the shifts of changes add up in a chain?", order=46, figures=FIGURES))
 
 SENTENCE = "Say which changes made copies, from the vectors of originals and copies: one change, or several in a chain."
-COMMANDS.add("dissect", Command(__name__, SENTENCE, panel="Look inside", methods=("dissect", "predict")))
+COMMANDS.add("dissect", Command(__name__, SENTENCE, panel="Look inside", order=10, methods=("dissect", "predict")))

@@ -32,4 +32,4 @@ QUESTIONS.add("index", Question(__name__, SENTENCE, order=18, choices=Choices, f
 COMMAND = (
     "Say which index to keep - map, code, scores - if queries are changed images: the smallest that finds as much."
 )
-COMMANDS.add("index", Command(__name__, COMMAND))
+COMMANDS.add("index", Command(__name__, COMMAND, order=12))

@@ -46,4 +46,4 @@ FIGURES = {"meaning": ("29", "What directions of the embedding stand for")}
 QUESTIONS.add("meaning", Question(__name__, SENTENCE, order=52, choices=Choices, figures=FIGURES))
 
 COMMAND = "Say what directions stand for: properties, words and images, each beside random directions."
-COMMANDS.add("explain", Command(__name__, COMMAND, panel="Look inside"))
+COMMANDS.add("explain", Command(__name__, COMMAND, panel="Look inside", order=11))

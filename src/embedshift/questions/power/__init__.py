@@ -20,4 +20,4 @@ FIGURES = {"power": ("28", "How many images each comparison needs")}
 QUESTIONS.add("power", Question(__name__, SENTENCE, order=19, choices=Choices, figures=FIGURES))
 
 COMMAND = "Plan from a pilot how many images a comparison needs: of augmentations, encoders, margins and tolerances."
-COMMANDS.add("power", Command(__name__, COMMAND))
+COMMANDS.add("power", Command(__name__, COMMAND, order=15))

@@ -29,4 +29,4 @@ FIGURES = {
 QUESTIONS.add("search", Question(__name__, SENTENCE, order=16, choices=Choices, for_originals=True, figures=FIGURES))
 
 COMMAND = "Test whether image search still finds the original of a changed image, and list likely duplicates."
-COMMANDS.add("search", Command(__name__, COMMAND, methods=("between",)))
+COMMANDS.add("search", Command(__name__, COMMAND, order=10, methods=("between",)))

@@ -29,4 +29,4 @@ FIGURES = {"threshold": ("30", "Matches found and queries with a false match")}
 QUESTIONS.add("threshold", Question(__name__, SENTENCE, order=17, choices=Choices, figures=FIGURES))
 
 COMMAND = "Say from which score on it is the same image, so that few queries without a match get one."
-COMMANDS.add("threshold", Command(__name__, COMMAND))
+COMMANDS.add("threshold", Command(__name__, COMMAND, order=11))
