@@ -57,14 +57,14 @@ class World:
         return judge(moments, reference, batches)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def world():
-    return World()
+    return World(1)
 
 
 @pytest.fixture(scope="module")
-def reference(world):
-    return world.reference()
+def reference():
+    return World().reference()
 
 
 @pytest.mark.parametrize("change", [0, 1, 2])

@@ -182,7 +182,7 @@ def test_the_command_writes_it_over_no_file_of_a_study_and_waits_for_no_fifo(stu
     assert (tmp_path / "card.md").read_text() == study.card()
     assert written(tmp_path).line.endswith("is a folder; name a file")
     assert cli("report", tmp_path / "nowhere", "--card", tmp_path / "card.md").code == 2
-    assert "embedshift report --card FILE" in cli("card", study.folder).line
+    assert "the option card of `embedshift report`" in cli("card", study.folder).line
     for out in ("study.json", "failures.parquet", "report.html", "tables/summary.csv", "tables/new.md", "shards/a"):
         assert f"{out}: belongs to the study in " in written(study.folder / out).line
     assert "belongs to the study in " in written(tmp_path / "link").line

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 import embedshift
@@ -73,9 +74,10 @@ def test_a_study_an_array_and_an_npy_file_give_the_same(study, file, tmp_path):
     other = embedshift.from_vectors(own, {"copies": both[:, 1]}, out=tmp_path / "other", model="A")
     tables = [study.dissect(each).table for each in (both, tmp_path / "pairs.npy", other, str(other.folder))]
     numbers = [table.filter(pl.col("image_id").is_null()) for table in tables]
-    assert all(each.equals(numbers[0]) for each in numbers)
+    for each in numbers[1:]:  # sums of 32 bits, whose rounding depends on where an array lies
+        assert_frame_equal(each, numbers[0], rel_tol=1e-5)
     wild = study.dissect(file).table.filter(pl.col("image_id").is_null(), batch="wild").drop("batch")
-    assert wild.equals(numbers[0].drop("batch"))
+    assert_frame_equal(wild, numbers[0].drop("batch"), rel_tol=1e-5)
 
 
 def test_the_column_batch_names_batches_and_columns_have_any_names(study, tmp_path):

@@ -4,7 +4,7 @@ import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from embedshift.cli.options import given, output, taken_columns, with_options
 from embedshift.cli.outputs import say, say_all, write_text
 from embedshift.config import ColumnNames, Json, Triple, setting_of_study, validated
 from embedshift.errors import UsageError
+
+if TYPE_CHECKING:
+    from embedshift.stacks.result import Parity
 
 ImagesOrNone = Annotated[
     list[str] | None, typer.Argument(help=f"{IMAGES_WORDS} Default: sixteen photographs and odd files.")
@@ -75,16 +78,7 @@ def parity(
         first, second = _stacks(settings, reference, served)
         given_ids: Json = {"ids": ids, "columns": columns}
         result = embedshift.parity(first, second, images, tolerance=tolerance, causes=not no_causes, **given_ids)
-    if as_json:
-        say(json.dumps(result.to_json()))
-    else:
-        for row in result.distance.search:
-            words = f"recall@1 {row['recall@1']:.3f}, neighbours kept {row['neighbours']:.3f}"
-            say(f"queries {row['queries']}, index {row['index']}: {words}")
-        for step, alteration, before, after, _ in result.table().rows():
-            say(f"step {step}, {alteration}: mean 1 − cosine {before:.2g} → {after:.2g}")
-        say(f"{result.verdict}.")
-        say_all([result.sentence, *result.changes])
+    _print(result, as_json)
     for path, text in ((junit, result.to_junit()), (markdown, result.to_markdown())):
         if path is not None:
             write_text(path, text)
@@ -93,6 +87,19 @@ def parity(
         write_file(figure, content.getvalue())
     if not result.passed:
         raise typer.Exit(3)
+
+
+def _print(result: "Parity", as_json: bool) -> None:
+    if as_json:
+        say(json.dumps(result.to_json()))
+        return
+    for row in result.distance.search:
+        words = f"recall@1 {row['recall@1']:.3f}, neighbours kept {row['neighbours']:.3f}"
+        say(f"queries {row['queries']}, index {row['index']}: {words}")
+    for step, alteration, before, after, _ in result.table().rows():
+        say(f"step {step}, {alteration}: mean 1 − cosine {before:.2g} → {after:.2g}")
+    say(f"{result.verdict}.")
+    say_all([result.sentence, *result.changes])
 
 
 def _write_lock(model: str, images: list[str], out: Path, settings: Json) -> None:

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 # Names of commands, tables and functions that went, and what takes their place.
 REPLACED = dict.fromkeys(("codes", "whiten", "whitening", "layouts", "layout_tolerance"), "`embedshift index`") | {
-    "lock": "`embedshift parity --lock FILE`", "card": "`embedshift report --card FILE`",
+    "lock": "the option `lock` of `embedshift parity`", "card": "the option `card` of `embedshift report`",
 }  # fmt: skip
 
 

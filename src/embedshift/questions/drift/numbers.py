@@ -38,6 +38,8 @@ LEAST_REFERENCE, LEAST_NAMING, LEAST_BATCH = 20, 50, 10
 # Batches of other content that are drawn hold this part of the images, those most like one.
 NARROW = 8
 CHUNK = 4096
+# Relative difference of what two changes explain that is rounding of 32-bit sums, which differs between processors.
+ROUNDING = 1e-5
 # How often noise is in a number of the batch itself, and in those of resamples, which have their own, too.
 _TIMES = np.array([1.0, *[2.0] * RESAMPLES])
 NOTHING, CONTENT = "nothing", "other content, or an unknown change"
@@ -462,7 +464,7 @@ def _interval(values: Values) -> Fraction:
 def alike_changes(gains: Values, families: Sequence[str]) -> tuple[tuple[int, ...], float]:
     """Returns the changes that win in resamples, the best first, and by how many deviations the best leads others."""
     best_gains = gains[1:].max(axis=1, keepdims=True)
-    has_won = gains[1:] >= best_gains - 1e-9 * np.abs(best_gains)
+    has_won = gains[1:] >= best_gains - ROUNDING * np.abs(best_gains)
     wins = has_won.sum(axis=0)
     best = int(gains[0].argmax())
     order = [best, *(int(each) for each in np.argsort(-wins, kind="stable") if each != best)]
