@@ -30,13 +30,9 @@ def test_help_imports_nothing_heavy(command):
     assert "embedshift.cli.app" in names  # else it would not have been looked at
 
 
-@pytest.mark.parametrize(
-    ("kind", "needed"),
-    first_only([("figures", set()), ("questions", set()), ("encoders", set()), ("metrics", set()),
-     ("augmentations", {"cv2"})]),
-)  # fmt: skip
-def test_a_list_imports_what_it_names_alone(kind, needed):
-    assert imported("-c", COMMAND, "list", kind) & HEAVY == needed
+@pytest.mark.parametrize("kind", first_only(["figures", "questions", "encoders", "metrics", "augmentations"]))
+def test_a_list_imports_what_it_names_alone(kind):
+    assert not imported("-c", COMMAND, "list", kind) & HEAVY
 
 
 def test_a_command_imports_neither_what_draws_nor_what_encodes_where_it_need_not(tmp_path):

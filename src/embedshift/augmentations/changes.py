@@ -5,13 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from embedshift.arrays import Floats, Pixels, Values
 from embedshift.config import Json
+from embedshift.registry.extras import cv2
+
+# OpenCV's BORDER_CONSTANT and BORDER_REFLECT_101, which families are declared with: without its import.
+BLACK, MIRRORED = 0, 4
 
 Mask = NDArray[np.bool_]
 # Height and width in pixels, or the side of a square.
@@ -66,7 +69,7 @@ class Geometry:
         shown = inside(self.source, size_of(values))
         # OpenCV reflects step by step and never returns from an infinite place.
         near = np.where(shown[..., None], self.source, np.float32(0))
-        moved = np.asarray(sampled(values, near, cv2.BORDER_REFLECT_101))
+        moved = np.asarray(sampled(values, near, MIRRORED))
         moved[~shown] = np.nan
         return moved
 
@@ -129,7 +132,7 @@ class Tones(Change):
 @dataclass(frozen=True)
 class Warp(Change):
     source: Places
-    border: int = cv2.BORDER_REFLECT_101
+    border: int = MIRRORED
 
     def __call__(self, image: Pixels, parameter: float, rng: np.random.Generator) -> Pixels:
         source = self.source(size_of(image), parameter, rng)

@@ -6,7 +6,6 @@ Kinds follow AugLy and DISC21, as in `everyday`. The other images are procedural
 import functools
 import math
 
-import cv2
 import numpy as np
 
 from embedshift.arrays import Pixels, Values
@@ -14,6 +13,7 @@ from embedshift.augmentations.augmentation import Augmentation, Choice
 from embedshift.augmentations.changes import Geometry
 from embedshift.augmentations.everyday import PLACE, Drawn, Everyday, Size, cropped, fixed, mapped, suite_of
 from embedshift.augmentations.suite import SUITES
+from embedshift.registry.extras import cv2
 
 # Twelve procedural images stand beside or over an image in a copy; photographs cannot be shipped.
 COUNT, SIDE = 12, 512

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
 import numpy as np
 import scipy
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from embedshift.augmentations.family import FAMILIES, Family, family_augmentatio
 from embedshift.augmentations.suite import SUITES
 from embedshift.config.safe_files import read_file
 from embedshift.errors import UsageError
+from embedshift.registry.extras import cv2
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 
 from embedshift.arrays import Pixels, Values
@@ -18,6 +17,7 @@ from embedshift.augmentations.augmentation import Augmentation, Choice, Range, R
 from embedshift.augmentations.changes import Geometry, Traceable, grid, sampled
 from embedshift.augmentations.strength import GREY, jpeg, toned
 from embedshift.augmentations.suite import SUITES
+from embedshift.registry.extras import cv2
 
 Size = tuple[int, int]  # height and width
 Drawn = dict[str, Any]  # parameters of a view

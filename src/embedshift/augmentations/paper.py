@@ -4,18 +4,18 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 
 from embedshift.arrays import Floats, Values
 from embedshift.augmentations import transforms
 from embedshift.augmentations.augmentation import Augmentation, Choice, Range, plain
-from embedshift.augmentations.changes import ChangeAt, Geometry, Sides, Warp, grid, sides
+from embedshift.augmentations.changes import BLACK, ChangeAt, Geometry, Sides, Warp, grid, sides
 from embedshift.augmentations.corruptions import GAUSSIAN
 from embedshift.augmentations.suite import SUITES, VIEWS
 from embedshift.augmentations.transforms import INSIDE
 from embedshift.config import Json
 from embedshift.config.processes import one_blas_thread
+from embedshift.registry.extras import cv2
 
 # Sigma of the Gaussian in pixels at every side, as in the paper's scripts.
 SIGMA = 60
@@ -41,7 +41,7 @@ def elastic(of: Sides, alpha: float, rng: np.random.Generator) -> Floats:
 class Elastic(Warp):
     """A warp by `elastic`, with black outside the original."""
 
-    border: int = cv2.BORDER_CONSTANT
+    border: int = BLACK
 
     def geometry(self, of: Sides, parameter: float, rng: np.random.Generator) -> Geometry:
         """Returns the sources of the view's pixels; infinite where black is mixed in, as in albumentations."""

@@ -3,14 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
 
 from embedshift.arrays import Floats, Pixels, Values
 from embedshift.augmentations.augmentation import Augmentation, Choice
-from embedshift.augmentations.changes import Change, Cover, Mask, Sides, Tones, Warp, grid, shorter, sides
+from embedshift.augmentations.changes import BLACK, Change, Cover, Mask, Sides, Tones, Warp, grid, shorter, sides
 from embedshift.augmentations.family import FAMILIES, Family, family_augmentations
 from embedshift.augmentations.suite import SUITES
+from embedshift.registry.extras import cv2
 
 
 def _add(
@@ -20,7 +20,7 @@ def _add(
     family = Family(name, "strength", change, unit, zero, levels, **fields)
     FAMILIES.add(name, family)
     if black and isinstance(change, Warp):
-        warp = Warp(change.source, cv2.BORDER_CONSTANT)
+        warp = Warp(change.source, BLACK)
         FAMILIES.add(f"{name}_black", replace(family, name=f"{name}_black", change=warp, drawn_as=name))
 
 

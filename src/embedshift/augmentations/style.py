@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import cv2
 import numpy as np
 
 from embedshift.arrays import Pixels, Values
@@ -12,6 +11,7 @@ from embedshift.augmentations.augmentation import Augmentation, Choice, plain
 from embedshift.augmentations.changes import ChangeAt, Tones
 from embedshift.augmentations.suite import SUITES, VIEWS
 from embedshift.config import Json
+from embedshift.registry.extras import cv2
 
 # Lengths in pixels refer to this side and grow with the view.
 SIDE = 224

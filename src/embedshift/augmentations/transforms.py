@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 
 from embedshift.arrays import Pixels, Values
@@ -22,6 +21,7 @@ from embedshift.augmentations.changes import Sides, sides
 from embedshift.config import Json
 from embedshift.errors import UsageError, reason
 from embedshift.registry import unknown_name
+from embedshift.registry.extras import cv2
 
 # An albumentations transform, or a user's own callable `(image, rng) -> image`.
 Transform = Any

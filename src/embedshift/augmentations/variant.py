@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 
 from embedshift.arrays import Pixels
@@ -16,6 +15,7 @@ from embedshift.augmentations.changes import recompressed
 from embedshift.augmentations.transforms import Transform
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.registry.extras import cv2
 
 
 def median(picture: Pixels, side: float) -> Pixels:

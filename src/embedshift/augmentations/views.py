@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from embedshift.arrays import Pixels, Values
@@ -15,6 +14,7 @@ from embedshift.augmentations.changes import Geometry, grid, sampled, size_of
 from embedshift.augmentations.suite import Suite, load_suite
 from embedshift.config import LONGEST, ApplyTo, Resize
 from embedshift.errors import EmbedshiftError, UsageError
+from embedshift.registry.extras import cv2
 from embedshift.sources.images import ToInput, reduced
 
 

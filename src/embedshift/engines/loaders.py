@@ -26,7 +26,6 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkContext, SpawnContext
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 
 from embedshift.arrays import Pixels
@@ -35,6 +34,7 @@ from embedshift.errors import EmbedshiftError
 from embedshift.pipeline.draw import GRACE, TookTooLong, draw_image, stopped_failure
 from embedshift.pipeline.drawn import DrawnImage
 from embedshift.pipeline.plan import Plan
+from embedshift.registry.extras import cv2
 from embedshift.sources import ImageRef, Source
 
 # The result for an image, such as a `DrawnImage` or the hash of its pixels; else a `Failure`.

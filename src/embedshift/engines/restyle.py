@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -28,6 +27,7 @@ from embedshift.engines.views_folder import (
     save_manifest,
 )
 from embedshift.errors import EmbedshiftError, UsageError, foreign_code
+from embedshift.registry.extras import cv2
 from embedshift.sources import ImageRef
 from embedshift.sources.base import Failure, storable
 from embedshift.sources.images import reduced

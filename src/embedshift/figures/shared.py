@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,6 +29,7 @@ from embedshift.figures.style import (
     verbatim,
     wrap,
 )
+from embedshift.registry.extras import cv2
 from embedshift.statistics.clusters import branches
 from embedshift.statistics.maps import scaled_map, upsample
 from embedshift.statistics.strengths import MeasuredFamily

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
 
 from embedshift.arrays import Floats, Pixels
@@ -23,6 +22,7 @@ from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import EmbedshiftError, Transient, UsageError, reason
 from embedshift.pipeline.batches import encode_views
 from embedshift.pipeline.plan import Plan
+from embedshift.registry.extras import cv2
 from embedshift.sources.base import SHUFFLED, Shard, storable
 from embedshift.store.info import ENCODER, Answer, StudyInfo, allowed, as_answer, distance
 

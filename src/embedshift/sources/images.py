@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
@@ -14,6 +13,7 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageEr
 from embedshift.arrays import Pixels, Values
 from embedshift.config import Resize
 from embedshift.errors import EmbedshiftError
+from embedshift.registry.extras import cv2
 from embedshift.sources import completeness as tiff
 from embedshift.sources.completeness import (
     LOSSLESS,

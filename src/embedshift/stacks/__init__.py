@@ -30,7 +30,7 @@ def parity(
     """Compares two stacks' vectors of the same images, and names the steps in which the stacks differ.
 
     Args:
-        reference: An encoder as in `run`, or a `.lock` file of `embedshift parity --lock`, which has its own images.
+        reference: An encoder as in `run`, or a `.lock` file of `embedshift parity`, which has its own images.
         served: The same; a function of PIL images; or vectors of the images: a Parquet file or frame with `image_id`
             and `vector`, or an npy file or array in the order of the images' sorted ids.
         images: As in `run`; None = photographs and files that tell steps apart (extra `offline`).

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from embedshift.arrays import Floats, Pixels, Values
 from embedshift.augmentations.changes import recompressed
 from embedshift.encoders.module import ModuleEncoder
 from embedshift.encoders.structure import DTYPES, has_cls_token, patch_embedding, run_of_blocks
+from embedshift.registry.extras import cv2
 from embedshift.sources.images import decode
 from embedshift.stacks.recipe import OF_NETWORK, PILLOW, Recipe, axes_of, recipe_of
 from embedshift.stacks.result import ROUNDING
@@ -141,7 +141,7 @@ def _resized(pixels: Square, recipe: Recipe, height: int, width: int) -> Square:
     if library == "Pillow":
         return np.asarray(Image.fromarray(pixels).resize((width, height), FILTERS[name]))
     if library == "OpenCV":
-        return cv2.resize(pixels, (width, height), interpolation=OPENCV_FLAGS[name])
+        return np.asarray(cv2.resize(pixels, (width, height), interpolation=OPENCV_FLAGS[name]))
     # On 8 bits torch has kernels of its own, as in torchvision's transforms v2; v1 rounds the result of floats.
     kind = np.uint8 if "8 bits" in library else np.float32
     planes = torch.from_numpy(np.array(pixels, kind)).permute(2, 0, 1)[None]

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import ExifTags, Image
 from safetensors.numpy import load, save
@@ -21,6 +20,7 @@ from embedshift.config.safe_files import read_file, write_file
 from embedshift.encoders.base import EncoderInfo
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.registry import CODE
+from embedshift.registry.extras import cv2
 from embedshift.sources import open_images
 from embedshift.sources.base import storable
 from embedshift.sources.demo import demo_photos
@@ -133,9 +133,7 @@ def read_lock(path: str | os.PathLike[str]) -> tuple[dict[str, bytes], Floats, J
     except UsageError:
         raise
     except Exception as error:
-        words = (
-            cause(error) if isinstance(error, OSError | EmbedshiftError) else "not a lock of `embedshift parity --lock`"
-        )
+        words = cause(error) if isinstance(error, OSError | EmbedshiftError) else "not a lock of `embedshift parity`"
         raise UsageError(f"{path}: {words}") from error
 
 

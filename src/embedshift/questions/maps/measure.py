@@ -27,6 +27,7 @@ from embedshift.questions.maps import (
     map_columns,
 )
 from embedshift.registry import unknown_name
+from embedshift.registry.extras import cv2
 from embedshift.statistics.maps import aligned_likeness, correlation, divergence, map_likeness, scaled_map
 
 if TYPE_CHECKING:
@@ -57,8 +58,6 @@ def compare(name: str, before: Floats, after: Floats, moved: Sequence[Values], s
 
 
 def blurred(original: Pixels) -> Pixels:
-    import cv2
-
     return np.asarray(cv2.GaussianBlur(original, (0, 0), BLUR * len(original)), np.uint8)
 
 

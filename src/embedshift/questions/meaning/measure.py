@@ -10,6 +10,7 @@ from embedshift.arrays import Pixels, Values
 from embedshift.config import VECTORS, Json
 from embedshift.pipeline.measure import Column, Measure, StudySwitches
 from embedshift.questions.meaning import PROPERTIES
+from embedshift.registry.extras import cv2
 
 if TYPE_CHECKING:
     from embedshift.encoders.base import EncoderOutput
@@ -38,8 +39,6 @@ def properties(image: Pixels, size: int = 0) -> dict[str, float]:
         >>> measured["saturation"], measured["warmth"], measured["sharpness"], measured["bytes_per_pixel"]
         (1.0, 1.0, 0.0, 1.0)
     """
-    import cv2
-
     height, width = image.shape[:2]
     factor = -(-max(height, width) // SIDE)
     small = image
@@ -76,8 +75,6 @@ def _border_sd(grey: NDArray[np.uint8]) -> float:
 
 
 def _noise(image: Pixels) -> float:
-    import cv2
-
     top, left = (max(0, (side - SIDE) // 2) for side in image.shape[:2])
     grey = cv2.cvtColor(np.ascontiguousarray(image[top : top + SIDE, left : left + SIDE]), cv2.COLOR_RGB2GRAY)
     if min(grey.shape) < 3:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from embedshift.arrays import Pixels, Values
 from embedshift.pipeline.measure import Measure, StudyPlan
 from embedshift.registry import METRICS, metric
+from embedshift.registry.extras import cv2
 from embedshift.statistics.maps import LEAST_OVERLAP
 
 if TYPE_CHECKING:
@@ -84,8 +85,6 @@ def patch_similarity(o: Pixels, a: Pixels) -> Values:
         >>> patch_similarity(black, white).item()
         0.5
     """
-    import cv2
-
     _require_views(o, a)
     o, a = np.broadcast_arrays(o, a)
     height, width = (side // PATCH_GRID for side in o.shape[-3:-1])
@@ -151,8 +150,6 @@ def edge_preservation(o: Pixels, a: Pixels) -> Values:
         >>> edge_preservation(flat, flat + 1).item()
         1.0
     """
-    import cv2
-
     _require_views(o, a)
     views = np.broadcast_shapes(o.shape[:-3], a.shape[:-3])
     before = np.reshape([_image_edges(o[view]) for view in np.ndindex(o.shape[:-3])], o.shape[:-1])
@@ -273,8 +270,6 @@ class MEASURE(Measure):
 
 def grey(image: Pixels) -> NDArray[np.float32]:
     """Returns 299 R + 587 G + 114 B, in thousandths of a level, uint8 `[H, W, 3]` → float32 `[H, W]` in [0, 255000]."""
-    import cv2
-
     return np.asarray(cv2.transform(image.astype(np.float32), THOUSANDTHS))
 
 
@@ -299,8 +294,6 @@ def _mean_over_patches(mse: Values) -> Values:
 
 
 def _image_edges(image: Pixels) -> Values:
-    import cv2
-
     # Twice the gradient of `numpy.gradient`, which the ratio to the largest does not show: the difference of both
     # neighbours, and at the rim, where one of them is missing, of the pixel itself and the other.
     levels = cv2.copyMakeBorder(grey(image), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
@@ -313,8 +306,6 @@ def _image_edges(image: Pixels) -> Values:
 
 
 def _patch_sd(images: Pixels) -> Values:
-    import cv2
-
     grid, (height, width) = (DETAIL_GRID, DETAIL_GRID), (side // DETAIL_GRID for side in images.shape[-3:-1])
     variances = np.full((*images.shape[:-3], *grid), np.nan)
     for view in np.ndindex(images.shape[:-3] if height and width else 0):  # a smaller image has no patches

@@ -10,6 +10,7 @@ from embedshift.arrays import Pixels, Values
 from embedshift.config import VECTORS
 from embedshift.pipeline.measure import Measure, StudyPlan, StudySwitches
 from embedshift.registry import METRICS, metric
+from embedshift.registry.extras import cv2
 
 if TYPE_CHECKING:
     from embedshift.augmentations.views import Canvas
@@ -40,8 +41,6 @@ def rms(o: Pixels, a: Pixels) -> Values:
         >>> rms(np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 51, np.uint8)).item()
         0.2
     """
-    import cv2
-
     o, a = np.broadcast_arrays(o, a)
     # OpenCV's `norm` of two arrays tries one first, and ends the process if a signal comes during that.
     squares = [cv2.norm(cv2.absdiff(o[view], a[view]), cv2.NORM_L2SQR) for view in np.ndindex(o.shape[:-3])]
@@ -150,14 +149,10 @@ class MEASURE(Measure):
 
 
 def _moments(image: Pixels) -> tuple[Values, Values, Values]:
-    import cv2
-
     level = cv2.transform(image.astype(np.float64), np.array([[0.299, 0.587, 0.114]]))
     mean = _window(level)
     return np.asarray(level), mean, _window(level * level) - mean**2
 
 
 def _window(values: Any) -> Values:
-    import cv2
-
     return np.asarray(cv2.GaussianBlur(values, (WINDOW, WINDOW), SIGMA))
