@@ -1,6 +1,7 @@
 """The wheel by itself: built from the sdist, installed in a new environment, and its demo run far from the repository.
 
-Then some images are measured with the newest OpenCV 4 and with the newest 5: all relative shifts are to be within .01.
+Then what the base promises without torch is run, and some images are measured with the newest OpenCV 4 and with the
+newest 5: all relative shifts are to be within .01.
 Prints what the install took, and leaves wheel and sdist in build/dist: a release publishes what was tried.
 Anything that is missing ends it with one line and exit code 1.
 """
@@ -16,6 +17,8 @@ import venv
 import zipfile
 from pathlib import Path
 from typing import Any
+
+from base import try_base
 
 ROOT = Path(__file__).parents[1]
 TABLES = {"summary", "ranking", "differences"}
@@ -112,6 +115,8 @@ def try_out(place: Path) -> None:
     run(home / "bin/embedshift", "demo", "--out", "demo", where=place)
     print(f"smoke: the demo took {time.perf_counter() - start:.0f} s: {check_study(place / 'demo')}")
     run(home / "bin/embedshift", "docs", "check", where=place)
+    if wrong := try_base(wheel, place, run, megabytes):
+        raise Missing("; ".join(wrong))
     four, five = (measured_with(opencv, home, place) for opencv in OPENCV)
     for row, other in zip(four, five, strict=True):
         # Both draw some views to within a level of 255.

@@ -78,6 +78,8 @@ _MODULES = {
     "wrap": "encoders.module",
     "write_views": "api",
 }
+# Those whose modules import torch.
+_ENCODE = ("parity", "wrap")
 
 
 def __getattr__(name: str) -> object:
@@ -86,6 +88,10 @@ def __getattr__(name: str) -> object:
         raise AttributeError("embedshift.whiten is gone: `embedshift.fit_index` takes its place")
     if name not in _MODULES:
         raise AttributeError(f"module 'embedshift' has no attribute {name!r}")
+    if name in _ENCODE:
+        from embedshift.registry.extras import need_encode
+
+        need_encode(f"embedshift.{name}")
     value: object = getattr(importlib.import_module(f"embedshift.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

@@ -29,6 +29,7 @@ from embedshift.engines import Progress, Start
 from embedshift.errors import UsageError
 from embedshift.pipeline.vectors import vector_study
 from embedshift.registry import metric_names
+from embedshift.registry.extras import need_encode
 from embedshift.runner import run_study
 from embedshift.sources.views_file import Attack, ViewsFile
 from embedshift.store.groups import Choice as GroupChoice
@@ -321,6 +322,7 @@ def attack(
         >>> result.images["a.png"].cosine["linf-8"] < result.images["a.png"].cosine["control-linf-8"]
         True
     """
+    need_encode("attacking an encoder")
     from embedshift.engines.attack import run_attack  # with torch
 
     encoder = encoder_object(model, settings)

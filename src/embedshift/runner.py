@@ -20,6 +20,7 @@ from embedshift.engines.finished_shards import changed_among, shards_to_retry
 from embedshift.errors import EmbedshiftError, foreign_code
 from embedshift.pipeline.prepare import StudyContext, prepared
 from embedshift.pipeline.shard import no_progress
+from embedshift.registry.extras import versions
 from embedshift.report.numbers import count
 from embedshift.sources import Shard, VectorSource, remember_roots
 from embedshift.sources.base import SHUFFLED, WINDOW, storable
@@ -237,8 +238,7 @@ class _Run:
                 skipped=dict(plan.source.skipped),
             ),
             seconds={stage: round(value, 3) for stage, value in seconds.items()},
-            versions={name: importlib.metadata.version(name) for name in VERSIONS}
-            | {"python": platform.python_version()},
+            versions=versions(VERSIONS) | {"python": platform.python_version()},
             study_id=self.study_id,
             pixels={**(self.stored.pixels if self.stored else {}), **shard_pixels(records)},
             files={shard_name(part.path): part.checksum for part in parts} | self.files.files,

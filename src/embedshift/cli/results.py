@@ -13,6 +13,7 @@ from embedshift.cli.terminal import progress
 from embedshift.config import AttackConfig, Json, ViewsConfig
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import METRICS
+from embedshift.registry.extras import need_encode
 from embedshift.report.changes import changes_of, finding
 from embedshift.report.numbers import MISSING, count, ends, fixed
 from embedshift.sources.views_file import ORIGINALS, Attack, Manifest
@@ -199,6 +200,7 @@ def estimate_and_print(config: ViewsConfig, out: Path, *, as_json: bool) -> None
 
 
 def attack_and_print(config: AttackConfig, out: Path, *, quiet: bool, as_json: bool) -> None:
+    need_encode("attacking an encoder")
     from embedshift.engines.attack import run_attack  # with torch
 
     with progress(quiet, "attacking") as (on_start, step):

@@ -113,7 +113,7 @@ def run(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the study.")],
     figures: Annotated[str | None, typer.Option(help="Figures to draw, separated by commas. Default: all.")] = None,
-    formats: Annotated[str, typer.Option("--format", help="File formats of the figures: png, svg, pdf.")] = "png,svg",
+    formats: Annotated[str, typer.Option("--format", help="File formats of the figures: svg, png, pdf.")] = "svg",
     images: Annotated[
         str | None, typer.Option(help="Ids of the images in figures 1 and 4a, separated by commas.")
     ] = None,

@@ -21,6 +21,7 @@ from embedshift.engines.views_folder import ViewsFolder, continued, fill, images
 from embedshift.errors import EmbedshiftError, UsageError, cause, foreign_code
 from embedshift.pipeline.identity import encoder_answer
 from embedshift.pipeline.plan import encoder_preprocess, to_input
+from embedshift.registry.extras import versions
 from embedshift.sources import ImageRef, images
 from embedshift.sources.base import IMAGE_BYTES, Failure, storable
 from embedshift.sources.images import ToInput
@@ -60,7 +61,7 @@ def run_attack(
         encoder=encoder.name,
         identity=make_identity(config, encoder, samples, target),
         variants={variant.name: variant for variant in variants},
-        versions={name: importlib.metadata.version(name) for name in VERSIONS},
+        versions=versions(VERSIONS),
     )
     folder = AttackedFolder(out=out, config=config, folders=(ORIGINALS, *begun.variants), resized=resized)
     # With other threads, sums round differently, and the attack finds other images.
@@ -159,7 +160,7 @@ def make_identity(config: AttackConfig, encoder: Encoder, samples: Sequence[Imag
         "seed": config.seed,
         "steps": config.steps,
         "target": None if target is None else images.pixels_hash(target),
-        "versions": {"opencv-python-headless": importlib.metadata.version("opencv-python-headless")},
+        "versions": versions(["opencv-python-headless"]),
     }
 
 

@@ -23,6 +23,7 @@ from embedshift.engines.job import Progress, Start
 from embedshift.engines.loaders import Images, draw_all
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.pipeline.draw import Clock, FolderError, OnStep, guarded, hash_image, read_image
+from embedshift.registry.extras import versions
 from embedshift.sources import ImageRef, Source, open_images
 from embedshift.sources.base import Failure, hash_of, storable
 from embedshift.sources.pairs import by_stem, refuse_duplicate_stems
@@ -151,7 +152,7 @@ def begun_views(
         **({"longest": config.longest} if config.apply_to == "file" else {}),
         "format": config.format,
         **({} if config.format == "png" else {"quality": config.quality}),
-        "versions": {name: importlib.metadata.version(name) for name in libraries},
+        "versions": versions(libraries),
     }
     return ViewsFile(
         embedshift=importlib.metadata.version("embedshift"),

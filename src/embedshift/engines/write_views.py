@@ -13,6 +13,7 @@ from embedshift.engines.loaders import Images, draw_all
 from embedshift.engines.views_folder import ViewsFolder, begun_views, continued, fill, list_images
 from embedshift.errors import UsageError
 from embedshift.pipeline.draw import Clock, OnStep, guarded, read_image
+from embedshift.registry.extras import need_encode
 from embedshift.sources import ImageRef, Source
 from embedshift.sources.base import Failure, storable
 from embedshift.sources.images import ToInput
@@ -29,6 +30,7 @@ def run_views(
     progress: Progress = lambda _: None,
     on_start: Callable[[Start], None] = lambda _: None,
 ) -> ViewsFile:
+    need_encode("writing views")
     if config.restyle is not None:
         from embedshift.engines.restyle import run_restyle  # with torch
 

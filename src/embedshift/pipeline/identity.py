@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import importlib.metadata
 import json
 import logging
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from embedshift.encoders.spec import EncoderSpec
 from embedshift.errors import EmbedshiftError, Transient, UsageError, reason
 from embedshift.pipeline.batches import encode_views
 from embedshift.pipeline.plan import Plan
-from embedshift.registry.extras import cv2
+from embedshift.registry.extras import cv2, versions
 from embedshift.sources.base import SHUFFLED, Shard, storable
 from embedshift.store.info import ENCODER, Answer, StudyInfo, allowed, as_answer, distance
 
@@ -60,14 +59,20 @@ def study_identity(plan: Plan, cut: Sequence[Shard], order: str) -> Json:
         **({"compile": True} if config.compile else {}),
         **({"store": config.store} if config.store != "all" else {}),
         "questions": {measure.question: measure.identity() for measure in plan.measures if measure.identity()},
-        "versions": {
-            "albumentations": importlib.metadata.version("albumentations"),
-            "opencv": importlib.metadata.version("opencv-python-headless"),
-            "transformers_major": importlib.metadata.version("transformers").split(".")[0],
-        },
+        "versions": _versions(),
     }
     as_stored: Json = json.loads(json.dumps(identity))
     return as_stored
+
+
+def _versions() -> dict[str, str]:
+    found = versions(["albumentations", "opencv-python-headless", "transformers"])
+    known = {
+        "albumentations": found.get("albumentations"),
+        "opencv": found.get("opencv-python-headless"),
+        "transformers_major": found.get("transformers", "").split(".")[0],
+    }
+    return {name: version for name, version in known.items() if version}
 
 
 def _hash(ids: Sequence[str]) -> str:

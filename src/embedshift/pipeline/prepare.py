@@ -21,6 +21,7 @@ from embedshift.pipeline.measure import Measure
 from embedshift.pipeline.plan import Plan, encoder_preprocess, make_measures
 from embedshift.pipeline.ready import ReadyEncoder, ready
 from embedshift.registry import import_own
+from embedshift.registry.extras import need_encode
 from embedshift.sources import (
     ImageRef,
     Inspection,
@@ -71,6 +72,8 @@ def prepared(
     suite: Suite | None = None,
     source: VectorSource | None = None,
 ) -> Iterator[StudyContext]:
+    if source is None:
+        need_encode("measuring images")
     config = _with_views_file(config)
     import_own(config.metrics)
     suite = with_chains(suite or find_suite(config), config.chains, config.seed)
@@ -114,7 +117,9 @@ def prepared(
         _refuse_more_than_memory(plan)
         cut = split(samples, plan.shard_size)
         identity = study_identity(plan, cut, order)
-        identity |= {} if source is None else {"vectors": source.digest}
+        if source is not None:  # packages do not alter vectors that exist: a study keeps the versions it began with
+            begun_with = identity["versions"] if begun is None else begun.identity["versions"]
+            identity |= {"vectors": source.digest, "versions": begun_with}
         yield StudyContext(
             shards=cut,
             order=order,

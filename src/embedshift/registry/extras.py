@@ -1,6 +1,9 @@
 """What the base is installed without: OpenCV at its first use, and one line where the extra `encode` is missing."""
 
+import contextlib
+import importlib.metadata
 import importlib.util
+from collections.abc import Iterable
 from typing import Any
 
 from embedshift.errors import MissingExtra
@@ -37,3 +40,12 @@ def need_encode(what: str) -> None:
 def has_encode() -> bool:
     """Returns whether images can be read and encoded here, without importing what does it."""
     return all(map(importlib.util.find_spec, ("cv2", "torch", "transformers")))
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Returns the versions of those packages that are installed."""
+    found: dict[str, str] = {}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found

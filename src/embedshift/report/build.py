@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # The page has 4 MB, of which plotly takes 2.
 FIGURE_BYTES = 700_000
+# Smaller vector graphics always fit, so that no bitmap is drawn of them.
+SMALL = 30_000
 # Pages of a figure with images that the file holds; all of them lie in `figures/`.
 EMBEDDED_PAGES = 2
 # Fraction of the side at 200 dpi, and WebP quality, best first: the first that fits is taken.
@@ -41,7 +43,7 @@ def build_report(
     reader: Reader,
     *,
     figures: Sequence[str] | None = None,
-    formats: Sequence[str] = ("png", "svg"),
+    formats: Sequence[str] = ("svg",),
     images: Sequence[str] | int | None = None,
     paper: bool = False,
     has_tables: bool = False,
@@ -60,6 +62,8 @@ def build_report(
             log.warning("%s; give the folder that contains them as `images_root`", reader.unseen)
         with one_thread():
             log.info("drawing the figures")
+            if not page.has_charts():
+                log.info("the page has no interactive charts: pip install 'embedshift[charts]'")
             drawn, files = _draw(data, figures, formats, images)
             log.info("writing the report")
             encoder = reader.naming.setting(reader.info.encoder.title or reader.info.encoder.name)
@@ -85,6 +89,8 @@ class DrawnFigure:
     def addresses(self) -> Iterator[str]:
         if self.vectors:
             yield self.vectors
+        if not self.png:
+            return
         with Image.open(io.BytesIO(self.png)) as picture:
             for scale, quality in BITMAPS:
                 side = [max(1, round(pixels * scale)) for pixels in picture.size]
@@ -102,14 +108,16 @@ def _draw(
     for kind, stem, figure in iter_figures(data, names, images=images):
         pages[kind.name] += 1
         is_embedded = pages[kind.name] <= EMBEDDED_PAGES
-        for_page = () if not is_embedded else ("png",) if kind.shows_images else ("png", "svg")
+        for_page = () if not is_embedded else ("png",) if kind.shows_images else ("svg",)
         files = render(figure, dict.fromkeys((*formats, *for_page)))
         checksums |= write(data.reader.folder, stem, {ending: files[ending] for ending in formats})
         if is_embedded:
             width, height = figure.get_size_inches()
             packed = gzip.compress(files["svg"], mtime=0) if "svg" in for_page else b""  # the page unpacks it
             vectors = address(packed, "application/gzip") if packed else ""
-            drawn.append(DrawnFigure(kind, (float(width), float(height)), files["png"], vectors))
+            is_large = not 0 < len(vectors) <= SMALL
+            png = (files if "png" in files else render(figure, ["png"]))["png"] if is_large else b""
+            drawn.append(DrawnFigure(kind, (float(width), float(height)), png, vectors))
     return drawn, checksums
 
 
@@ -131,7 +139,7 @@ def embed(figures: Sequence[DrawnFigure], budget: int) -> tuple[list[EmbeddedFig
 def _page(given: PageInput, embedded: Sequence[EmbeddedFigure], too_large: int) -> str:
     info, measured = given.info, given.data.images
     parts = [part for _, part in parts_of_page(given.reader.questions)]
-    charts = [chart for part in parts if part.charts for chart in part.charts(given)]
+    charts = [chart for part in parts if part.charts for chart in part.charts(given)] if page.has_charts() else []
     question_sections = page.question_sections(given)
     shown = [figure for figure in embedded if not figure.kind.section]
     papers = {"figures": shown, "too_large": too_large, "is_open": given.is_papers}
@@ -145,7 +153,7 @@ def _page(given: PageInput, embedded: Sequence[EmbeddedFigure], too_large: int) 
     placed_sections = [
         page.PlacedSection(ORDER[name], section, page.fill(f"{name}.html.j2", section.content))
         for name, section in report_sections.items()
-        if info.augmentations or name not in ("charts", "figures")
+        if (info.augmentations or name not in ("charts", "figures")) and (charts or name != "charts")
     ]
     pictures = {key: address for placed in question_sections for key, address in placed.section.images.items()}
     return page.render(

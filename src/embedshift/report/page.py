@@ -4,6 +4,7 @@ import base64
 import functools
 import gzip
 import importlib.resources
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,11 @@ def question_sections(page: PageInput) -> list[PlacedSection]:
     return placed
 
 
+def has_charts() -> bool:
+    """Returns whether interactive charts can be part of a page: they need the extra `charts`."""
+    return importlib.util.find_spec("plotly") is not None
+
+
 @functools.cache
 def _plotly() -> str:
     # Read as a file, because the function that returns it would import all of plotly.
@@ -73,5 +79,5 @@ def _plotly() -> str:
 def render(sections: Sequence[PlacedSection], **content: Any) -> str:
     ordered = sorted(sections, key=lambda placed: (placed.section.is_last, placed.order))
     contents = [(placed.section.id, placed.section.title) for placed in ordered]
-    template = templates().get_template("page.html.j2")
-    return template.render(plotly=_plotly(), contents=contents, sections=[placed.html for placed in ordered], **content)
+    template, plotly = templates().get_template("page.html.j2"), _plotly() if has_charts() else ""
+    return template.render(plotly=plotly, contents=contents, sections=[placed.html for placed in ordered], **content)

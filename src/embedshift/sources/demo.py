@@ -18,7 +18,7 @@ MORE = "brick.png coins.png grass.png gravel.png hubble_deep_field.jpg ihc.png m
 def demo_photos() -> dict[str, Path]:
     places = {name: importlib.util.find_spec(name.partition("/")[0]) for name in PHOTOS}
     if None in places.values():
-        raise MissingExtra("the photographs of the demo", "offline")
+        raise MissingExtra("the demo with its photographs", "offline")
     folders = {Path(str(spec.origin)).parents[1] / name: PHOTOS[name] for name, spec in places.items() if spec}
     return {name: folder / name for folder, names in folders.items() for name in names.split()}
 

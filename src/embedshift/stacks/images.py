@@ -1,7 +1,6 @@
 """The images of a comparison, the user's or the default ones; and a lock: a file of images and their vectors."""
 
 import hashlib
-import importlib.metadata
 import io
 import json
 import os
@@ -20,7 +19,7 @@ from embedshift.config.safe_files import read_file, write_file
 from embedshift.encoders.base import EncoderInfo
 from embedshift.errors import EmbedshiftError, UsageError, cause
 from embedshift.registry import CODE
-from embedshift.registry.extras import cv2
+from embedshift.registry.extras import cv2, versions
 from embedshift.sources import open_images
 from embedshift.sources.base import storable
 from embedshift.sources.demo import demo_photos
@@ -106,7 +105,7 @@ def write_lock(images: Any, model: Any, out: Path) -> Json:
     about["model"] = model if isinstance(model, str) and not model.startswith(CODE) else None
     about["name"], about["weights_hash"] = encoder.name, getattr(encoder, "weights_hash", None)
     about["recipe"] = {name: str(value) for name, value in info.items() if value is not None}
-    about["versions"] = {name: importlib.metadata.version(name) for name in PACKAGES} | {"system": platform.platform()}
+    about["versions"] = versions(PACKAGES) | {"system": platform.platform()}
     contents, margins = np.frombuffer(b"".join(files.values()), np.uint8), distance_between(vectors, vectors).margins
     tensors: Json = {"images": contents, "vectors": vectors, "margins": margins}
     data = save(tensors, {"embedshift": json.dumps(about | {"sha256": _digest(tensors, about)})})

@@ -13,6 +13,7 @@ from embedshift.augmentations.variant import purified_of
 from embedshift.augmentations.views import Canvas
 from embedshift.config import LONGEST
 from embedshift.errors import EmbedshiftError, UsageError, cause, reason
+from embedshift.registry.extras import has_encode
 from embedshift.sources import Roots, image_reader, images, variant_reader
 from embedshift.sources.images import ToInput
 from embedshift.store.info import StudyInfo
@@ -48,6 +49,9 @@ def iter_redrawn(
     reader: Reader, image_ids: Sequence[str], only: Mapping[str, Collection[str]] | None = None
 ) -> Iterator[tuple[str, RedrawnImage | str]]:
     """Yields images one after the other, as `redraw` returns them, to keep few in memory."""
+    if not has_encode():
+        yield from ((image_id, "its pictures need: pip install 'embedshift[encode]'") for image_id in image_ids)
+        return
     info = reader.info
     suite = rebuild_suite(info.identity["augmentations"])
     rows_of_views = reader.rows().filter(pl.col("image_id").is_in(list(image_ids)) & (pl.col("draw") == 0))

@@ -104,12 +104,12 @@ class Result(Shown):
         lines = [f"Written: {', '.join(files)}"] if files else []
         return Output(self.to_dicts() | content | {"written": files}, [*self.parts(), *lines], exit_code)
 
-    def save(self, out: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
+    def save(self, out: str | Path, formats: Sequence[str] = ("svg",)) -> list[Path]:
         """Writes every table as CSV and Parquet, all figures, and a page of Markdown.
 
         Args:
             out: A folder that holds no study; created where it is missing.
-            formats: File formats of the figures: "png", "svg", "pdf".
+            formats: File formats of the figures: "svg", "png", "pdf".
 
         Returns:
             The paths of the written files, the page as the last.

@@ -306,7 +306,7 @@ class Study(Shown, Exports):
         self,
         *,
         figures: Sequence[str] | None = None,
-        formats: Sequence[str] = ("png", "svg"),
+        formats: Sequence[str] = ("svg",),
         tree: object = None,
         images: Sequence[str] | int | None = None,
         paper: bool = False,
@@ -319,7 +319,7 @@ class Study(Shown, Exports):
 
         Args:
             figures: Names from `embedshift list figures`; None = all.
-            formats: File formats of the figures: "png", "svg", "pdf".
+            formats: File formats of the figures: "svg", "png", "pdf".
             tree: Settings of the clustering: `embedshift.questions.clusters.Tree`.
             images: For figures that show images: ids, or how many to draw by the study's seed.
             paper: Whether the paper's figures and claims are shown first; a study of CLIP with them always does.

@@ -47,8 +47,9 @@ def check_same_views(readers: Sequence[Reader]) -> list[bool]:
     first, same = readers[0], [True]
     for other in readers[1:]:
         words = f"in {first.folder}", f"in {other.folder}"
-        # Of vectors nobody knows how images became square.
-        names = SAME if first.info.has_pixels and other.info.has_pixels else [name for name in SAME if name != "resize"]
+        # Of vectors nobody knows how images became square, and what drew the views.
+        have_pixels = first.info.has_pixels and other.info.has_pixels
+        names = SAME if have_pixels else [name for name in SAME if name != "resize"]
         different = differences(_settings(first.info, names), _settings(other.info, names), words=words)
         # Of the same images, `until` may have ended one study before the other.
         if not (first.info.ended or other.info.ended) or first.info.identity["images"] != other.info.identity["images"]:
@@ -60,8 +61,9 @@ def check_same_views(readers: Sequence[Reader]) -> list[bool]:
             )
         geometry = differences(_geometry(first.info), _geometry(other.info), words=words)
         same.append(not geometry)
-        drawn_by = [{name: reader.info.identity["versions"][name] for name in DRAWN_BY} for reader in (first, other)]
-        geometry += differences(drawn_by[0], drawn_by[1], words=words)
+        if have_pixels:
+            drawn_by = [{name: each.info.identity["versions"][name] for name in DRAWN_BY} for each in (first, other)]
+            geometry += differences(drawn_by[0], drawn_by[1], words=words)
         if geometry:
             told = f"{'; '.join(geometry)}; `embedshift parity` says what that changes"
             log.warning("the views of the studies do not have the same pixels: %s", told)
