@@ -85,7 +85,7 @@ def test_run_writes_a_report_once(tmp_path, cli, monkeypatch):
     second = cli(*arguments)
     assert second.code == 0, second.err
     assert second.out.splitlines()[-1] == f"Report: {out / 'report.html'}"
-    assert len(list((out / "figures").glob("*.png"))) == 2
+    assert len(list((out / "figures").glob("*.svg"))) == 2
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     assert cli(*arguments).code == 0
     after = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}

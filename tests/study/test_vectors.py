@@ -257,6 +257,35 @@ def test_neither_torch_nor_transformers_is_imported(tmp_path):
     assert "too few for a threshold for duplicates: 1 false match in 100 pairs needs 46" in report
 
 
+def test_a_study_of_vectors_resumes_where_other_packages_are_installed(rows, tmp_path, monkeypatch):
+    shown = rows.filter(pl.col("draw") == 0).drop("draw")
+    study = embedshift.from_vectors(shown, out=tmp_path / "study")
+    began = json.loads((study.folder / "study.json").read_text())
+    monkeypatch.setattr("embedshift.pipeline.identity.versions", lambda packages: {})
+    again = embedshift.from_vectors(shown, out=tmp_path / "study").info()
+    assert (again["config_hash"], again["identity"]) == (began["config_hash"], began["identity"])
+    assert embedshift.from_vectors(shown, out=tmp_path / "base").info()["identity"]["versions"] == {}
+    with pytest.raises(UsageError, match="contains another study"):
+        embedshift.from_vectors(shown.with_columns(pl.col("image_id") + "x"), out=tmp_path / "study")
+
+
+def test_without_the_extra_encode_one_line_says_what_to_install(study, tmp_path, monkeypatch):
+    with_pictures = studies.copied(study, tmp_path / "study")
+    monkeypatch.setattr("embedshift.registry.extras.importlib.util.find_spec", lambda name: None)
+    install = re.escape("needs the extra 'encode': pip install 'embedshift[encode]'")
+    for make in (
+        lambda: embedshift.run(tmp_path, out=tmp_path / "new"),
+        lambda: embedshift.write_views(tmp_path, out=tmp_path / "new"),
+        lambda: embedshift.attack(tmp_path, out=tmp_path / "new"),
+    ):
+        with pytest.raises(EmbedshiftError, match=install):
+            make()
+    assert not (tmp_path / "new").exists()
+    drawn, missing = redraw(with_pictures.reader(), ["image-00000.png"])
+    assert not drawn
+    assert "embedshift[encode]" in missing["image-00000.png"]
+
+
 # Vectors whose images are known, and those of written views, which views.json describes.
 @pytest.mark.matrix
 def test_images_are_shown_where_their_place_is_known(tmp_path):

@@ -26,8 +26,7 @@ from embedshift.store.table import record_files
 
 log = logging.getLogger(__name__)
 
-# The first is the one of pages, and the only one unless others are asked for.
-FORMATS = ("svg", "png", "pdf")
+FORMATS = ("png", "svg", "pdf")
 DPI = 200
 # Images on one page of a figure that shows images.
 ROWS = 8
@@ -46,7 +45,7 @@ def draw(reader: Reader, name: str, *, images: Images = None) -> Figure:
 
 
 def save_figures(
-    reader: Reader, names: Sequence[str] | None = None, formats: Sequence[str] = FORMATS[:1], *, images: Images = None
+    reader: Reader, names: Sequence[str] | None = None, formats: Sequence[str] = ("svg",), *, images: Images = None
 ) -> list[Path]:
     check_formats(formats)
     files: dict[str, str] = {}

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from embedshift.augmentations import Suite, Variant, load_suite, with_purified
 from embedshift.augmentations.chains import with_chains
 from embedshift.augmentations.variant import check_purifiers
-from embedshift.config import SUITE_SETTINGS, Precision, StudyConfig
+from embedshift.config import SUITE_SETTINGS, Json, Precision, StudyConfig
 from embedshift.encoders import Encoder, check_name
 from embedshift.encoders.images import ImageEncoder
 from embedshift.encoders.spec import EncoderSpec
@@ -80,8 +80,7 @@ def prepared(
     if encoder is None:
         check_name(config.model)
     opened, samples, order = list_images(config, out, source)
-    # Logged before the encoder is loaded, which takes seconds.
-    views = 1 + len(suite.names) * config.draws
+    views = 1 + len(suite.names) * config.draws  # logged before the encoder is loaded, which takes seconds
     loading = "" if encoder is not None else f"; loading the encoder {config.model}"
     log.info("images: %s, views: %s per image%s", f"{len(samples):,}", f"{views:,}", loading)
     pairs = inspect(opened) if isinstance(opened, PairedSource) else {}
@@ -96,8 +95,7 @@ def prepared(
         measures = tuple(loaded.observers[measure.question].prepare(measure) for measure in measures)
         preprocess, probe = encoder_preprocess(loaded.encoder), loaded.probe(spec)
         config = replace(config, resize=preprocess.square(config.resize))
-        longest = config.longest
-        of = preprocess.size if config.apply_to == "input" else (3 * longest // 4, longest)
+        of = preprocess.size if config.apply_to == "input" else (3 * config.longest // 4, config.longest)
         suite.try_out(of)
         if source is None:
             spec = with_answers(spec, loaded.encoder, suite, of)
@@ -117,9 +115,7 @@ def prepared(
         _refuse_more_than_memory(plan)
         cut = split(samples, plan.shard_size)
         identity = study_identity(plan, cut, order)
-        if source is not None:  # packages do not alter vectors that exist: a study keeps the versions it began with
-            begun_with = identity["versions"] if begun is None else begun.identity["versions"]
-            identity |= {"vectors": source.digest, "versions": begun_with}
+        identity |= {} if source is None else _of_vectors(source, identity if begun is None else begun.identity)
         yield StudyContext(
             shards=cut,
             order=order,
@@ -128,6 +124,11 @@ def prepared(
             identity=identity,
             pairs=pairs,
         )
+
+
+def _of_vectors(source: VectorSource, begun: Mapping[str, Any]) -> Json:
+    """Returns what identifies vectors that exist, which no package alters: a study keeps the versions it began with."""
+    return {"vectors": source.digest, "versions": begun["versions"]}
 
 
 def _with_shard_size(plan: Plan, begun: StudyInfo | None) -> Plan:
