@@ -31,10 +31,14 @@ def lower_bounds(requirements: Iterable[str]) -> dict[str, str]:
 
 
 def of_users(pyproject: Path) -> list[str]:
-    """The dependencies and those of the extras for users; the tools of the project are the newest ones."""
+    """The dependencies and those of the extras for users; the tools of the project are the newest ones.
+
+    An extra that contains another names the project itself, which has no lower bound.
+    """
     project = tomllib.loads(pyproject.read_text())["project"]
     extras = project["optional-dependencies"]
-    return project["dependencies"] + [each for name, listed in extras.items() if name not in TOOLS for each in listed]
+    listed = project["dependencies"] + [each for name in extras if name not in TOOLS for each in extras[name]]
+    return [each for each in listed if not each.startswith(f"{project['name']}[")]
 
 
 def main(free: Collection[str]) -> int:

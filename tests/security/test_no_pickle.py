@@ -71,7 +71,7 @@ def test_no_file_of_a_study_is_a_pickle(tmp_path):
     assert {path.suffix for path in bundled._cached_checkpoint().iterdir()} == {".json", ".safetensors"}
     files = [path for path in study.folder.rglob("*") if path.is_file()]
     kinds = {path.suffix for path in files}
-    assert {".json", ".parquet", ".csv", ".html", ".png", ".svg"} <= kinds
+    assert {".json", ".parquet", ".csv", ".html", ".svg"} <= kinds
     assert kinds <= {".json", ".parquet", ".csv", ".html", ".png", ".svg", ".lock", ""}, kinds
     for path in files:
         data = path.read_bytes()

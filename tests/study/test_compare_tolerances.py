@@ -112,7 +112,7 @@ def test_the_second_tolerance_is_compared_too_and_few_searched_images_decide_not
 def test_they_are_written_drawn_and_printed_where_there_are_families(first, second, tmp_path, cli):
     found = embedshift.compare([first, second], out=tmp_path / "out")
     assert pl.read_csv(tmp_path / "out" / "tolerances.csv").columns == found.tolerances.columns
-    assert (tmp_path / "out" / "figures" / "compare_tolerances.png").is_file()
+    assert (tmp_path / "out" / "figures" / "compare_tolerances.svg").is_file()
     axes = found.figure("tolerances").axes[0]
     at = [float(part.get_offsets()[0][0]) for part in axes.collections if isinstance(part, PathCollection)]
     families = {family.name: family for family in found.families}
