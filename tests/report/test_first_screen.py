@@ -14,7 +14,7 @@ import embedshift
 from embedshift.errors import UsageError
 from embedshift.questions.check.check import record_rules
 from embedshift.report.changes import changes_of, few_words, finding
-from embedshift.report.head import between, median_image
+from embedshift.report.head import between, typical_image
 from embedshift.report.next_steps import command_of, is_repeatable, next_steps
 from embedshift.sources.base import Failure
 from embedshift.statistics.summary import COSINE
@@ -134,15 +134,24 @@ def test_a_description_in_six_words_at_most(description, words):
     assert few_words(f"A thin line: {description}", "thin_line") == words
 
 
-def test_the_image_shown_is_the_median_of_the_mean_shifts(tmp_path):
+def test_the_image_shown_is_the_most_colourful_of_the_middle_half(tmp_path, monkeypatch):
     study = make_study(tmp_path / "study", 15, VIEWS)
-    means = {}
-    for row in study.rows().collect().to_dicts():
+    reader = study.reader()
+    rows, means = reader.rows().collect(), {}
+    for row in rows.to_dicts():
         if row["view"] in VIEWS[:2]:
             means.setdefault(row["image_id"], []).append(row[COSINE])
-    middle = sorted(means, key=lambda image_id: sum(means[image_id]))[7]
-    assert median_image(study.reader(), VIEWS[:2]) == middle
-    assert median_image(study.reader(), ["none"]) is None
+    by_shift = sorted(means, key=lambda image_id: sum(means[image_id]))
+    assert "saturation" not in rows.columns
+    assert typical_image(reader, VIEWS[:2]) == by_shift[7]
+    assert typical_image(reader, ["none"]) is None
+    colours = {image_id: 0.1 for image_id in by_shift} | {by_shift[0]: 0.9, by_shift[5]: 0.5, by_shift[14]: 0.9}
+    is_original = pl.col("view") == "original"
+    coloured = rows.with_columns(
+        saturation=pl.when(is_original).then(pl.col("image_id").replace_strict(colours, return_dtype=float))
+    )
+    monkeypatch.setattr(type(reader), "rows", lambda _: coloured.lazy())
+    assert typical_image(study.reader(), VIEWS[:2]) == by_shift[5]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ ROWS, NAMES, NAMED = 8, 12, 40
 SHOWN_WORDS = 3
 # Longest side in pixels and WebP quality of the thumbnails: 40 of noise take 100 kB.
 SIDE, QUALITY = 128, 60
+# The measured property by which the image shown is chosen among typical ones.
+COLOUR = "saturation"
 
 
 def head(page: PageInput) -> Json:
@@ -121,7 +123,7 @@ def _misses(page: PageInput) -> list[str]:
 
 def _thumbnails(reader: Reader, views: Sequence[str]) -> dict[str, str]:
     """Returns an image and its views as `data:` addresses; none of them if the image cannot be read."""
-    image_id = median_image(reader, views) if views and reader.shows_images else None
+    image_id = typical_image(reader, views) if views and reader.shows_images else None
     if image_id is None:
         return {}
     [(_, image)] = iter_redrawn(reader, [image_id], {image_id: [*views]})
@@ -130,13 +132,21 @@ def _thumbnails(reader: Reader, views: Sequence[str]) -> dict[str, str]:
     return {view: address(webp(shrink(pixels, SIDE), QUALITY), "image/webp") for view, pixels in image.views.items()}
 
 
-def median_image(reader: Reader, views: Iterable[str]) -> str | None:
-    """Returns the image whose mean shift over some views is the median of all images that have these views."""
-    cosine = pl.col(COSINE).fill_nan(None)
-    rows = reader.rows().filter(pl.col("view").is_in(list(views)), pl.col("draw") == 0)
-    means = rows.group_by("image_id").agg(cosine.mean().alias("mean"), cosine.count().alias("views")).collect()
-    complete = means.filter(pl.col("views") == pl.col("views").max()).drop_nulls("mean").sort("mean", "image_id")
-    return None if complete.is_empty() else str(complete["image_id"][(len(complete) - 1) // 2])
+def typical_image(reader: Reader, views: Iterable[str]) -> str | None:
+    """Returns the most colourful image of the middle half by mean shift over some views, of those with all these views.
+
+    Without measured colours it is the median.
+    """
+    rows, cosine = reader.rows(), pl.col(COSINE).fill_nan(None)
+    colour = pl.col(COLOUR).max() if COLOUR in reader.image_rows.columns else pl.lit(None, float)
+    colours = rows.group_by("image_id").agg(colour.fill_null(0.0).alias("colour"))
+    shown = rows.filter(pl.col("view").is_in(list(views)), pl.col("draw") == 0)
+    means = shown.group_by("image_id").agg(cosine.mean().alias("mean"), cosine.count().alias("views"))
+    found = means.join(colours, on="image_id").collect()
+    complete = found.filter(pl.col("views") == pl.col("views").max()).drop_nulls("mean").sort("mean", "image_id")
+    middle = (len(complete) - 1) // 2
+    half = complete.with_columns(far=(pl.int_range(pl.len()) - middle).abs()).filter(pl.col("far") <= len(complete) / 4)
+    return None if half.is_empty() else str(half.sort("colour", -pl.col("far"), maintain_order=True)["image_id"][-1])
 
 
 def _subtitle(page: PageInput) -> list[str]:

@@ -12,7 +12,7 @@ PHOTOS = {
     "skimage/data": "astronaut.png camera.png chelsea.png coffee.png motorcycle_left.png rocket.jpg",
     "sklearn/datasets/images": "china.jpg flower.jpg",
 }
-MORE = "brick.png coins.png grass.png gravel.png hubble_deep_field.jpg ihc.png moon.png retina.jpg"
+MORE = "cell.png clock_motion.png coins.png hubble_deep_field.jpg ihc.png moon.png page.png retina.jpg"
 
 
 def demo_photos() -> dict[str, Path]:
