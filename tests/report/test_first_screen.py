@@ -145,7 +145,7 @@ def test_the_image_shown_is_the_most_colourful_of_the_middle_half(tmp_path, monk
     assert "saturation" not in rows.columns
     assert typical_image(reader, VIEWS[:2]) == by_shift[7]
     assert typical_image(reader, ["none"]) is None
-    colours = {image_id: 0.1 for image_id in by_shift} | {by_shift[0]: 0.9, by_shift[5]: 0.5, by_shift[14]: 0.9}
+    colours = dict.fromkeys(by_shift, 0.1) | {by_shift[0]: 0.9, by_shift[5]: 0.5, by_shift[14]: 0.9}
     is_original = pl.col("view") == "original"
     coloured = rows.with_columns(
         saturation=pl.when(is_original).then(pl.col("image_id").replace_strict(colours, return_dtype=float))
