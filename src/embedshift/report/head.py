@@ -138,7 +138,7 @@ def typical_image(reader: Reader, views: Iterable[str]) -> str | None:
     Without measured colours it is the median.
     """
     rows, cosine = reader.rows(), pl.col(COSINE).fill_nan(None)
-    colour = pl.col(COLOUR).max() if COLOUR in reader.image_rows.columns else pl.lit(None, float)
+    colour = pl.col(COLOUR).max() if COLOUR in reader.image_rows.columns else pl.lit(None, pl.Float64)
     colours = rows.group_by("image_id").agg(colour.fill_null(0.0).alias("colour"))
     shown = rows.filter(pl.col("view").is_in(list(views)), pl.col("draw") == 0)
     means = shown.group_by("image_id").agg(cosine.mean().alias("mean"), cosine.count().alias("views"))
