@@ -1,11 +1,12 @@
 """The commands for finished studies, those that write views as files, the page in the browser, and lists."""
 
 import importlib.util
+import pydoc
 import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -26,11 +27,10 @@ from embedshift.config import (
 from embedshift.errors import MissingExtra, UsageError
 from embedshift.registry import one_of, questions
 
-if TYPE_CHECKING:
-    pass
-
 # In the wheel, or else in a clone of the repository.
 FOLDERS = (Path(embedshift.__file__).parent / "docs", Path(embedshift.__file__).parents[2] / "docs")
+# An object of the Python reference, which is described by its docstring.
+REFERENCE = re.compile(r"^::: (\S+)\n +options: .*?heading: ([\w.]+),.*\n", re.MULTILINE)
 LISTED = "encoders|augmentations|metrics|figures|questions"
 
 
@@ -214,6 +214,11 @@ LISTS: dict[str, Callable[[], Iterator[tuple[str, str]]]] = {
 }
 
 
+def _help_of(address: str, name: str) -> str:
+    """Returns what Python's `help` prints of an object, below its public name."""
+    return f"### {name}\n\n{pydoc.plain(pydoc.render_doc(pydoc.locate(address), title='%s'))}\n"
+
+
 @app.command(rich_help_panel="Files and help")
 def docs(
     page: Annotated[str, typer.Argument(metavar="[PAGE]", help="Name of a page. Default: list all pages.")] = "",
@@ -221,11 +226,17 @@ def docs(
 ) -> None:
     """Print a page of the documentation, or list the pages."""
     folder = FOLDERS[not FOLDERS[0].is_dir()]
-    files = {file.stem: file for file in sorted([*folder.glob("*.md"), folder / "reference" / "tables.md"])}
+    files = {
+        file.stem: file
+        for file in sorted(
+            [*folder.glob("*.md"), *(folder / "reference" / f"{name}.md" for name in ("python", "tables"))]
+        )
+    }
     name = page.removesuffix(".md").rpartition("/")[2]
     if page:
         one_of("page", name, list(files))
-        typer.echo(re.sub(r"^<!-- .*? -->\n", "", files[name].read_text("utf-8"), flags=re.MULTILINE), nl=False)
+        text = re.sub(r"^<!-- .*? -->\n", "", files[name].read_text("utf-8"), flags=re.MULTILINE)
+        typer.echo(REFERENCE.sub(lambda found: _help_of(*found.groups()), text), nl=False)
     else:
         for title, file in files.items():
             typer.echo(f"{title:16}{file.read_text('utf-8').partition(chr(10))[0].lstrip('# ')}")

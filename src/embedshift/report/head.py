@@ -10,7 +10,7 @@ from embedshift.augmentations import ORIGINAL
 from embedshift.config import Json
 from embedshift.report.changes import ChangeRow, changes_of, finding
 from embedshift.report.next_steps import NOTHING, next_steps, shown_command
-from embedshift.report.numbers import count, fixed, in_percent, listed, shorten, with_interval
+from embedshift.report.numbers import count, fixed, in_column, in_percent, listed, shorten
 from embedshift.report.page import fill
 from embedshift.report.section import PageInput, address, parts_of_page, shrink, webp
 from embedshift.statistics.strengths import outward
@@ -82,7 +82,7 @@ def _row(change: ChangeRow, thumbnails: dict[str, str], scale: float, has_search
         "missed": change.counted,
         "percent": percent,
         "interval": "" if change.missed_ends[0] is None else interval,
-        "shift": with_interval(change.shift, *change.shift_ends)[0],
+        "shift": in_column(change.shift, *change.shift_ends)[0],
         "places": places,
         "thumbnails": [(view, thumbnails[view]) for view in change.views if view in thumbnails],
         "tolerance": change.tolerance and change.tolerance[0],
@@ -100,7 +100,7 @@ def _with_intervals(change: ChangeRow, page: PageInput) -> Json:
         "name": change.in_words,
         "words": words if words and len(change.views) == 1 else change.words,
         "missed": missed,
-        "shift": with_interval(change.shift, *change.shift_ends),
+        "shift": in_column(change.shift, *change.shift_ends),
     }
 
 
@@ -109,7 +109,7 @@ def _folded(changes: Sequence[ChangeRow]) -> tuple[str, str]:
     if not changes:
         return "All intervals", ""
     most = max(changes, key=lambda change: change.order)
-    said = f"at most {with_interval(most.shift, None, None)[0]}"
+    said = f"at most {in_column(most.shift)[0]}"
     if most.n:
         said = f"at most {most.counted} missed" if most.missed else "none missed"
     return f"{len(changes)} more: {said}", listed([shorten(change.in_words, NAMED) for change in changes], NAMES)

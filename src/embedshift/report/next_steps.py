@@ -89,7 +89,7 @@ def _flags(config: Mapping[str, Any]) -> list[str]:
 STUDY = "{study}"
 # How many steps are shown.
 SHOWN = 3
-NOTHING = "Nothing: no image failed, and no result asks for a next step."
+NOTHING = "All images were measured. Each section below answers a question about them."
 
 
 @dataclass(frozen=True)

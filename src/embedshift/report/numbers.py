@@ -60,6 +60,11 @@ def at_places(value: float | None, low: float | None, high: float | None, places
     return fixed(value, places), ends(low, high, places)
 
 
+def in_column(value: float | None, low: float | None = None, high: float | None = None) -> tuple[str, str]:
+    """Formats a number of a column and its interval: all have three decimals, so that they can be compared."""
+    return at_places(value, low, high, 3)
+
+
 def with_ends(value: float | None, low: float | None, high: float | None, places: int, *, signed: bool = False) -> str:
     """Formats a number with its interval in brackets, which is left out where it is missing."""
     interval = ends(low, high, places, signed=signed)

@@ -32,7 +32,7 @@ def _environment(packages: tuple[str, ...]) -> jinja2.Environment:
     )
     environment.filters |= {"thousands": lambda number: f"{number:,}", "count": numbers.count, "fixed": numbers.fixed}
     environment.globals |= {"least_images": LEAST_IMAGES, "approximate_below": APPROXIMATE_BELOW}
-    forms = numbers.at_places, numbers.in_percent, numbers.with_interval
+    forms = numbers.at_places, numbers.in_column, numbers.in_percent, numbers.with_interval
     environment.globals |= {form.__name__: form for form in forms}
     # NaN is no JSON: better an error here than a page that does not load.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}

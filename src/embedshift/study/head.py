@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from embedshift.errors import UsageError
 from embedshift.report.changes import ChangeRow, changes_of, finding
-from embedshift.report.numbers import fixed, in_percent, with_interval
+from embedshift.report.numbers import fixed, in_column, in_percent
 from embedshift.study.shown import escaped, markdown_table
 from embedshift.study.study import Study
 
@@ -63,7 +63,7 @@ def _number(change: ChangeRow, has_search: bool) -> float:
 def _cell(change: ChangeRow) -> str:
     missed = f"{change.counted}; " if change.n else ""
     level = f" (at {escaped(change.strength)})" if change.strength else ""
-    return f"{missed}{with_interval(change.shift, *change.shift_ends)[0]}{level}"
+    return f"{missed}{in_column(change.shift, *change.shift_ends)[0]}{level}"
 
 
 def ruler(numbers: Mapping[str, float], largest: float) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import inspect
 import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.errors import EmbedshiftError, UsageError
 from embedshift.registry import COMMANDS, REPLACED, Command, made, unknown_name
+from embedshift.report.changes import changes_of, finding
 from embedshift.report.numbers import count
 from embedshift.statistics.summary import COSINE
 from embedshift.statistics.vectors import MOST_AUGMENTATIONS
@@ -32,14 +34,28 @@ if TYPE_CHECKING:
     from embedshift.store.listing import Verification
 
 
-def _table_method(read: Callable[..., pl.DataFrame], table: Table[Any]) -> Callable[..., pl.DataFrame]:
+def _table_method(
+    read: Callable[..., pl.DataFrame], table: Table[Any], kind: type[Any] | None
+) -> Callable[..., pl.DataFrame]:
     def method(choices: object = None, /, **settings: Any) -> pl.DataFrame:
         given = choices is not None or any(settings[name] is not None for name in settings if name != "groups")
         return read(table.name, choices if given else table.choices, **settings)
 
     method.__name__ = method.__qualname__ = table.name
-    method.__doc__ = table.doc
+    method.__doc__ = table.doc if kind is None else f"{table.doc}\n\n{inspect.getdoc(kind)}"
+    method.__signature__ = _signature(kind)  # type: ignore[attr-defined]
     return method
+
+
+def _signature(kind: type[Any] | None) -> inspect.Signature:
+    """Returns the signature of a table's method: choices, each of their settings, and the groups."""
+    fields = () if kind is None else dataclasses.fields(kind)
+    parameters = [inspect.Parameter("choices", inspect.Parameter.POSITIONAL_ONLY, default=None)] if fields else []
+    named = [(field.name, field.type) for field in fields] + [("groups", Choice | None)]
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind) for name, kind in named
+    ]
+    return inspect.Signature(parameters, return_annotation=pl.DataFrame)
 
 
 def table_made_again(reader: Reader, name: str, choices: object, settings: Mapping[str, Any]) -> pl.DataFrame:
@@ -135,6 +151,8 @@ class Study(Shown, Exports):
                 yield "not finished: run it again"
             elif len(shifts):
                 ends = [f"{row[0]} {'-' if row[1] is None else f'{row[1]:.3f}'}" for row in shifts[[0, -1]].rows()]
+                if not self.reader().altered("tables/search.parquet"):
+                    yield finding(self.reader(), changes_of(self.reader()))
                 yield f"relative shift of {len(shifts)} augmentations: {' to '.join(ends)}"
             yield f"report: {report}" if self.is_reported() else "no report of it yet: study.report() makes one"
         except EmbedshiftError as error:
@@ -240,7 +258,7 @@ class Study(Shown, Exports):
             raise AttributeError(unknown_name("attribute", name, ()))
         if not name.startswith("_"):
             if (tables := installed_tables()) and name in tables:
-                return _table_method(self.table, tables[name].table)
+                return _table_method(self.table, tables[name].table, tables[name].question.choices)
             if name in (methods := command_methods()):
                 return MethodType(getattr(methods[name].part("result"), name), self)
             known = [each for each in (*dir(type(self)), *tables, *methods) if not each.startswith("_")]

@@ -2,5 +2,5 @@
 
 from embedshift.registry import COMMANDS, Command
 
-SENTENCE = "Say what happened to batches of other images, from their vectors: which change, to which fraction of them."
+SENTENCE = "Compare batches of new vectors with a study: which change happened to them, and to which fraction."
 COMMANDS.add("drift", Command(__name__, SENTENCE, panel="Guard", order=30, methods=("drift",)))

@@ -29,7 +29,5 @@ SENTENCE = "Which index may a store keep?"
 FIGURES = {"index": ("32", "Bytes of an image and what a search misses")}
 QUESTIONS.add("index", Question(__name__, SENTENCE, order=18, choices=Choices, figures=FIGURES))
 
-COMMAND = (
-    "Say which index to keep - map, code, scores - if queries are changed images: the smallest that finds as much."
-)
+COMMAND = "Choose the smallest search index (map, code, scores) that still finds changed images as well."
 COMMANDS.add("index", Command(__name__, COMMAND, order=12))

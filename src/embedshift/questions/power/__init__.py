@@ -19,5 +19,5 @@ SENTENCE = "How many images does a comparison need?"
 FIGURES = {"power": ("28", "How many images each comparison needs")}
 QUESTIONS.add("power", Question(__name__, SENTENCE, order=19, choices=Choices, figures=FIGURES))
 
-COMMAND = "Plan from a pilot how many images a comparison needs: of augmentations, encoders, margins and tolerances."
+COMMAND = "Plan how many images a comparison of augmentations or encoders needs, with a study as the pilot."
 COMMANDS.add("power", Command(__name__, COMMAND, order=15))

@@ -11,7 +11,7 @@ from scipy.special import stdtrit
 from embedshift.errors import UsageError
 from embedshift.questions.power import Choices
 from embedshift.report.next_steps import MORE_IMAGES, Step
-from embedshift.report.numbers import count
+from embedshift.report.numbers import about, count
 from embedshift.statistics.equivalence import RECALL
 from embedshift.statistics.intervals import CONFIDENCE, LEAST_IMAGES, critical_value
 from embedshift.statistics.layout import image_means
@@ -142,8 +142,12 @@ def measure_more(reader: Reader) -> Step | None:
         needed = plan_for_loss(pilot, find.recall_loss, critical, find.power).times(times).n
         if needed is not None and needed <= groups:
             return None
-        more = f": about {needed:,} show a loss of {100 * find.recall_loss:g} %" if needed else ""
-    return Step(f"{count(groups, unit)} are few{more}", MORE_IMAGES)
+        more = (
+            f": to detect that recall falls by {100 * find.recall_loss:g} %, measure about {about(needed)}"
+            if needed
+            else ""
+        )
+    return Step(f"{count(groups, unit)} are few to compare encoders{more}", MORE_IMAGES)
 
 
 STEPS = (measure_more,)

@@ -8,7 +8,7 @@ import polars as pl
 from embedshift.config import Json
 from embedshift.figures import FigureInput
 from embedshift.registry import METRICS
-from embedshift.report.numbers import at_places, fixed, metric_decimals, with_interval
+from embedshift.report.numbers import at_places, fixed, in_column, metric_decimals
 from embedshift.report.section import PageInput, Part, Section
 from embedshift.statistics.summary import COSINE, RADAR_METRICS, ranked_metrics
 
@@ -85,7 +85,7 @@ def summary_table(data: FigureInput, clusters: Mapping[str, int]) -> Json:
 
 def _relative_shift(row: Json) -> Json:
     value = row["relative_shift"]
-    shown = with_interval(value, row["relative_shift_low"], row["relative_shift_high"])
+    shown = in_column(value, row["relative_shift_low"], row["relative_shift_high"])
     return _shown(value, *shown, tint=100 * min(1.0, max(0.0, value or 0.0)))
 
 

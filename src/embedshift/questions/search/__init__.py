@@ -9,14 +9,22 @@ from embedshift.registry import COMMANDS, QUESTIONS, Command, Question
 
 @dataclass(frozen=True)
 class Choices:
-    """Settings of the search when its tables are made; None keeps the previous value, or the default."""
+    """Settings of the search when its tables are made; None keeps the previous value, or the default.
+
+    Args:
+        queries: How many images search, in the order drawn by the seed; "all" = every one.
+        false_match_rate: Rates of false matches, each above 0 and below 1, at which thresholds are set.
+        gallery: More images to search among: another study, or a Parquet or npy file of their vectors; "none" = none.
+        threshold: The cosine from which images count as duplicates; None = by `expected_false`.
+        expected_false: The expected number of pairs of different images among the duplicates that are listed.
+        memory: Gigabytes that the index in memory takes at most.
+    """
 
     queries: str | int | None = None
     false_match_rate: float | str | Sequence[float | str] | None = None
     gallery: str | Path | None = None
     threshold: float | None = None
     expected_false: float | None = None
-    # Gigabytes that FAISS' index takes at most.
     memory: float | None = None
 
 

@@ -51,6 +51,7 @@ def section(page: PageInput) -> Section | None:
     searched = ranks["image_id"].n_unique()
     measured = set(table.drop_nulls("value")["metric"])
     shown, matches = table.rows_by_key("augmentation", named=True), page.data.table("matches")
+    names = most_missed_first(table, page.data.augmentations)
     fractions, among = rank_fractions(ranks), searched_images(page)
     content = duplicates_content(page, pairs) | {
         "recall_summary": recall_summary(page, table),
@@ -65,17 +66,21 @@ def section(page: PageInput) -> Section | None:
         "one_level": ONE_LEVEL if page.data.shows_one_level else "",
         "columns": {name: (TITLES.get(name, name), by_chance(name, among)) for name in COLUMNS if name in measured},
         "recalls": [*RECALLS],
-        "rows": {
-            name: {row["metric"]: row for row in shown[name]} for name in page.data.augmentations if name in shown
-        },
+        "rows": {name: {row["metric"]: row for row in shown[name]} for name in names if name in shown},
         "hubs": hubs(page.data.table("hubs"), searched),
         "rank_names": list(RANKS),
-        "fractions": {name: fractions[name].tolist() for name in page.data.augmentations if name in fractions},
+        "fractions": {name: fractions[name].tolist() for name in names if name in fractions},
         "rates": [] if matches is None else matches["false_match_rate"].unique(maintain_order=True).to_list(),
         "matches": {} if matches is None else {(name, rate): ends for name, rate, _, *ends in matches.iter_rows()},
         "figures": {name: page.figures.get(name) for name in ("recall", "gallery", "roc")},
     }
     return Section("search", "Search", {"search": content})
+
+
+def most_missed_first(table: pl.DataFrame, names: Sequence[str]) -> list[str]:
+    """Returns augmentations by the recall@1 of their views, the lowest first; in their order where it is equal."""
+    recall = dict(table.filter(metric=RECALL).select("augmentation", pl.col("value").fill_null(1.0)).rows())
+    return sorted(names, key=lambda name: recall.get(name, 1.0))
 
 
 def nearest_neighbour(page: PageInput) -> str:

@@ -10,7 +10,7 @@ from embedshift.augmentations.family import FAMILIES
 from embedshift.config import Json
 from embedshift.figures.style import human
 from embedshift.questions.strength.tables import MEAN, corruptions_of
-from embedshift.report.numbers import MISSING, fixed, with_interval
+from embedshift.report.numbers import MISSING, fixed, in_column
 from embedshift.report.section import Answer, PageInput, Part, Section
 from embedshift.statistics.strengths import (
     MISSED,
@@ -69,7 +69,7 @@ def family_row(family: MeasuredFamily, table: pl.DataFrame, tolerances: Sequence
         {
             "text": fixed(shift, 3),
             "note": parameter(strength, family.unit),
-            "interval": with_interval(shift, low, high)[1],
+            "interval": in_column(shift, low, high)[1],
             "change": 100 * min(1.0, max(0.0, shift or 0.0)),
         }
         for strength, (shift, low, high) in zip(family.parameters, relative_shifts, strict=True)
@@ -100,11 +100,11 @@ def corruption_table(table: pl.DataFrame, corruptions: list[MeasuredFamily]) -> 
     rows: list[Json] = []
     for family in corruptions:
         keys = [*((family.name, severity) for severity in severities), (family.name, None)]
-        cells = [with_interval(*intervals.get(key, (None, None, None))) for key in keys]
+        cells = [in_column(*intervals.get(key, (None, None, None))) for key in keys]
         rows.append({"name": human(family.name), "cells": cells, "standard": family.name in STANDARD})
     mean = intervals.get((MEAN, None))
     counted = sum(row["standard"] for row in rows)
-    mean_cell = None if mean is None else with_interval(*mean)
+    mean_cell = None if mean is None else in_column(*mean)
     return {"rows": rows, "severities": severities, "mean": mean_cell, "counted": counted, "of": len(STANDARD)}
 
 

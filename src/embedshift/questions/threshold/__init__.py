@@ -28,5 +28,5 @@ SENTENCE = "From which score on is it the same image?"
 FIGURES = {"threshold": ("30", "Matches found and queries with a false match")}
 QUESTIONS.add("threshold", Question(__name__, SENTENCE, order=17, choices=Choices, figures=FIGURES))
 
-COMMAND = "Say from which score on it is the same image, so that few queries without a match get one."
+COMMAND = "Choose the score from which two images count as the same, at an error rate that you set."
 COMMANDS.add("threshold", Command(__name__, COMMAND, order=11))

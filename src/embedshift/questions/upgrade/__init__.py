@@ -2,7 +2,5 @@
 
 from embedshift.registry import COMMANDS, Command
 
-SENTENCE = (
-    "Say whether queries of a new encoder may search the index of an old one: as they are, through a map, or not."
-)
+SENTENCE = "Test whether queries of a new encoder can search the index of an old one, directly or through a map."
 COMMANDS.add("upgrade", Command(__name__, SENTENCE, order=14))
