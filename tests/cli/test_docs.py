@@ -1,6 +1,7 @@
 """What the docs tell a reader to type is what the command line takes; `embedshift docs` lists and prints the pages."""
 
 import dataclasses
+import inspect
 import re
 import shlex
 import shutil
@@ -77,11 +78,19 @@ def command_of_pages():
 
 def test_every_page_is_listed_with_its_title_and_printed_without_what_only_tests_read(cli):
     listed = dict(line.split(maxsplit=1) for line in cli("docs").out.splitlines())
-    assert listed.keys() == {path.stem for path in (ROOT / "docs").glob("*.md")} | {"tables"}
+    assert listed.keys() == {path.stem for path in (ROOT / "docs").glob("*.md")} | {"python", "tables"}
     assert listed["search"] == (ROOT / "docs" / "search.md").read_text().splitlines()[0].lstrip("# ")
     page = (ROOT / "docs" / "tiles.md").read_text().splitlines()
     for name in ("tiles", "tiles.md", "docs/tiles.md"):
         assert cli("docs", name).out.splitlines() == [line for line in page if not line.startswith("<!-- ")]
+
+
+def test_the_reference_of_python_is_made_from_the_docstrings(cli):
+    page = cli("docs", "python").out
+    assert "::: " not in page
+    assert "### embedshift.run\n" in page
+    for line in inspect.getdoc(embedshift.run).splitlines():
+        assert line.strip() in page
 
 
 def test_a_page_is_opened_and_a_mistyped_one_named(cli, monkeypatch, tmp_path):

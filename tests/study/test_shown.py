@@ -50,6 +50,7 @@ def test_a_study_shows_its_relative_shifts_and_where_the_report_is():
     )
     assert f"{most} to {least}" in repr(study)
     assert str(study.folder / "report.html") in repr(study)
+    assert finding(study.reader(), changes_of(study.reader())) in repr(study)
     assert [row[:2] for row in cells(study._repr_html_())] == [
         [name, f"{shift:.3f}"] for name, shift in rows.select("augmentation", "relative_shift").rows()
     ]

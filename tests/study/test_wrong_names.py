@@ -1,10 +1,14 @@
 """A wrong name of a table, of a setting, or a rate in another form, in Python."""
 
+import dataclasses
+import inspect
 import re
 
 import pytest
 
 from embedshift.errors import UsageError
+from embedshift.questions.clusters import Tree
+from embedshift.questions.search import Choices
 from embedshift.store.reader import Reader
 from support import studies
 
@@ -41,6 +45,14 @@ def test_a_command_that_is_a_method_has_its_name_and_signature(study):
     assert "drift" in dir(study)
     assert study.drift.__func__.__name__ == "drift"
     assert "Names what happened to batches" in study.drift.__doc__
+
+
+def test_the_method_of_a_table_lists_its_settings(study):
+    settings = [field.name for field in dataclasses.fields(Choices)]
+    assert [*inspect.signature(study.search).parameters] == ["choices", *settings, "groups"]
+    assert [*inspect.signature(study.pairwise).parameters][1:-1] == [field.name for field in dataclasses.fields(Tree)]
+    assert [*inspect.signature(study.layers).parameters] == ["groups"]
+    assert all(f"{name}: " in study.search.__doc__ for name in settings)
 
 
 def test_a_question_installed_after_the_run_is_named(study, monkeypatch):

@@ -226,12 +226,8 @@ def docs(
 ) -> None:
     """Print a page of the documentation, or list the pages."""
     folder = FOLDERS[not FOLDERS[0].is_dir()]
-    files = {
-        file.stem: file
-        for file in sorted(
-            [*folder.glob("*.md"), *(folder / "reference" / f"{name}.md" for name in ("python", "tables"))]
-        )
-    }
+    references = [folder / "reference" / f"{name}.md" for name in ("python", "tables")]
+    files = {file.stem: file for file in sorted([*folder.glob("*.md"), *references])}
     name = page.removesuffix(".md").rpartition("/")[2]
     if page:
         one_of("page", name, list(files))

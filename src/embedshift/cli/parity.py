@@ -59,7 +59,7 @@ def parity(
     as_json: AsJson = False,
     **settings: Any,
 ) -> None:
-    """Compare two implementations of an encoder and name the steps that differ; exit with code 3 beyond the tolerance."""
+    """Compare two implementations of an encoder; name the steps that differ; exit code 3 beyond the tolerance."""
     from embedshift.cli.terminal import repeating
     from embedshift.config.safe_files import refuse_output, write_file
 

@@ -142,11 +142,8 @@ def measure_more(reader: Reader) -> Step | None:
         needed = plan_for_loss(pilot, find.recall_loss, critical, find.power).times(times).n
         if needed is not None and needed <= groups:
             return None
-        more = (
-            f": to detect that recall falls by {100 * find.recall_loss:g} %, measure about {about(needed)}"
-            if needed
-            else ""
-        )
+        loss = f"{100 * find.recall_loss:g} %"
+        more = f": to detect that recall falls by {loss}, measure about {about(needed)}" if needed else ""
     return Step(f"{count(groups, unit)} are few to compare encoders{more}", MORE_IMAGES)
 
 
