@@ -88,8 +88,6 @@ def _of_views(reader: Reader) -> Settings:
     rate, kept = chosen.false_match_rate, reader.kept_settings("thresholds").get("false_match_rate")
     rates = parse_rates(kept.split(",") if rate is None and kept is not None else rate or FALSE_MATCH_RATES)
     groups = reader.info.groups_digest
-    if chosen.gallery and not reader.augmentations:
-        raise UsageError("`gallery` is searched with views, which a study of originals alone lacks; leave it out")
     if chosen.gallery is not None:
         return Settings(queries, rates, gallery_label(str(chosen.gallery)), groups=groups)
     # An earlier version also searched tiles, under a setting `layout`.
