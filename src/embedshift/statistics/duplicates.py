@@ -154,10 +154,8 @@ def fit_tail(
     pairs = float(count**2 - np.square(sizes).sum()) / 2
     if (np.count_nonzero(sizes) if split is None else (2 * pairs) ** 0.5) < LEAST_IMAGES:
         return None
-    drawn, others = (
-        np.sort(np.random.default_rng(seed).permutation(side)[:most])
-        for side, most in zip(sides, (DRAWN, OTHERS), strict=True)
-    )
+    orders = (np.random.default_rng(seed).permutation(side) for side in sides)
+    drawn, others = (np.sort(order[:most]) for order, most in zip(orders, (DRAWN, OTHERS), strict=True))
     rows, columns = vectors[drawn], vectors[others]
     release_memory(vectors, count)
     apart = (groups[others] != group for group in groups[drawn])
@@ -203,12 +201,12 @@ def pairs_above(
     blocks = _blocks(vectors, lambda: least, most, split) if near is None else near.pairs(lambda: least)
     for rows, columns, roughly in blocks:
         if split is not None:
-            is_between = (rows < split) & (columns >= split)
-            rows, columns, roughly = rows[is_between], columns[is_between], roughly[is_between]
-        kept = np.argsort(-roughly, kind="stable")[: 2 * most] if len(roughly) > 2 * most else slice(None)
-        exact = cosines_of(vectors, rows[kept], columns[kept])
+            kept = (rows < split) & (columns >= split)
+            rows, columns, roughly = rows[kept], columns[kept], roughly[kept]
+        nearest = np.argsort(-roughly, kind="stable")[: 2 * most] if len(roughly) > 2 * most else slice(None)
+        exact = cosines_of(vectors, rows[nearest], columns[nearest])
         found = exact >= least
-        first, second = np.append(first, rows[kept][found]), np.append(second, columns[kept][found])
+        first, second = np.append(first, rows[nearest][found]), np.append(second, columns[nearest][found])
         cosines = np.append(cosines, exact[found])
         if len(cosines) > most:
             first, second, cosines = _nearest(first, second, cosines, most)

@@ -81,10 +81,7 @@ def _whole(vectors: Floats) -> Floats:
 
 
 def originals(reader: Reader, path: str = "", layout: str = ONE, *, has_own: bool = False) -> Originals:
-    """Returns the originals of a study, then the images of a gallery, with the vectors of a layout.
-
-    The gallery is without images of the study, unless it `has_own`.
-    """
+    """Returns the originals of a study, then the images of a gallery: all (`has_own`), or those that it lacks."""
     refuse_without(reader, layout)
     rows = reader.rows().filter(pl.col("view") == ORIGINAL)
     images = count = int(rows.select(pl.len()).collect().item())

@@ -68,6 +68,5 @@ def command(options: Options) -> "Output":
         return Output(content, [*printed_between(pairs, *options.between.split(","))])
     lines = [*printed(study, options.beside)]
     if options.gallery:
-        name = Path(options.gallery).name
-        lines += printed_between(study.table(GALLERY_COPIES), str(options.study.name), name)
+        lines += printed_between(study.table(GALLERY_COPIES), options.study.name, Path(options.gallery).name)
     return Output(content, lines)

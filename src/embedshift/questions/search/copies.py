@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from embedshift.augmentations import ORIGINAL
@@ -41,32 +40,20 @@ def _pixels(ids: pl.Series, reader: Reader) -> pl.Series:
 
 def gallery_copies(reader: Reader) -> pl.DataFrame:
     """Returns pairs of an original and an image of the gallery by a tail of such pairs, those of equal pixels first."""
-    choices, chosen = reader.choice(Choices), settings(reader)
-    if not choices.gallery:
+    path = str(reader.choice(Choices).gallery or "")
+    if not path:
         return pl.DataFrame(schema=SCHEMA)
-    path = str(choices.gallery)
     source = originals(reader, path, has_own=True)
-    found = alike(
-        reader,
-        source,
-        np.flatnonzero(source.gallery.has_direction),
-        is_between=True,
-        threshold=chosen.threshold,
-        expected_false=chosen.expected_false,
-        memory=choices.memory,
-    )
-    columns = {"cosine": found.cosine, "expected_false": found.expected}
+    found = alike(reader, source, is_between=True, **settings(reader).from_where(reader))
     ends = (source.ids.gather(positions) for positions in (found.first, found.second))
-    pairs = pl.DataFrame(
-        dict(zip(NAMES, ends, strict=True)) | columns, schema_overrides=dict.fromkeys(NAMES, pl.String)
-    )
+    columns = dict(zip(NAMES, ends, strict=True)) | {"cosine": found.cosine, "expected_false": found.expected}
+    pairs = pl.DataFrame(columns, schema_overrides=dict.fromkeys(NAMES, pl.String))
     return equal_first(pairs, reader, Reader(Path(expanded(path))))
 
 
 def _made_from(reader: Reader) -> Mapping[str, str]:
     """Returns the settings: of the call if it names a gallery or none, else as they were."""
-    place = reader.choice(Choices).gallery
-    kept = reader.kept_settings(NAME)
+    place, kept = reader.choice(Choices).gallery, reader.kept_settings(NAME)
     if place is None and kept:
         return kept
     label = gallery_label(str(place or ""))
@@ -74,7 +61,8 @@ def _made_from(reader: Reader) -> Mapping[str, str]:
 
 
 def _is_available(reader: Reader) -> bool:
-    return reader.info.has_vectors and bool(reader.choice(Choices).gallery or table_path(reader.folder, NAME).is_file())
+    is_asked = bool(reader.choice(Choices).gallery) or table_path(reader.folder, NAME).is_file()
+    return is_asked and reader.info.has_vectors
 
 
 TABLE = Table[Reader](

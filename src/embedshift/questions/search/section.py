@@ -25,8 +25,7 @@ from embedshift.store.reader import Reader
 
 # Groups of duplicates that are shown, images of each, and views on the first screen that another image comes before.
 GROUPS, IMAGES, MISSES = 12, 4, 4
-# Pairs with a gallery that are shown.
-SHOWN = 20
+SHOWN = 20  # pairs with a gallery
 # The fraction of views, and their number, above which one first result is a hub; and at least twice that of originals.
 HUB, FEW = 0.05, 5
 # Bins of ranks: words → the last rank of each.

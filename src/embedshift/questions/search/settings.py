@@ -48,6 +48,11 @@ class Settings:
     def for_thresholds(self) -> dict[str, str]:
         return self.for_ranks | {"false_match_rate": ",".join(map(repr, self.false_match_rates))}
 
+    def from_where(self, reader: Reader) -> dict[str, Any]:
+        """Returns which pairs are listed, and the memory to find them."""
+        memory = reader.choice(Choices).memory
+        return {"threshold": self.threshold, "expected_false": self.expected_false, "memory": memory}
+
     @property
     def for_duplicates(self) -> dict[str, str]:
         given = "expected_false" if self.threshold is None else "threshold"

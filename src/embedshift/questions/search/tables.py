@@ -39,20 +39,12 @@ def duplicates(reader: Reader) -> pl.DataFrame:
     """Returns the pairs, nearest first, by a tail of pairs between groups; `group` numbers sets that they connect."""
     chosen = settings(reader)
     study = originals(reader)
-    rows = np.flatnonzero(study.gallery.has_direction)
+    most = None
     if chosen.compared == FIRST:
-        first, images = LEAST_PAIRED - 1, len(rows)
-        words = f"near-copies are looked for among the first {first:,} of {images:,} images alone"
+        most, images = LEAST_PAIRED - 1, np.count_nonzero(study.gallery.has_direction)
+        words = f"near-copies are looked for among the first {most:,} of {images:,} images alone"
         log.warning("%s; for all install FAISS, the extra 'search', and search again", words)
-        rows = rows[:first]
-    found = alike(
-        reader,
-        study,
-        rows,
-        threshold=chosen.threshold,
-        expected_false=chosen.expected_false,
-        memory=reader.choice(Choices).memory,
-    )
+    found = alike(reader, study, most=most, **chosen.from_where(reader))
     sets, in_large_set = sets_of((found.first, found.second), study.images)
     if chosen.threshold is None and in_large_set.sum() > MOST_IN_SETS * max(1.0, chosen.expected_false):
         log.warning(

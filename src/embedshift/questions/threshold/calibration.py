@@ -73,8 +73,7 @@ def _calibrated(source_of: _Source) -> Calibration:
     labels = _with_near_copies(groups, near_copies(reader), source.ids[: source.images].to_list())
     more = len(source.ids) - source.images
     if more:  # a near-copy of an image is a match of it
-        rows = np.flatnonzero(source.gallery.has_direction)
-        pairs = alike(reader, source, rows, is_between=True, expected_false=SURE)
+        pairs = alike(reader, source, is_between=True, expected_false=SURE)
         labels = np.concatenate([labels, labels.max() + 1 + np.arange(more)])
         labels = np.asarray(joined(labels, [(pairs.first, pairs.second)]), np.int64)
     searched = np.concatenate([parts.searched, np.ones(more, np.bool_)])
