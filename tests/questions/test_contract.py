@@ -74,7 +74,7 @@ TABLES = {
 # With a column for each augmentation.
 SQUARE = {"pairwise", "directions", "directions_of_images"}
 # Their own files make them: on request, and of a study of an attack.
-ELSEWHERE = {"chains", "index", "meaning", "power", "threshold", "threshold_curve", "worst", "purify"}
+ELSEWHERE = {"chains", "gallery_copies", "index", "meaning", "power", "threshold", "threshold_curve", "worst", "purify"}
 # Figures of this study that tests/figures/test_figures_layout.py does not draw: it has all others.
 HERE_ALONE = [*(name for name in FIGURES if FIGURES[name].question == "maps"), "head_tokens"]
 # They take vectors. `geometry` is there without them, but for alignment alone.

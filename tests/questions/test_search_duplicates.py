@@ -59,7 +59,7 @@ def study(tmp_path):
 def test_cosines_and_groups_are_those_of_a_loop(study, in_file, monkeypatch):
     if in_file:
         galleries_in_files(monkeypatch)
-        monkeypatch.setattr("embedshift.questions.search.tables.ROWS", 7)
+        monkeypatch.setattr("embedshift.store.alike.ROWS", 7)
     revise_embeddings(study, copies(10, 4, by=1e-3))
     revise_embeddings(study, copies(30, 3, by=1e-3))
     study.write_tables()

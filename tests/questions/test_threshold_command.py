@@ -163,6 +163,18 @@ def test_near_copies_are_matches_and_left_out_in_a_line(tmp_path):
     assert "near-cop" not in call("threshold", clean.folder, "--wrong-queries", 0.1).stdout
 
 
+def test_near_copies_in_a_gallery_are_matches_too(tmp_path):
+    originals, views = vectors(120)
+    rng = np.random.default_rng(9)
+    np.save(tmp_path / "gallery.npy", originals[:60] + 0.02 * rng.normal(size=(60, DIM)).astype(np.float32))
+    study = made(tmp_path / "study", originals, views)
+    alone = study.threshold(wrong_queries=0.1)["threshold"][0]
+    limit = study.threshold(wrong_queries=0.1, gallery=str(tmp_path / "gallery.npy"))["threshold"][0]
+    assert int(study.table("threshold_curve")["near_copies"][0]) > 5
+    assert limit < 0.8
+    assert limit == pytest.approx(alone, abs=0.12)
+
+
 def test_a_larger_gallery_has_a_higher_threshold_and_own_images_are_left_out(study, tmp_path, caplog):
     originals, _ = vectors()
     others, _ = vectors(2_000, seed=5)

@@ -136,19 +136,26 @@ def _scaled(cosines: ArrayLike, is_linear: bool) -> Values:
     return values if is_linear else -np.log1p(-np.minimum(values, 1 - 1e-15))
 
 
-def fit_tail(vectors: Floats, groups: GroupNumbers | None, *, seed: int) -> Tail | None:
-    """Fits the tail of unit vectors of images, `[n, D]`, or of their `groups`.
+def fit_tail(
+    vectors: Floats, groups: GroupNumbers | None = None, *, seed: int, split: int | None = None
+) -> Tail | None:
+    """Fits the tail of unit vectors of images, `[n, D]`, or of their `groups`; or between the first `split` and others.
 
     None for too few, or if all are alike. It is fitted again without the pairs that it says are surely copies, until
     there are none.
     """
     count = len(vectors)
+    sides = [np.arange(count)] * 2
+    if split is not None:
+        groups = np.repeat([0, 1], [split, count - split])
+        sides = sorted([np.arange(split), np.arange(split, count)], key=len)
     groups = np.arange(count) if groups is None else groups
     sizes = np.bincount(groups).astype(np.float64)
-    if np.count_nonzero(sizes) < LEAST_IMAGES:
-        return None
     pairs = float(count**2 - np.square(sizes).sum()) / 2
-    drawn, others = (np.sort(np.random.default_rng(seed).permutation(count)[:most]) for most in (DRAWN, OTHERS))
+    if (np.count_nonzero(sizes) if split is None else (2 * pairs) ** 0.5) < LEAST_IMAGES:
+        return None
+    orders = (np.random.default_rng(seed).permutation(side) for side in sides)
+    drawn, others = (np.sort(order[:most]) for order, most in zip(orders, (DRAWN, OTHERS), strict=True))
     rows, columns = vectors[drawn], vectors[others]
     release_memory(vectors, count)
     apart = (groups[others] != group for group in groups[drawn])
@@ -180,19 +187,26 @@ def _tail_of(cosines: Floats, pairs: float, above: float, nearest: float) -> Tai
     return tail
 
 
-def pairs_above(vectors: Floats, least: float, most: int, near: NearPairs | None = None) -> tuple[Positions, Positions]:
+def pairs_above(
+    vectors: Floats, least: float, most: int, near: NearPairs | None = None, *, split: int | None = None
+) -> tuple[Positions, Positions]:
     """Returns the pairs of images with a cosine of `least` or more, the nearest first, `most` at most.
+
+    With `split`, only pairs of one of the first so many images and one of the others.
 
     Unit vectors are `[n, D]`. All pairs are compared, block by block, so that memory does not grow with their number,
     nor with a mapped file; or those that `near` finds.
     """
     first, second, cosines = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
-    blocks = _blocks(vectors, lambda: least, most) if near is None else near.pairs(lambda: least)
+    blocks = _blocks(vectors, lambda: least, most, split) if near is None else near.pairs(lambda: least)
     for rows, columns, roughly in blocks:
-        kept = np.argsort(-roughly, kind="stable")[: 2 * most] if len(roughly) > 2 * most else slice(None)
-        exact = cosines_of(vectors, rows[kept], columns[kept])
+        if split is not None:
+            kept = (rows < split) & (columns >= split)
+            rows, columns, roughly = rows[kept], columns[kept], roughly[kept]
+        nearest = np.argsort(-roughly, kind="stable")[: 2 * most] if len(roughly) > 2 * most else slice(None)
+        exact = cosines_of(vectors, rows[nearest], columns[nearest])
         found = exact >= least
-        first, second = np.append(first, rows[kept][found]), np.append(second, columns[kept][found])
+        first, second = np.append(first, rows[nearest][found]), np.append(second, columns[nearest][found])
         cosines = np.append(cosines, exact[found])
         if len(cosines) > most:
             first, second, cosines = _nearest(first, second, cosines, most)
@@ -211,10 +225,13 @@ def _nearest(first: Positions, second: Positions, cosines: Values, most: int) ->
     return first[kept], second[kept], cosines[kept]
 
 
-def _blocks(vectors: Floats, least: Callable[[], float], most: int) -> Iterator[tuple[Positions, Positions, Floats]]:
-    for top in range(0, len(vectors), _ROWS):
-        for left in range(top, len(vectors), _COLUMNS):
-            block = (vectors[top : top + _ROWS] @ vectors[left : left + _COLUMNS].T).ravel()
+def _blocks(
+    vectors: Floats, least: Callable[[], float], most: int, split: int | None
+) -> Iterator[tuple[Positions, Positions, Floats]]:
+    last = len(vectors) if split is None else split
+    for top in range(0, last, _ROWS):
+        for left in range(top if split is None else split, len(vectors), _COLUMNS):
+            block = (vectors[top : min(top + _ROWS, last)] @ vectors[left : left + _COLUMNS].T).ravel()
             width = min(_COLUMNS, len(vectors) - left)
             places = np.flatnonzero(block >= np.float32(least() - _NEAR))
             places = places[left + places % width > top + places // width]

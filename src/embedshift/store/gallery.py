@@ -80,14 +80,14 @@ def _whole(vectors: Floats) -> Floats:
     return normalised_float32(np.nan_to_num(vectors if vectors.ndim == 2 else vectors[:, 0]))
 
 
-def originals(reader: Reader, path: str = "", layout: str = ONE) -> Originals:
-    """Returns the originals of a study, then the images of a gallery, with the vectors of a layout."""
+def originals(reader: Reader, path: str = "", layout: str = ONE, *, has_own: bool = False) -> Originals:
+    """Returns the originals of a study, then the images of a gallery: all (`has_own`), or those that it lacks."""
     refuse_without(reader, layout)
     rows = reader.rows().filter(pl.col("view") == ORIGINAL)
     images = count = int(rows.select(pl.len()).collect().item())
     blocks, several = _blocks(rows, layout), several_of(reader, layout)
     if path:
-        more, most, gallery = _gallery(reader, expanded(path), layout)
+        more, most, gallery = _gallery(reader, expanded(path), layout, has_own=has_own)
         count, several, blocks = count + more, max(several, most), itertools.chain(blocks, gallery)
     dim = reader.dim
     memory, filled, names = allocate((count, several, dim), reader.folder), 0, list[pl.Series]()
@@ -144,7 +144,7 @@ def _blocks(rows: pl.LazyFrame, layout: str = ONE) -> Blocks:
             yield batch, gallery_of(batch, layout)
 
 
-def _gallery(reader: Reader, path: Path, layout: str) -> tuple[int, int, Blocks]:
+def _gallery(reader: Reader, path: Path, layout: str, *, has_own: bool) -> tuple[int, int, Blocks]:
     """Returns the number of images of a gallery, the maximum vectors per image, and the vectors."""
     other = Reader(path)
     if other.exists():
@@ -154,12 +154,13 @@ def _gallery(reader: Reader, path: Path, layout: str) -> tuple[int, int, Blocks]
         key = "" if other.info.source.get("numbered") else "image_id"
         key = "pixels" if reader.info.has_pixels and other.info.has_pixels else key
         count = int(rows.select(pl.len()).collect().item())
-        return count, several_of(other, layout), _others(reader, path, _blocks(rows, layout), key, layout)
+        blocks = _blocks(rows, layout)
+        return count, several_of(other, layout), _others(reader, path, blocks, key, layout, has_own=has_own)
     if path.is_dir():
         raise UsageError(f"`gallery`: {path}: no study in this folder")
     with _of_gallery():
         images, several, key, blocks = _of_file(path, layout, reader.folder)
-    return images, several, _others(reader, path, blocks, key, layout)
+    return images, several, _others(reader, path, blocks, key, layout, has_own=has_own)
 
 
 @contextlib.contextmanager
@@ -205,8 +206,8 @@ def _tiled(grid: VectorGrid, layout: str, folder: Path) -> Blocks:
         yield ids[first : first + ROWS].to_frame(), in_gallery(layout, block[:, 0], block[:, 1:])
 
 
-def _others(reader: Reader, path: Path, gallery: Blocks, key: str, layout: str) -> Blocks:
-    """Yields the images of a gallery that the study lacks, known by direction, and by `key`, such as pixels."""
+def _others(reader: Reader, path: Path, gallery: Blocks, key: str, layout: str, *, has_own: bool) -> Blocks:
+    """Yields the images of a gallery that the study lacks, known by direction, and by `key`, such as pixels; or all."""
     raw = dataclasses.replace(reader, index=None)
     rows = raw.rows().filter(pl.col("view") == ORIGINAL)
     own = rows.select(key).collect()[key].drop_nulls().hash().to_numpy() if key else np.zeros(0, np.uint64)
@@ -217,6 +218,9 @@ def _others(reader: Reader, path: Path, gallery: Blocks, key: str, layout: str) 
         if vectors.shape[-1] != dim:
             numbers = f"{vectors.shape[-1]} numbers, those of this encoder {dim}"
             raise UsageError(f"`gallery`: {path}: its vectors have {numbers}")
+        if has_own:
+            yield keys, vectors
+            continue
         is_own = directions.have(vectors)
         if key:
             is_own |= keys[key].is_not_null().to_numpy() & _are_among(keys[key].hash().to_numpy(), own)

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from embedshift.study.result import Output
 
 # The tables that `--json` contains.
-TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates")
+GALLERY_COPIES = "gallery_copies"
+TABLES = ("search", "thresholds", "matches", "gallery_sizes", "duplicates", GALLERY_COPIES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,5 +65,8 @@ def command(options: Options) -> "Output":
     if options.between:
         pairs = between(study, options.between)
         content["between"] = pairs.to_dicts()
-        return Output(content, [*printed_between(pairs, options.between)])
-    return Output(content, [*printed(study, options.beside)])
+        return Output(content, [*printed_between(pairs, *options.between.split(","))])
+    lines = [*printed(study, options.beside)]
+    if options.gallery:
+        lines += printed_between(study.table(GALLERY_COPIES), options.study.name, Path(options.gallery).name)
+    return Output(content, lines)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from embedshift.augmentations import ORIGINAL
 from embedshift.errors import UsageError
+from embedshift.questions.search.copies import equal_first
 from embedshift.report.numbers import fixed
 from embedshift.store.grouping import NAMES
 from embedshift.store.groups import FILE, read_groups
@@ -17,7 +17,6 @@ from embedshift.study.result import Grid
 if TYPE_CHECKING:
     from embedshift.study.study import Study
 
-SCHEMA = pl.Schema({"image_id": str, "other": str, "exact": bool, "cosine": float, "expected_false": float})
 # Pairs that the command prints.
 SHOWN = 20
 
@@ -62,11 +61,7 @@ def between(study: "Study", parts: str | Sequence[str]) -> pl.DataFrame:
         cosine="cosine",
         expected_false=pl.col("expected_false") * share,
     )
-    known = _pixels(reader, {*found["image_id"], *found["other"]})
-    first, second = (pl.Series([known.get(each) for each in found[end]], dtype=pl.String) for end in NAMES)
-    table = found.with_columns(exact=(first == second).fill_null(value=False))
-    ordered = table.sort("exact", "cosine", "image_id", "other", descending=[True, True, False, False])
-    return ordered.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+    return equal_first(found, reader, reader)
 
 
 def _sides(reader: Reader, names: Sequence[str]) -> dict[str, str | None]:
@@ -86,15 +81,8 @@ def _sides(reader: Reader, names: Sequence[str]) -> dict[str, str | None]:
     return {image_id: next((name for name in names if name in places[image_id]), None) for image_id in ids}
 
 
-def _pixels(reader: Reader, ids: set[str]) -> dict[str, str | None]:
-    """Returns hashes of the pixels of some originals, where the study has them."""
-    rows = reader.rows().filter((pl.col("view") == ORIGINAL) & pl.col("image_id").is_in([*ids]))
-    return dict(rows.select("image_id", "pixels").collect().iter_rows()) if reader.info.has_pixels else {}
-
-
-def printed_between(table: pl.DataFrame, parts: str) -> Iterator[str | Grid]:
+def printed_between(table: pl.DataFrame, one: str, other: str) -> Iterator[str | Grid]:
     """Yields a sentence, and the first pairs."""
-    one, other = parts.split(",")
     exact = int(table["exact"].sum())
     words = "1 likely copy" if len(table) == 1 else f"{len(table):,} likely copies"
     line = f"Between {one} and {other}: {words}, {exact:,} of equal pixels"

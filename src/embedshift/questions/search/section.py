@@ -10,6 +10,7 @@ import polars as pl
 from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import BUNDLED, Json
+from embedshift.questions.search import copies
 from embedshift.questions.search.matching import AUC, MRR, OVERLAP, RECALLS
 from embedshift.questions.search.settings import settings
 from embedshift.questions.search.tables import counts_copies, misses_in_words
@@ -24,6 +25,7 @@ from embedshift.store.reader import Reader
 
 # Groups of duplicates that are shown, images of each, and views on the first screen that another image comes before.
 GROUPS, IMAGES, MISSES = 12, 4, 4
+SHOWN = 20  # pairs with a gallery
 # The fraction of views, and their number, above which one first result is a hub; and at least twice that of originals.
 HUB, FEW = 0.05, 5
 # Bins of ranks: words → the last rank of each.
@@ -172,11 +174,16 @@ def rate_in_words(rate: float) -> str:
 
 def duplicates_content(page: PageInput, pairs: pl.DataFrame) -> Json:
     groups, thresholds = duplicate_groups(pairs)[:GROUPS], page.data.table("thresholds")
+    gallery = page.reader.kept_settings(copies.NAME).get("gallery", "").partition("|")[0]
+    between = page.reader.table(copies.NAME) if gallery else None
     return found_duplicates(page, pairs) | {
         "thresholds": [] if thresholds is None else thresholds.to_dicts(),
         "rate_in_words": rate_in_words,
         "is_whitened": pairs["whitened"].count() > 0,
         "groups": groups,
+        "between": None if between is None else between.head(SHOWN).to_dicts(),
+        "copies": None if between is None else (len(between), int(between["exact"].sum())),
+        "copied_from": page.reader.naming.setting(gallery),
         "images_of": thumbnails(page.reader, [(image_id, ORIGINAL) for group in groups for image_id in group["ids"]]),
     }
 

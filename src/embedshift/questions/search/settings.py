@@ -48,6 +48,11 @@ class Settings:
     def for_thresholds(self) -> dict[str, str]:
         return self.for_ranks | {"false_match_rate": ",".join(map(repr, self.false_match_rates))}
 
+    def from_where(self, reader: Reader) -> dict[str, Any]:
+        """Returns which pairs are listed, and the memory to find them."""
+        memory = reader.choice(Choices).memory
+        return {"threshold": self.threshold, "expected_false": self.expected_false, "memory": memory}
+
     @property
     def for_duplicates(self) -> dict[str, str]:
         given = "expected_false" if self.threshold is None else "threshold"
@@ -88,8 +93,6 @@ def _of_views(reader: Reader) -> Settings:
     rate, kept = chosen.false_match_rate, reader.kept_settings("thresholds").get("false_match_rate")
     rates = parse_rates(kept.split(",") if rate is None and kept is not None else rate or FALSE_MATCH_RATES)
     groups = reader.info.groups_digest
-    if chosen.gallery and not reader.augmentations:
-        raise UsageError("`gallery` is searched with views, which a study of originals alone lacks; leave it out")
     if chosen.gallery is not None:
         return Settings(queries, rates, gallery_label(str(chosen.gallery)), groups=groups)
     # An earlier version also searched tiles, under a setting `layout`.

@@ -8,38 +8,27 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from embedshift.arrays import ROWS, Values, mapped
+from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
-from embedshift.questions.search import Choices, matching
+from embedshift.questions.search import Choices, copies, matching
 from embedshift.questions.search.ranks import SearchResults, gallery_sizes, search_views
 from embedshift.questions.search.settings import QUERIES, Settings, settings
 from embedshift.report.next_steps import DUPLICATES, NEAR_COPIES, Step
-from embedshift.statistics.duplicates import (
-    EQUAL,
-    FIRST,
-    MOST_IN_SETS,
-    cosines_of,
-    fit_tail,
-    images_in,
-    pairs_above,
-    sets_of,
-)
+from embedshift.statistics.duplicates import FIRST, MOST_IN_SETS, images_in, sets_of
 from embedshift.statistics.paired import found_first, ranks_by_view
 from embedshift.statistics.retrieval import TIE
 from embedshift.statistics.sample import IN_MEMORY
-from embedshift.statistics.search_index import LEAST_PAIRED, near_pairs, search_function
+from embedshift.statistics.search_index import LEAST_PAIRED, search_function
 from embedshift.statistics.summary import DIFFERENCES_SCHEMA
 from embedshift.statistics.thresholds import MATCHED, RATE, ScoredPairs, all_pairs, least_false_match_rate
 from embedshift.statistics.thresholds import thresholds as thresholds_of
-from embedshift.statistics.vectors import normalised, normalised_float32
-from embedshift.statistics.whitening import shift_map
+from embedshift.statistics.vectors import normalised
+from embedshift.store.alike import alike
 from embedshift.store.gallery import originals
 from embedshift.store.grouping import NAMES, near_copies
 from embedshift.store.reader import Reader
 from embedshift.store.table import Rules, Table
 
-# The most pairs that are listed.
-LISTED = 10_000
 SCHEMA = pl.Schema(
     {"image_id": str, "other": str, "cosine": float, "whitened": float, "group": int, "expected_false": float}
 )
@@ -50,42 +39,29 @@ def duplicates(reader: Reader) -> pl.DataFrame:
     """Returns the pairs, nearest first, by a tail of pairs between groups; `group` numbers sets that they connect."""
     chosen = settings(reader)
     study = originals(reader)
-    vectors, has_direction = study.gallery.vectors, np.flatnonzero(study.gallery.has_direction)
+    most = None
     if chosen.compared == FIRST:
-        first, images = LEAST_PAIRED - 1, len(has_direction)
-        words = f"near-copies are looked for among the first {first:,} of {images:,} images alone"
+        most, images = LEAST_PAIRED - 1, np.count_nonzero(study.gallery.has_direction)
+        words = f"near-copies are looked for among the first {most:,} of {images:,} images alone"
         log.warning("%s; for all install FAISS, the extra 'search', and search again", words)
-        has_direction = has_direction[:first]
-    rows, whitening = has_direction, shift_map(reader.image_rows)
-    groups = None if reader.groups is None else reader.groups[rows]
-    space = mapped(vectors, whitening or normalised_float32, reader.folder, rows=rows, step=ROWS)
-    tail = fit_tail(space, groups, seed=reader.info.seed)
-    compared, least = space, chosen.threshold
-    if least is None:
-        least = EQUAL if tail is None else min(EQUAL, tail.threshold(chosen.expected_false))
-    elif whitening is not None:
-        compared = mapped(vectors, normalised_float32, reader.folder, rows=rows, step=ROWS)
-    pairs = pairs_above(compared, least, LISTED, near_pairs(compared, least, reader.choice(Choices).memory))
-    cosines = cosines_of(vectors, rows[pairs[0]], rows[pairs[1]])
-    decisive = cosines if whitening is None else cosines_of(space, *pairs)
-    sets, in_large_set = sets_of(pairs, len(rows))
+    found = alike(reader, study, most=most, **chosen.from_where(reader))
+    sets, in_large_set = sets_of((found.first, found.second), study.images)
     if chosen.threshold is None and in_large_set.sum() > MOST_IN_SETS * max(1.0, chosen.expected_false):
         log.warning(
             "%d of %d pairs are in sets of three images or more: copies, or a class of similar images. Within a class "
             "`expected_false` does not hold: look at these pairs",
             in_large_set.sum(),
-            len(cosines),
+            len(found.first),
         )
-    names = study.ids.gather(rows)
     table = pl.DataFrame(
         {
-            "one": names.gather(pairs[0]),
-            "two": names.gather(pairs[1]),
-            "cosine": cosines,
-            "whitened": None if whitening is None else decisive,
+            "one": study.ids.gather(found.first),
+            "two": study.ids.gather(found.second),
+            "cosine": found.cosine,
+            "whitened": found.whitened,
             "group": sets,
-            "expected_false": None if tail is None else tail.expected(decisive),
-            "decisive": decisive,
+            "expected_false": found.expected,
+            "decisive": found.decisive,
         }
     )
     ends = {"image_id": pl.min_horizontal("one", "two"), "other": pl.max_horizontal("one", "two")}
@@ -284,6 +260,7 @@ TABLES = (
     _table("matches", matches, "search_ranks", "thresholds", made_from=lambda chosen: chosen.for_thresholds),
     _table("roc", roc, "search_ranks"),
     _table("duplicates", duplicates, made_from=lambda chosen: chosen.for_duplicates, names=NAMES),
+    copies.TABLE,
 )
 DIFFERENCES = (pairs_of_augmentations,)
 # What the command line says below its tables, and what to do next.

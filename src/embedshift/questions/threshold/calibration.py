@@ -9,11 +9,12 @@ import numpy as np
 from embedshift.arrays import Floats, GroupNumbers, Values
 from embedshift.questions.threshold.numbers import Parts, best_scores, chosen_score, own_scores, scores_of
 from embedshift.questions.threshold.settings import asked_of, settings_of
-from embedshift.statistics.duplicates import joined
+from embedshift.statistics.duplicates import SURE, joined
 from embedshift.statistics.index import SearchIndex
 from embedshift.statistics.retrieval import Gallery, Positions
 from embedshift.statistics.sample import group_numbers
 from embedshift.statistics.vectors import normalised_float32
+from embedshift.store.alike import alike
 from embedshift.store.gallery import originals
 from embedshift.store.grouping import near_copies
 from embedshift.store.reader import Reader
@@ -71,12 +72,12 @@ def _calibrated(source_of: _Source) -> Calibration:
     source, parts = originals(reader, asked.gallery), Parts.of(groups, seed)
     labels = _with_near_copies(groups, near_copies(reader), source.ids[: source.images].to_list())
     more = len(source.ids) - source.images
+    if more:  # a near-copy of an image is a match of it
+        pairs = alike(reader, source, is_between=True, expected_false=SURE)
+        labels = np.concatenate([labels, labels.max() + 1 + np.arange(more)])
+        labels = np.asarray(joined(labels, [(pairs.first, pairs.second)]), np.int64)
     searched = np.concatenate([parts.searched, np.ones(more, np.bool_)])
-    gallery = Gallery(
-        source.gallery.vectors,
-        np.where(searched, source.gallery.lengths, 0.0),
-        np.concatenate([labels, labels.max() + 1 + np.arange(more)]),
-    )
+    gallery = Gallery(source.gallery.vectors, np.where(searched, source.gallery.lengths, 0.0), labels)
     images = np.concatenate([parts.calibration, parts.choosing, parts.judged])
     views = _views(reader, images, np.random.default_rng([seed, 1]))
     count, changes, dim = views.shape
@@ -96,7 +97,7 @@ def _calibrated(source_of: _Source) -> Calibration:
         own[:, judged],
         best[:, judged],
         int((gallery.lengths > 0).sum()),
-        int(np.isin(labels[parts.searched], labels[parts.calibration]).sum()),
+        int(np.isin(labels[searched], labels[parts.calibration]).sum()),
     )
 
 
