@@ -90,7 +90,7 @@ def test_the_reference_of_python_is_made_from_the_docstrings(cli):
     assert "::: " not in page
     assert "### embedshift.run\n" in page
     for line in inspect.getdoc(embedshift.run).splitlines():
-        assert line.strip() in page
+        assert line.strip() in page, line
 
 
 def test_a_page_is_opened_and_a_mistyped_one_named(cli, monkeypatch, tmp_path):

@@ -131,9 +131,9 @@ def test_the_section_writes_the_numbers_of_the_tables(reader):
     html = html_of(reader)
     rows = [[name or text for name, text in row] for row in cells(html, "search-table")]
     assert rows == [
-        ["noise", "25.0 %", "62.5 %", "100.0 %", "0.25", "0.12", "0.50"],
-        ["blur", "97.5 %", "98.8 %", "100.0 %", "0.97", "0.49", "0.50"],
-        ["elastic", "60.0 %", "80.0 %", "100.0 %", "0.60", "0.30", "0.50"],
+        ["noise", "25.0 %", "62.5 %", "100.0 %", "0.250", "0.125", "0.500"],
+        ["elastic", "60.0 %", "80.0 %", "100.0 %", "0.600", "0.300", "0.500"],
+        ["blur", "97.5 %", "98.8 %", "100.0 %", "0.975", "0.487", "0.500"],
     ]
     ranks = reader.table("search_ranks")
     for row in cells(html, "search-ranks"):

@@ -217,10 +217,7 @@ def test_what_now_has_at_most_three_commands_in_their_order(tmp_path):
         [
             ("leave near-copies out of the results", "embedshift search 'my study' --groups near"),
             ("an index of other parts may find more", "embedshift index 'my study'"),
-            (
-                "24 images are few to compare encoders: to detect that recall falls by 1 %, measure about 40,000",
-                "embedshift power 'my study'",
-            ),
+            ("24 images are few: finding 1 % less recall needs 40,000", "embedshift power 'my study'"),
         ]
     )
     page = screen(study.report(figures=[]).read_text())

@@ -12,6 +12,7 @@ from PIL import Image
 
 import embedshift
 from embedshift.api import shown_progress
+from embedshift.report.changes import changes_of, finding
 from support import studies
 from support.mean_colour import MeanColour
 from support.synthetic import write_pictures

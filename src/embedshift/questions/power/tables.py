@@ -142,9 +142,8 @@ def measure_more(reader: Reader) -> Step | None:
         needed = plan_for_loss(pilot, find.recall_loss, critical, find.power).times(times).n
         if needed is not None and needed <= groups:
             return None
-        loss = f"{100 * find.recall_loss:g} %"
-        more = f": to detect that recall falls by {loss}, measure about {about(needed)}" if needed else ""
-    return Step(f"{count(groups, unit)} are few to compare encoders{more}", MORE_IMAGES)
+        more = f": finding {100 * find.recall_loss:g} % less recall needs {about(needed)}" if needed else ""
+    return Step(f"{count(groups, unit)} are few{more}", MORE_IMAGES)
 
 
 STEPS = (measure_more,)
