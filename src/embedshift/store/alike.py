@@ -1,6 +1,6 @@
 """Images of a study, or of a study and a gallery, that are nearer than different images are expected to be."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,9 +35,9 @@ def alike(
     reader: Reader, source: Originals, *, most: int | None = None, is_between: bool = False,
     threshold: float | None = None, expected_false: float = EXPECTED_FALSE, memory: float | None = None,
 ) -> Alike:  # fmt: skip
-    """Returns pairs among the images, or the first `most`; or pairs of the study and the gallery.
+    """Returns pairs with a cosine of `threshold` or more; without one, so many that `expected_false` may be false.
 
-    They are the pairs from a cosine of `threshold` on, else as near as `expected_false` pairs are expected to be.
+    Compared are all images, or the first `most` of them; with `is_between`, each of the study with each of the gallery.
     """
     vectors, whitening = source.gallery.vectors, shift_map(reader.image_rows)
     rows = np.flatnonzero(source.gallery.has_direction)[:most]
@@ -54,5 +54,5 @@ def alike(
     first, second = (rows[places] for places in pairs)
     cosines = cosines_of(vectors, first, second)
     whitened = None if whitening is None else cosines_of(space, *pairs)
-    decisive = cosines if whitened is None else whitened
-    return Alike(first, second, cosines, whitened, None if tail is None else tail.expected(decisive))
+    found = Alike(first, second, cosines, whitened, None)
+    return found if tail is None else replace(found, expected=tail.expected(found.decisive))

@@ -23,7 +23,7 @@ from embedshift.store.grouping import INDEPENDENT, are_stored, choose, regrouped
 from embedshift.store.groups import Choice
 from embedshift.store.info import read_content, read_info
 from embedshift.store.reader import Reader
-from embedshift.store.table import InstalledTable, Table, installed_tables
+from embedshift.store.table import InstalledTable, installed_tables
 from embedshift.store.tables import make_tables, tables_after, update_tables
 from embedshift.study.exports import Exports, check_images_root
 from embedshift.study.shown import Shown
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from embedshift.store.listing import Verification
 
 
-def _table_method(
-    read: Callable[..., pl.DataFrame], table: Table[Any], kind: type[Any] | None
-) -> Callable[..., pl.DataFrame]:
+def _table_method(read: Callable[..., pl.DataFrame], entry: InstalledTable) -> Callable[..., pl.DataFrame]:
+    table, kind = entry.table, entry.question.choices
+
     def method(choices: object = None, /, **settings: Any) -> pl.DataFrame:
         given = choices is not None or any(settings[name] is not None for name in settings if name != "groups")
         return read(table.name, choices if given else table.choices, **settings)
@@ -53,7 +53,7 @@ def _signature(kind: type[Any] | None) -> inspect.Signature:
     parameters = [inspect.Parameter("choices", inspect.Parameter.POSITIONAL_ONLY, default=None)] if fields else []
     named = [(field.name, field.type) for field in fields] + [("groups", Choice | None)]
     parameters += [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind) for name, kind in named
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=type_) for name, type_ in named
     ]
     return inspect.Signature(parameters, return_annotation=pl.DataFrame)
 
@@ -258,7 +258,7 @@ class Study(Shown, Exports):
             raise AttributeError(unknown_name("attribute", name, ()))
         if not name.startswith("_"):
             if (tables := installed_tables()) and name in tables:
-                return _table_method(self.table, tables[name].table, tables[name].question.choices)
+                return _table_method(self.table, tables[name])
             if name in (methods := command_methods()):
                 return MethodType(getattr(methods[name].part("result"), name), self)
             known = [each for each in (*dir(type(self)), *tables, *methods) if not each.startswith("_")]

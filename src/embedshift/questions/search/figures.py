@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from embedshift.figures.base import FigureInput, figure, has_table
 from embedshift.figures.shared import name_rows
 from embedshift.figures.style import FAINT, INK, MUTED, human, new_figure
-from embedshift.questions.search.matching import RECALLS
+from embedshift.questions.search.matching import RECALLS, least_found_first
 from embedshift.statistics.intervals import LEAST_IMAGES
 
 FIRST, *DEEPER = RECALLS
@@ -49,10 +49,7 @@ def recall(data: FigureInput, title: str) -> Figure:
 
 
 def by_recall(data: FigureInput) -> list[str]:
-    table = data.need("search").filter(
-        (pl.col("metric") == FIRST) & pl.col("augmentation").is_in(data.augmentations) & pl.col("value").is_not_null()
-    )
-    return table.sort("value", maintain_order=True)["augmentation"].to_list()
+    return [name for name in least_found_first(data.need("search").drop_nulls("value")) if name in data.augmentations]
 
 
 @figure("gallery", section=True, is_available=has_table("gallery_sizes"))

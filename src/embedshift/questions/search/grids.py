@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from embedshift.config import Json
+from embedshift.questions.search.matching import least_found_first
 from embedshift.registry import one_of
 from embedshift.report.numbers import MISSING, count, ends, fixed
 from embedshift.study import Study
@@ -25,9 +26,8 @@ def recall_grid(study: Study, recall: pl.DataFrame) -> Grid:
     )
     metrics = recall["metric"].unique(maintain_order=True).to_list()
     rows = recall.rows_by_key(["augmentation", "metric"], named=True, unique=True)
-    least_first = recall.filter(metric=metrics[0]).sort("value", maintain_order=True, nulls_last=True)["augmentation"]
     cells: list[list[str]] = []
-    for name in least_first:
+    for name in least_found_first(recall):
         first, *others = (rows[name, metric] for metric in metrics)
         interval = ends(first["ci_low"], first["ci_high"], 3)
         cells.append([name, f"{fixed(first['value'], 3)}  {interval}", *(fixed(row["value"], 3) for row in others)])

@@ -31,6 +31,12 @@ SCHEMA = pl.Schema({"augmentation": pl.String(), "metric": pl.String(), **OF_VIE
 Numbers = dict[str, tuple[float, ...]]
 
 
+def least_found_first(search: pl.DataFrame) -> list[str]:
+    """Returns the augmentations of the table `search` by their recall@1, the lowest first; those without it last."""
+    first = search.filter(metric=next(iter(RECALLS)))
+    return first.sort("value", maintain_order=True, nulls_last=True)["augmentation"].to_list()
+
+
 def recall_metrics(ranks: pl.DataFrame, *, seed: int, groups: GroupNumbers | None = None) -> Numbers:
     draws = max(1, len(ranks) // max(1, ranks["image_id"].n_unique()))
     rank, overlap = (by_image(ranks[name], draws) for name in ("rank", "knn_overlap"))

@@ -11,7 +11,7 @@ from embedshift.arrays import Values
 from embedshift.augmentations import ORIGINAL
 from embedshift.config import BUNDLED, Json
 from embedshift.questions.search import copies
-from embedshift.questions.search.matching import AUC, MRR, OVERLAP, RECALLS
+from embedshift.questions.search.matching import AUC, MRR, OVERLAP, RECALLS, least_found_first
 from embedshift.questions.search.settings import settings
 from embedshift.questions.search.tables import counts_copies, misses_in_words
 from embedshift.report.numbers import fixed, in_percent
@@ -53,7 +53,7 @@ def section(page: PageInput) -> Section | None:
     searched = ranks["image_id"].n_unique()
     measured = set(table.drop_nulls("value")["metric"])
     shown, matches = table.rows_by_key("augmentation", named=True), page.data.table("matches")
-    names = most_missed_first(table, page.data.augmentations)
+    names = [name for name in least_found_first(table) if name in page.data.augmentations]
     fractions, among = rank_fractions(ranks), searched_images(page)
     content = duplicates_content(page, pairs) | {
         "recall_summary": recall_summary(page, table),
@@ -77,12 +77,6 @@ def section(page: PageInput) -> Section | None:
         "figures": {name: page.figures.get(name) for name in ("recall", "gallery", "roc")},
     }
     return Section("search", "Search", {"search": content})
-
-
-def most_missed_first(table: pl.DataFrame, names: Sequence[str]) -> list[str]:
-    """Returns augmentations by the recall@1 of their views, the lowest first; in their order where it is equal."""
-    recall = dict(table.filter(metric=RECALL).select("augmentation", pl.col("value").fill_null(1.0)).rows())
-    return sorted(names, key=lambda name: recall.get(name, 1.0))
 
 
 def nearest_neighbour(page: PageInput) -> str:
