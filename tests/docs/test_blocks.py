@@ -8,6 +8,7 @@ import yaml
 from PIL import Image
 
 import embedshift
+from embedshift.registry import METRICS
 from embedshift.sources.demo import copy_photos
 from support.pages import DATA, PAGES, PYTHON, SHELL, TEXT, blocks, commands, page_id
 from support.reading import Reader, studies_to_read
@@ -42,6 +43,7 @@ def ready(tmp_path_factory):
 @pytest.fixture
 def reader(ready, tmp_path, monkeypatch, cli):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._filled()))  # without those that a page adds
     monkeypatch.setattr(embedshift, "run", functools.partial(embedshift.run, workers=0))
     return Reader(tmp_path, *ready, cli)
 
