@@ -36,17 +36,17 @@ help: ## This list
 	$(BIN)/python -m pip install --quiet -e '.[offline,dev]'
 	touch $@
 
-# Asked each time where there was none: a browser may have come.
-.venv/browser: .venv/dev
-	$(BIN)/python .ci/browser.py $@
+# Asked each time where one was missing: it may have come.
+.venv/programs: .venv/dev
+	$(BIN)/python .ci/programs.py $@
 
 demo: .venv/user ## Measure the bundled encoder on pieces of photographs; prints the table and what was written
 	$(BIN)/embedshift demo --out $(OUT)
 
-test: .venv/browser ## Install what tests need, also a browser; run every promise's test, a process for each core up to four: nine minutes on two
+test: .venv/programs ## Install what tests need, also a browser and PostgreSQL; run every promise's test, a process for each core up to four: nine minutes on two
 	$(ONE_THREAD) $(PYTEST) -m 'not matrix'
 
-test-all: .venv/browser ## All tests, also the further cases of each promise: as CI does
+test-all: .venv/programs ## All tests, also the further cases of each promise: as CI does
 	$(PYTEST)
 
 quick: .venv/dev ## The tests that need no browser, no Ray and no other families: a minute
@@ -55,7 +55,7 @@ quick: .venv/dev ## The tests that need no browser, no Ray and no other families
 build/lowest/installed: pyproject.toml .ci/lowest.py
 	$(PYTHON) -m venv --clear build/lowest
 	build/lowest/bin/python .ci/lowest.py $(FREE) > build/lowest/constraints.txt
-	build/lowest/bin/python -m pip install --quiet -e '.[offline,ray,datasets,search,openclip,onnx,st,restyle]' $(TESTED_WITH) \
+	build/lowest/bin/python -m pip install --quiet -e '.[offline,ray,datasets,search,openclip,onnx,st,restyle,lancedb,pgvector]' $(TESTED_WITH) \
 		-c build/lowest/constraints.txt
 	touch $@
 
@@ -87,7 +87,7 @@ build/opencv/installed: .venv/dev
 opencv: build/opencv/installed ## The quick tests of augmentations and images with the newest OpenCV 4
 	PYTHONPATH=$(CURDIR)/build/opencv $(PYTEST) $(QUICK) tests/augmentations tests/sources
 
-coverage: .venv/browser ## All tests, and which lines of src they run: 95 % at least
+coverage: .venv/programs ## All tests, and which lines of src they run: 95 % at least
 	$(PYTEST) --cov
 
 mutants: .venv/dev ## Small changes of statistics, store, pipeline and a question that the tests do not notice: hours

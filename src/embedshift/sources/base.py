@@ -24,6 +24,10 @@ OTHER_ENDINGS = frozenset({".gif", ".jpe", ".jfif", ".avif", ".heic", ".jxl", ".
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 # Bytes of the largest file of an image, of a text beside one, and of a list.
 IMAGE_BYTES, TEXT_BYTES, LIST_BYTES = 2**30, 2**20, 2**28
+# Bytes of vectors in float32 that are in memory at once.
+AT_ONCE = 2**23
+# What `columns` may name, and the column's name where it does not.
+COLUMNS = {"id": "image_id", "view": "view", "vector": "vector", "group": "group", "draw": "draw", "tile": "tile"}
 
 
 @dataclass(frozen=True, order=True, slots=True)  # millions are in memory
@@ -37,6 +41,10 @@ class ImageRef:
     length: int = 0
     # Names of ready-made variants, and their places.
     variants: tuple[tuple[str, "ImageRef"], ...] = ()
+
+
+def rows_at_once(dim: int) -> int:
+    return max(1, AT_ONCE // (4 * max(1, dim)))
 
 
 # An archive, and the number of a block in it.

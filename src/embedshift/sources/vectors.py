@@ -20,18 +20,16 @@ from embedshift.arrays import Floats, allocate, release_memory
 from embedshift.config.safe_files import expanded, open_file, read_text
 from embedshift.errors import UsageError, cause
 from embedshift.registry.names import unknown_name
-from embedshift.sources.base import LIST_BYTES, stem, text_or_none
+from embedshift.sources.base import COLUMNS, LIST_BYTES, rows_at_once, stem, text_or_none
+from embedshift.sources.stores import address_of, open_store
 from embedshift.sources.views_file import ORIGINALS, ViewsFile
 
 log = logging.getLogger(__name__)
 
-# Bytes of vectors in float32 that are in memory at once, and bytes that are read ahead of them: a row group may be
-# larger than memory.
-AT_ONCE, AHEAD = 2**23, 2**20
+# Bytes that are read ahead of vectors: a row group may be larger than memory.
+AHEAD = 2**20
 # The most tiles of an image; slots of a grid for each row, beyond which something is wrong; and names in a message.
 MOST_TILES, MOST_SLOTS, LISTED = 64, 64, 8
-# What `columns` may name, and the column's name where it does not.
-COLUMNS = {"id": "image_id", "view": "view", "vector": "vector", "group": "group", "draw": "draw", "tile": "tile"}
 VECTOR = COLUMNS["vector"]
 # The column of vectors in a study's own shards.
 SHARDS_VECTOR = "embedding"
@@ -73,7 +71,9 @@ class VectorSet:
         """Opens a source of vectors; the vectors are read later.
 
         Args:
-            given: The path of a Parquet or npy file, a frame with a column of ids or vectors, or numbers `[n, D]`.
+            given: The path of a Parquet or npy file, the address of a table in a store (`lancedb:DIR/TABLE`,
+                `postgresql://USER@HOST:PORT/DB?table=TABLE`), a frame with a column of ids or vectors, or numbers
+                `[n, D]`.
             view: The view of rows that name none.
             ids: The image of each row of an array; None = the numbers of the rows.
             groups: The group of each row of an array.
@@ -90,12 +90,19 @@ class VectorSet:
             >>> VectorSet.open(table, columns={"id": "sku", "vector": "emb"}).keys["image_id"].to_pylist()
             ['a', 'b']
         """
-        names, is_file = column_names(columns), isinstance(given, str | os.PathLike)
+        is_file, store = isinstance(given, str | os.PathLike), None
         name = os.path.expanduser(given) if is_file else f"the vectors of {view!r}"
+        if address := address_of(given):
+            name, store, asked = open_store(address)
+            columns = {**asked, **(columns or {})}
+        names = column_names(columns)
         kept = [*dict.fromkeys([*(names[column] for column in _KEYS), *used])]
         own = {*map(str, getattr(given, "column_names", getattr(given, "columns", ())))}
+        arrays: Callable[[str], Iterator[pa.Array]]
         with _readable(name):
-            if is_file and Path(name).suffix.lower() == ".parquet":
+            if store is not None:
+                table, schema, arrays = store.keys(kept), store.schema, store.arrays
+            elif is_file and Path(name).suffix.lower() == ".parquet":
                 table, schema, arrays = _parquet(Path(name), kept)
             elif own & {names["image_id"], names[VECTOR], SHARDS_VECTOR}:
                 table = pa.table(given)
@@ -372,7 +379,7 @@ def _array(
         if len(values) != shape[0]:
             raise UsageError(f"{name}: has {shape[0]:,} rows, but {len(values):,} of {column!r} are given")
     texts = {column: [text_or_none(value) for value in values] for column, values in columns.items()}
-    step = _rows_at_once(shape[1])
+    step = rows_at_once(shape[1])
     # A file is mapped for one use: what was read would stay in memory otherwise.
     return pa.table(texts), lambda: (opened()[start : start + step] for start in range(0, shape[0], step))
 
@@ -411,12 +418,8 @@ def _column(path: Path, name: str) -> Iterator[pa.Array]:
         column = next(place for place, path in enumerate(columns) if path.startswith(f"{name}."))
         for group in range(file.num_row_groups):  # a reader of all would keep what it has read
             about = file.metadata.row_group(group)
-            rows = _rows_at_once(about.column(column).num_values // max(1, about.num_rows))
+            rows = rows_at_once(about.column(column).num_values // max(1, about.num_rows))
             yield from (batch[name] for batch in file.iter_batches(rows, row_groups=[group], columns=[name]))
-
-
-def _rows_at_once(dim: int) -> int:
-    return max(1, AT_ONCE // (4 * max(1, dim)))
 
 
 def keys_of(

@@ -171,9 +171,10 @@ def _of_gallery() -> Iterator[None]:
         raise UsageError(f"`gallery`: {error}") from error
 
 
-def _of_file(path: Path, layout: str, folder: Path) -> tuple[int, int, str, Blocks]:
+def _of_file(path: str | Path, layout: str, folder: Path) -> tuple[int, int, str, Blocks]:
     """Opens a file: how many images it holds, the most vectors of one, the column that names them or "", and these."""
     vectors, column = VectorSet.open(path, named=False), OF_GALLERY.get(layout)
+    path = vectors.name
     if len(vectors.keys["view"].unique()) != 1:
         raise UsageError(f"{path}: holds {'views too; name the folder of a study' if len(vectors) else 'no rows'}")
     has_tiles = bool(vectors.keys["tile"].to_numpy().any())

@@ -12,12 +12,12 @@ import polars as pl
 
 from embedshift.arrays import GroupNumbers
 from embedshift.augmentations.copies import CROPS
-from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.questions.index import Choices
 from embedshift.questions.index.experiment import Tried, experiment
 from embedshift.questions.index.vectors import Source, possible, refuse_without_vectors
 from embedshift.report.next_steps import INDEX, KEEP_INDEX, Step
+from embedshift.sources.stores import address_of, is_there, located, state_of
 from embedshift.statistics.equivalence import RECALL, Margins, of_recall
 from embedshift.statistics.index import SearchIndex, with_maps
 from embedshift.statistics.index_parts import FLOAT32, default_indexes, map_files, parse
@@ -54,7 +54,7 @@ def chosen(reader: Reader) -> tuple[tuple[str, ...], str, float, float]:
     """Returns the indexes, the gallery, the margin and the rate: as given, else as they were for the kept table."""
     given, kept, dim = reader.choice(Choices), reader.kept_settings("index"), reader.info.encoder.dim
     if _is_as_kept(reader) and kept:
-        place = kept["gallery"] if Path(kept["gallery"]).exists() else ""
+        place = kept["gallery"] if is_there(kept["gallery"]) else ""
         return tuple(json.loads(kept["indexes"])), place, float(kept["margin"]), float(kept["rate"])
     names = listed(given.indexes) or [*default_indexes(dim), *possible(reader)]
     for name in names:
@@ -66,7 +66,7 @@ def chosen(reader: Reader) -> tuple[tuple[str, ...], str, float, float]:
     for setting, value in (("recall_margin", margin), ("false_match_rate", rate)):
         if not 0 < value < 1:
             raise UsageError(f"`{setting}` {value:g}: give a number above 0 and below 1")
-    place = "" if given.gallery is None else str(expanded(given.gallery).absolute())
+    place = "" if given.gallery is None else located(given.gallery)
     return tuple(dict.fromkeys((FLOAT32, *names))), place, margin, rate
 
 
@@ -210,14 +210,16 @@ def try_indexes(reader: Reader) -> Step | None:
 
 def _settings(reader: Reader) -> dict[str, str]:
     names, gallery, margin, rate = chosen(reader)
+    kept = reader.kept_settings("index") if _is_as_kept(reader) else {}
+    is_kept = kept.get("gallery") == gallery and address_of(gallery) is not None  # a report asks no server
     maps = "".join(map(_state, dict.fromkeys(file for name in names for file in map_files(name))))
     return {
         "groups": reader.info.groups_digest,
         "indexes": json.dumps(names),
         "gallery": gallery,
-        "gallery_file": _state(gallery) if gallery else "",
+        "gallery_file": kept["gallery_file"] if is_kept else _state(gallery) if gallery else "",
         # Of the kept table: its maps may be where they were, seen from another folder.
-        "maps": reader.kept_settings("index").get("maps", maps) if _is_as_kept(reader) else maps,
+        "maps": kept.get("maps", maps),
         "margin": f"{margin:.17g}",
         "rate": f"{rate:.17g}",
     }
@@ -226,7 +228,8 @@ def _settings(reader: Reader) -> dict[str, str]:
 def _state(path: str) -> str:
     """Returns a hash of the size and time of a file or folder, or of its absence."""
     status = Path(path).stat() if Path(path).exists() else None
-    return hashlib.sha256(f"{status and (status.st_size, status.st_mtime_ns)}".encode()).hexdigest()
+    state = state_of(path) if address_of(path) else status and (status.st_size, status.st_mtime_ns)
+    return hashlib.sha256(f"{state}".encode()).hexdigest()
 
 
 def _is_available(reader: Reader) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.questions.search import Choices
+from embedshift.sources.stores import address_of, state_of
 from embedshift.statistics.duplicates import EXPECTED_FALSE, FAISS, FIRST
 from embedshift.statistics.search_index import LEAST_PAIRED, has_faiss
 from embedshift.store.reader import Reader
@@ -126,6 +127,9 @@ def parse_rates(given: float | str | Sequence[float | str]) -> tuple[float, ...]
 def gallery_label(path: str) -> str:
     if not path:
         return ""
+    if address := address_of(path):
+        name = address.rpartition("/")[2].rpartition("table=")[2]
+        return f"{name}|{hashlib.sha256(f'{address} {state_of(address)}'.encode()).hexdigest()}"
     file = expanded(path)
     if (file / "shards").is_dir():
         return f"{file.resolve().name}|{Reader(file).measured_checksum()}"

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from embedshift.config.safe_files import expanded
 from embedshift.errors import UsageError
 from embedshift.questions.threshold import Choices
 from embedshift.questions.threshold.numbers import MOST_CALIBRATION, calibration_groups, needed
+from embedshift.sources.stores import address_of, is_there, located, state_of
 from embedshift.store.files import file_state
 from embedshift.store.reader import Reader
 
@@ -36,7 +36,7 @@ def asked_of(reader: Reader) -> Asked:
     """Returns what is asked of a study."""
     given, kept = reader.choice(Choices), reader.kept_settings(TABLE)
     if is_as_kept(reader) and kept:
-        place = kept["gallery"] if Path(kept["gallery"]).exists() else ""
+        place = kept["gallery"] if is_there(kept["gallery"]) else ""
         return Asked(kept["rule"], float(kept["wrong"]), float(kept["confidence"]) or None, place)
     if given.wrong_flags is not None and given.wrong_queries is not None:
         raise UsageError("`wrong_queries` and `wrong_flags` are two rules: give one of them")
@@ -48,7 +48,7 @@ def asked_of(reader: Reader) -> Asked:
     for name, value in ((rule, wrong), ("confidence", given.confidence)):
         if value is not None and not (isinstance(value, int | float) and 0 < value < 1):
             raise UsageError(f"`{name}` {value!r:.20}: give a number above 0 and below 1")
-    place = "" if given.gallery is None else str(expanded(given.gallery).absolute())
+    place = "" if given.gallery is None else located(given.gallery)
     return Asked(rule, wrong, given.confidence, place)
 
 
@@ -78,5 +78,12 @@ def settings_of(reader: Reader) -> Mapping[str, str]:
         "wrong": repr(asked.wrong),
         "confidence": repr(asked.confidence or 0.0),
         "gallery": asked.gallery,
-        "gallery_file": repr(file_state(Path(asked.gallery))) if Path(asked.gallery).exists() else "",
+        "gallery_file": _gallery_state(reader, asked.gallery),
     }
+
+
+def _gallery_state(reader: Reader, gallery: str) -> str:
+    if address_of(gallery) is None:
+        return repr(file_state(Path(gallery))) if gallery and Path(gallery).exists() else ""
+    # A report asks no server.
+    return reader.kept_settings(TABLE)["gallery_file"] if is_as_kept(reader) else state_of(gallery)

@@ -10,6 +10,7 @@ import numpy as np
 
 from embedshift.errors import UsageError
 from embedshift.questions.upgrade.maps import Both
+from embedshift.sources.stores import address_of
 from embedshift.sources.vectors import VectorGrid, VectorSet
 from embedshift.statistics.vectors import normalised_float32
 from embedshift.statistics.whitening import MOST_DIM
@@ -27,8 +28,8 @@ MOST_LENGTH = 1e12
 
 
 def opened(place: Study | str | Path, columns: Mapping[str, str] | None = None) -> Study | VectorGrid:
-    """Opens a study, or the whole images of a Parquet file of vectors."""
-    if isinstance(place, Study) or Path(place).suffix.lower() != ".parquet":
+    """Opens a study, or the whole images of a Parquet file of vectors, or of a table in a store."""
+    if isinstance(place, Study) or not (address_of(place) or Path(place).suffix.lower() == ".parquet"):
         return place if isinstance(place, Study) else load(place)
     vectors = VectorSet.open(str(place), columns=columns or {})
     return vectors.grid(vectors.keys["tile"].to_numpy() == 0)
