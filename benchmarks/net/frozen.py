@@ -20,6 +20,8 @@ from PIL import Image
 HERE = Path(__file__).parent
 COMMAND = [sys.executable, "-c", "from embedshift.cli import main; main()"]
 COLOURS, EDGES, REAL = "python:encoders:colours", "python:encoders:edges", "dinov2-small-offline"
+# Of scikit-image, beside the photographs of the demo.
+BESIDE = "brick.png coins.png grass.png gravel.png hubble_deep_field.jpg ihc.png moon.png retina.jpg"
 FILES = "--augmentations everyday --workers 1 --no-report"
 FEW = "--families recompress_40,mirror,greyscale,crop_90 --workers 1 --no-report"
 # Folder or file → the command that makes it; in this order, since later ones read earlier ones.
@@ -128,10 +130,10 @@ def killed(code: Path, folder: Path, words: Sequence[str]) -> None:
 
 def write_images(folder: Path) -> None:
     """Four pieces of each of sixteen photographs, in a folder each; groups; and a folder of odd files."""
-    from embedshift.sources.demo import MORE, demo_photos
+    from embedshift.sources.demo import demo_photos
 
     photos = [*demo_photos().values()]
-    for path in (*photos, *(photos[0].with_name(name) for name in MORE.split())):
+    for path in (*photos, *(photos[0].with_name(name) for name in BESIDE.split())):
         (folder / "photos" / path.stem).mkdir(parents=True)
         with Image.open(path) as photo:
             image = photo.convert("RGB").resize((400, 320), Image.Resampling.BOX)

@@ -19,7 +19,7 @@ def test_demo_measures_two_pieces_of_each_photograph(encoder, cli, tmp_path, mon
     """Four of its photographs, without its figures and report, which take longest and have tests of their own."""
     few = {"skimage/data": "astronaut.png coffee.png rocket.jpg", "sklearn/datasets/images": "china.jpg"}
     monkeypatch.setattr(demo, "PHOTOS", few)
-    monkeypatch.setattr(demo, "MORE", "")
+    monkeypatch.setattr(demo, "MORE", {})
     if encoder == "stand-in":
         mean_colour.in_place_of_bundled(monkeypatch)
     reported = []

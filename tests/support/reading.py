@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import yaml
 from PIL import Image
 
 from embedshift import cli, from_vectors
@@ -67,8 +68,19 @@ class Reader:
         elif block.language in SHELL:
             for line in commands(block):
                 self._command(line)
+        elif block.language == "yaml" and "jobs:" in block.text:
+            self._workflow(yaml.safe_load(block.text))
         elif block.language == "yaml":
             (self.folder / "own.yaml").write_text(block.text)
+
+    def _workflow(self, workflow: dict[str, Any]) -> None:
+        """Runs the steps of each job as GitHub does, and finds the files that it uploads."""
+        for step in itertools.chain.from_iterable(job["steps"] for job in workflow["jobs"].values()):
+            lines = step.get("run", "").replace("$GITHUB_STEP_SUMMARY", "summary.md")
+            for line in commands(Block(0, "sh", lines, None)):
+                self._command(line)
+            if "upload-artifact" in step.get("uses", ""):
+                assert (self.folder / step["with"]["path"]).is_file(), step
 
     def _python(self, block: Block, page: str) -> None:
         for name in re.findall(r'(?:load|check|against=)\(?"([\w./-]+)"', block.text):

@@ -45,7 +45,7 @@ def demo(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the bundled encoder on pieces of sixteen photographs from scikit-image and scikit-learn."""
+    """Measure the bundled encoder on pieces of sixteen images from scikit-image, scikit-learn and matplotlib."""
     from embedshift.sources.demo import cut_photos
 
     log_lines(quiet)

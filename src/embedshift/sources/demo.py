@@ -1,7 +1,8 @@
-"""The photographs of scikit-image and scikit-learn: eight of them whole, and the pieces that the demo measures."""
+"""Photographs that installed packages bring: eight of them whole, and the pieces that the demo measures."""
 
 import importlib.util
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -12,14 +13,18 @@ PHOTOS = {
     "skimage/data": "astronaut.png camera.png chelsea.png coffee.png motorcycle_left.png rocket.jpg",
     "sklearn/datasets/images": "china.jpg flower.jpg",
 }
-MORE = "cell.png clock_motion.png coins.png hubble_deep_field.jpg ihc.png moon.png page.png retina.jpg"
+MORE = {
+    "skimage/data": "coins.png horse.png hubble_deep_field.jpg ihc.png logo.png page.png retina.jpg",
+    "matplotlib/mpl-data/sample_data": "grace_hopper.jpg",
+}
 
 
-def demo_photos() -> dict[str, Path]:
-    places = {name: importlib.util.find_spec(name.partition("/")[0]) for name in PHOTOS}
+def demo_photos(chosen: Mapping[str, str] | None = None) -> dict[str, Path]:
+    chosen = PHOTOS if chosen is None else chosen
+    places = {name: importlib.util.find_spec(name.partition("/")[0]) for name in chosen}
     if None in places.values():
         raise MissingExtra("the demo with its photographs", "offline")
-    folders = {Path(str(spec.origin)).parents[1] / name: PHOTOS[name] for name, spec in places.items() if spec}
+    folders = {Path(str(spec.origin)).parents[1] / name: chosen[name] for name, spec in places.items() if spec}
     return {name: folder / name for folder, names in folders.items() for name in names.split()}
 
 
@@ -32,9 +37,8 @@ def copy_photos(folder: Path) -> Path:
 
 
 def cut_photos(folder: Path) -> Path:
-    """Writes two quarters of each of sixteen photographs, which do not overlap, into a folder for each photograph."""
-    photos = [*demo_photos().values()]
-    for path in (*photos, *(photos[0].with_name(name) for name in MORE.split())):
+    """Writes two quarters of each of sixteen images, which do not overlap, into a folder for each photograph."""
+    for path in (demo_photos() | demo_photos(MORE)).values():
         with Image.open(path) as photo:
             width, height = photo.width // 2, photo.height // 2
             (folder / path.stem).mkdir(parents=True, exist_ok=True)
