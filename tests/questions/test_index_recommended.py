@@ -194,7 +194,7 @@ def test_rows_say_what_is_recommended_of_its_index_and_what_the_outcome_of_a_cha
 
 
 def test_so_many_images_as_are_said_to_be_needed_show_an_index_beside_twenty_others():
-    """One that loses nothing: 267 would do for it alone, and one fewer than needed are too few."""
+    """One that loses nothing: 267 would do for it alone, and one fewer than needed are too few, for its outcome too."""
 
     @functools.cache
     def rows(count):
@@ -208,9 +208,10 @@ def test_so_many_images_as_are_said_to_be_needed_show_an_index_beside_twenty_oth
     needed = few["needed"][0]
     assert few["needed"].to_list() == [needed] * 2
     assert needed == pytest.approx(99 * stats.norm.isf(0.05 / 21) ** 2, abs=1)
-    assert rows(300)["outcome"].to_list() == [WITHIN] * 2, "alone"
-    assert rows(300)["needed"].to_list() == [needed] * 2, "not yet beside others"
+    assert rows(needed - 1)["outcome"].to_list() == ["undecided"] * 2, "within the margin alone, not beside others"
+    assert rows(needed - 1)["needed"].to_list() == [needed] * 2
     assert not rows(needed - 1)["recommended"].any()
+    assert rows(needed)["outcome"].to_list() == [WITHIN] * 2
     assert rows(needed)["recommended"].all()
     assert rows(needed)["needed"].to_list() == [None] * 2
 

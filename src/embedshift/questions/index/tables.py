@@ -157,13 +157,11 @@ def _rows(
 def outcome_of(judged: Judged, margins: Margins, level: float = ONE_SIDED) -> tuple[str, int | None]:
     """Returns what a difference in recall says of the margin, and about how many images would decide.
 
-    The outcome has one-sided ends at 95 %, as a row alone. The images are those of a recommendation, at its level.
+    Whether it is within the margin, and how many images that takes, is decided at the level of a recommendation.
     """
     assert margins.recall is not None
-    one_sided, pointwise = ([end.item() for end in ends] for ends in (judged.interval(ONE_SIDED), judged.interval()))
-    outcome = decide(one_sided, margins.recall)
-    if outcome != WITHIN:
-        outcome = decide(pointwise, margins.recall)
+    low, high = judged.interval(level)[0].item(), judged.interval()[1].item()
+    outcome = decide((low, high), margins.recall)
     return outcome, None if outcome == BEYOND else of_recall(judged, margins, level=level).needed
 
 

@@ -74,7 +74,7 @@ def verdicts(table: pl.DataFrame) -> list[IndexVerdict]:
             continue
         worst = changes.sort("difference", maintain_order=True).row(0, named=True)
         outcomes = set(changes["outcome"].drop_nulls())
-        undecided = changes.filter(pl.col("outcome").is_in([UNDECIDED, WORSE]) | pl.col("needed").is_not_null())
+        undecided = changes.filter(pl.col("outcome").is_in([UNDECIDED, WORSE]))
         recall = whole[RECALL]
         found.append(
             IndexVerdict(
