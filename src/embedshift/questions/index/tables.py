@@ -46,7 +46,7 @@ def listed(given: str | Sequence[str] | None) -> list[str]:
 
 
 def _is_as_kept(reader: Reader) -> bool:
-    """Returns whether no setting is given, so that those of the kept table hold."""
+    """Returns whether no setting is given, so that the settings of the kept table apply."""
     return replace(reader.choice(Choices), measured=False) == Choices()
 
 
@@ -77,7 +77,7 @@ def _refuse_foreign_maps(reader: Reader, name: str) -> None:
 
 
 def family_of(reader: Reader) -> dict[str, str]:
-    """Returns augmentation → what is left out with it: its family, which all crops of `copies` share."""
+    """Returns the family of each augmentation, which is left out as a whole; all crops of `copies` are one family."""
     return {name: "crop" if name in CROPS else family for name, family in reader.family_of.items()}
 
 
@@ -142,6 +142,7 @@ def _rows(
     found: Tried, judged: Mapping[str, Judged], augmentations: Sequence[str], margins: Margins, *, level: float
 ) -> Iterator[tuple[object, ...]]:
     is_base = found.index.name == FLOAT32
+    outcomes = outcomes_of(judged[RECALL], margins, level)
     for metric, each in judged.items():
         none = [np.zeros_like(each.value)] * 3
         numbers = [each.value, *each.own_interval(), *(none if is_base else (each.difference, *each.interval()))]
@@ -150,23 +151,20 @@ def _rows(
             values = [float(number[place]) if n else np.nan for number in numbers]
             outcome, needed = None, None
             if metric == RECALL and n and not is_base:
-                outcome, needed = outcome_of(each.only(place), margins, level)
+                outcome = outcomes[place]
+                needed = None if outcome == BEYOND else of_recall(each.only(place), margins, level=level).needed
             yield name, metric, found.searched, n, *found.sizes, *values, outcome, needed
 
 
-def outcome_of(judged: Judged, margins: Margins, level: float = ONE_SIDED) -> tuple[str, int | None]:
-    """Returns what a difference in recall says of the margin, and about how many images would decide.
-
-    Whether it is within the margin, and how many images that takes, is decided at the level of a recommendation.
-    """
+def outcomes_of(judged: Judged, margins: Margins, level: float) -> list[str]:
+    """Returns what each difference in recall says of the margin: within it at `level`, else worse or beyond at 95 %."""
     assert margins.recall is not None
-    low, high = judged.interval(level)[0].item(), judged.interval()[1].item()
-    outcome = decide((low, high), margins.recall)
-    return outcome, None if outcome == BEYOND else of_recall(judged, margins, level=level).needed
+    ends = zip(judged.interval(level)[0].tolist(), judged.interval()[1].tolist(), strict=True)
+    return [decide(each, margins.recall) for each in ends]
 
 
 def level_of(tried: Collection[str]) -> float:
-    """Returns the level at which the best of several alternatives is within a margin (Bonferroni); one is float32."""
+    """Returns the level of each alternative's interval, after Bonferroni's correction; float32 is no alternative."""
     return 1 - (1 - ONE_SIDED) / max(1, len(tried) - 1)
 
 
@@ -178,7 +176,7 @@ def finds_too_little(low: float, margin: float, gallery: int) -> bool:
 def recommended(
     judged: Mapping[str, Judged], tried: Mapping[str, Tried], augmentations: Sequence[str], margin: float
 ) -> str | None:
-    """Returns the index of the fewest bytes that is within the margin under every change; None if none is shown to be.
+    """Returns the smallest index in bytes that is shown to be within the margin under every change, or None.
 
     The level is divided by the number of alternatives (Bonferroni), since the best of many is chosen. Nothing is
     recommended where float32 finds no more than chance and the margin: then no loss could show.
@@ -188,8 +186,8 @@ def recommended(
         return None
     level, within = level_of(judged), []
     for name in others:
-        ends = zip(*judged[name].interval(level), judged[name].n, strict=True)
-        if all(decide((low, high), margin) == WITHIN for low, high, n in [*ends][: len(augmentations)] if n):
+        outcomes = zip(outcomes_of(judged[name], Margins(recall=margin), level), judged[name].n, strict=True)
+        if all(outcome == WITHIN for outcome, n in [*outcomes][: len(augmentations)] if n):
             within.append(name)
     return min(within, key=lambda name: (*tried[name].sizes, -float(judged[name].value[-1])), default=None)
 

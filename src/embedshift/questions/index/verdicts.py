@@ -65,7 +65,7 @@ class IndexVerdict:
 
 
 def verdicts(table: pl.DataFrame) -> list[IndexVerdict]:
-    """Returns a verdict of each index, in the order of the table: float32 first."""
+    """Returns a verdict on each index, in the order of the table, which begins with float32."""
     found = []
     for (name,), rows in table.group_by("index", maintain_order=True):
         whole = rows.filter(augmentation=ALL).rows_by_key("metric", named=True, unique=True)
@@ -154,7 +154,7 @@ class IndexAnswer:
 
 
 def answer_of(reader: Reader, table: pl.DataFrame) -> IndexAnswer:
-    """Returns what is said of a study's table."""
+    """Returns the answer of a study: its verdicts, and the numbers that the sentences quote."""
     margin = float(reader.kept_settings("index").get("margin", MARGIN))
     count_of, groups = images_tried(reader), reader.first_groups(images_tried(reader))
     images, unit = (count_of, "image") if groups is None else (len(np.unique(groups)), "group")
@@ -169,7 +169,7 @@ def _gain(verdict: IndexVerdict) -> str:
 
 
 def grid(answer: IndexAnswer) -> Grid:
-    """Returns the table of the command line and of the report."""
+    """Returns the indexes as the command line and the report list them, a row each."""
     title = f"recall@1 among {answer.gallery:,} over all changes; points lost under the worst change"
     kinds: Sequence[Kind] = ("name", "number", "number", "number", "number", "name", "number", "number", "outcome")
     return Grid(
