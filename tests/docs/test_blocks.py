@@ -69,5 +69,5 @@ def test_a_block_has_a_language_its_marker_a_reason_and_a_command_that_downloads
     markers = [line for line in text.splitlines() if line.lstrip().startswith("<!-- not run")]
     marked = [block for block in found if block.reason is not None]
     assert len(markers) == len(marked), "a marker stands right before its block"
-    lines = [line for block in found if block.language in SHELL for line in commands(block)]
+    lines = [line for block in found if block.language in SHELL for line in commands(block.text)]
     assert [line for line in lines if line.startswith(ENCODES) and "--model" not in line] == []

@@ -82,8 +82,8 @@ def anchors(page: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head).replace(" ", "-") for head in plain}
 
 
-def commands(block: Block) -> list[str]:
-    r"""The lines of a block of shell commands; `\` joins lines, and comments go."""
-    joined = block.text.replace("\\\n", " ")
+def commands(text: str) -> list[str]:
+    r"""The lines of shell commands; `\` joins lines, and comments go."""
+    joined = text.replace("\\\n", " ")
     lines = [re.sub(r"(^|\s)#.*", "", line).strip() for line in joined.splitlines()]
     return [line for line in lines if line]

@@ -66,7 +66,7 @@ class Reader:
         if block.language in PYTHON:
             self._python(block, page)
         elif block.language in SHELL:
-            for line in commands(block):
+            for line in commands(block.text):
                 self._command(line)
         elif block.language == "yaml" and "jobs:" in block.text:
             self._workflow(yaml.safe_load(block.text))
@@ -76,8 +76,7 @@ class Reader:
     def _workflow(self, workflow: dict[str, Any]) -> None:
         """Runs the steps of each job as GitHub does, and finds the files that it uploads."""
         for step in itertools.chain.from_iterable(job["steps"] for job in workflow["jobs"].values()):
-            lines = step.get("run", "").replace("$GITHUB_STEP_SUMMARY", "summary.md")
-            for line in commands(Block(0, "sh", lines, None)):
+            for line in commands(step.get("run", "").replace("$GITHUB_STEP_SUMMARY", "summary.md")):
                 self._command(line)
             if "upload-artifact" in step.get("uses", ""):
                 assert (self.folder / step["with"]["path"]).is_file(), step

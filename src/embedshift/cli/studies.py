@@ -33,7 +33,7 @@ HALF = "0.5"
 
 
 def failure_limit(text: str) -> str:
-    """Returns a limit: a whole number of images, or a number with a decimal point as a fraction of all."""
+    """Checks a limit and returns it: a number of images, or with a decimal point a fraction of them."""
     if re.fullmatch(r"[0-9]{1,18}|0?\.[0-9]{1,18}|[01]\.0*", text, re.ASCII) is None:
         raise UsageError(f"--max-failed {text:.40}: give a number of images such as 10, or a fraction such as 0.01")
     return text
@@ -51,7 +51,7 @@ def demo(
     log_lines(quiet)
     if out.is_dir() and any(out.iterdir()) and not (out / "photos" / "astronaut").is_dir():
         raise UsageError(f"{out}: holds something else than a demo; choose another `out`")
-    # Pieces of one photograph are not independent.
+    # Pieces of one image are not independent.
     settings: Json = {"images": [str(cut_photos(out / "photos"))], "model": BUNDLED, "groups": "folder"}
     measure({"config": make_config(settings)}, out, quiet=quiet, as_json=as_json)
 

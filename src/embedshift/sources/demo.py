@@ -1,4 +1,4 @@
-"""Photographs that installed packages bring: eight of them whole, and the pieces that the demo measures."""
+"""Images that installed packages bring: eight photographs, and pieces of sixteen images that the demo measures."""
 
 import importlib.util
 import shutil
@@ -19,8 +19,11 @@ MORE = {
 }
 
 
-def demo_photos(chosen: Mapping[str, str] | None = None) -> dict[str, Path]:
-    chosen = PHOTOS if chosen is None else chosen
+def demo_photos() -> dict[str, Path]:
+    return _installed(PHOTOS)
+
+
+def _installed(chosen: Mapping[str, str]) -> dict[str, Path]:
     places = {name: importlib.util.find_spec(name.partition("/")[0]) for name in chosen}
     if None in places.values():
         raise MissingExtra("the demo with its photographs", "offline")
@@ -37,8 +40,8 @@ def copy_photos(folder: Path) -> Path:
 
 
 def cut_photos(folder: Path) -> Path:
-    """Writes two quarters of each of sixteen images, which do not overlap, into a folder for each photograph."""
-    for path in (demo_photos() | demo_photos(MORE)).values():
+    """Writes two quarters of each of sixteen images, which do not overlap, into a folder for each."""
+    for path in (_installed(PHOTOS) | _installed(MORE)).values():
         with Image.open(path) as photo:
             width, height = photo.width // 2, photo.height // 2
             (folder / path.stem).mkdir(parents=True, exist_ok=True)
